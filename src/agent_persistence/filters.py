@@ -1,0 +1,321 @@
+"""The filter language: immutable values that say which rows are meant, and know no wire format.
+
+    {"status": "new", "score": gte(0.5), "deleted_at": None}
+    any_of({"status": in_(["new", "open"])}, {"score": all_of(gte(0.2), lt(0.9))})
+
+A mapping holds when each of its columns does. Comparisons with a NULL are neither true nor false, as in SQL:
+`ne("x")` and `not_(eq("x"))` leave out rows whose column is NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from agent_persistence.exceptions import UnsupportedOperationError, ValidationError
+from agent_persistence.records import NULL, encode_value
+
+
+class Operator(StrEnum):
+    EQ = "eq"
+    NE = "ne"
+    GT = "gt"
+    GTE = "gte"
+    LT = "lt"
+    LTE = "lte"
+    IN = "in"
+    NOT_IN = "not_in"
+    LIKE = "like"
+    ILIKE = "ilike"
+    IS_NULL = "is_null"
+    NOT_NULL = "not_null"
+    IS_TRUE = "is_true"
+    IS_FALSE = "is_false"
+
+    @property
+    def capability(self) -> str:
+        """The key of an adapter's `capabilities` that this operator needs."""
+        return _CAPABILITY.get(self, "equality_filters")
+
+
+_CAPABILITY = {
+    **dict.fromkeys((Operator.NE, Operator.GT, Operator.GTE, Operator.LT, Operator.LTE), "range_operators"),
+    **dict.fromkeys((Operator.IN, Operator.NOT_IN), "in_operator"),
+    Operator.LIKE: "pattern",
+    Operator.ILIKE: "ilike",
+}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison:
+    """One column against one operand. The column is None until a mapping gives it one."""
+
+    operator: Operator
+    operand: Any = None
+    column: str | None = None
+
+    def __repr__(self) -> str:
+        operand = "" if self.operand is None else "…"
+        return f"{self.operator}({operand})" if self.column is None else f"{self.column} {self.operator}({operand})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AllOf:
+    """Holds when every term holds."""
+
+    terms: tuple[Filter, ...]
+
+    def __repr__(self) -> str:
+        return f"all_of({', '.join(map(repr, self.terms))})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AnyOf:
+    """Holds when at least one term holds."""
+
+    terms: tuple[Filter, ...]
+
+    def __repr__(self) -> str:
+        return f"any_of({', '.join(map(repr, self.terms))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Holds when its term is false; where the term is unknown (a NULL), so is this."""
+
+    term: Filter
+
+    def __repr__(self) -> str:
+        return f"not_({self.term!r})"
+
+
+Filter: TypeAlias = Comparison | AllOf | AnyOf | Not
+Filters: TypeAlias = Mapping[str, Any] | Filter
+
+
+TRUE = AllOf(())
+FALSE = AnyOf(())
+
+
+def eq(value: object) -> Comparison:
+    """The column equals `value`. For NULL use `is_null()`: nothing equals NULL."""
+    return Comparison(Operator.EQ, _scalar(Operator.EQ, value))
+
+
+def ne(value: object) -> Comparison:
+    """The column is not NULL and differs from `value`."""
+    return Comparison(Operator.NE, _scalar(Operator.NE, value))
+
+
+def gt(value: object) -> Comparison:
+    """The column is greater than `value`."""
+    return Comparison(Operator.GT, _scalar(Operator.GT, value))
+
+
+def gte(value: object) -> Comparison:
+    """The column is greater than or equal to `value`."""
+    return Comparison(Operator.GTE, _scalar(Operator.GTE, value))
+
+
+def lt(value: object) -> Comparison:
+    """The column is less than `value`."""
+    return Comparison(Operator.LT, _scalar(Operator.LT, value))
+
+
+def lte(value: object) -> Comparison:
+    """The column is less than or equal to `value`."""
+    return Comparison(Operator.LTE, _scalar(Operator.LTE, value))
+
+
+def in_(values: Iterable[object]) -> Comparison:
+    """The column equals one of `values`; an empty list matches no row."""
+    return Comparison(Operator.IN, _scalars(Operator.IN, values))
+
+
+def not_in(values: Iterable[object]) -> Comparison:
+    """The column is not NULL and equals none of `values`; an empty list matches every row."""
+    return Comparison(Operator.NOT_IN, _scalars(Operator.NOT_IN, values))
+
+
+def like(pattern: str) -> Comparison:
+    """The column matches an SQL pattern: `%` any text, `_` one character, backslash escapes. Case counts."""
+    return Comparison(Operator.LIKE, _pattern(Operator.LIKE, pattern))
+
+
+def ilike(pattern: str) -> Comparison:
+    """As `like`, ignoring case."""
+    return Comparison(Operator.ILIKE, _pattern(Operator.ILIKE, pattern))
+
+
+def is_null() -> Comparison:
+    """The column is NULL."""
+    return Comparison(Operator.IS_NULL)
+
+
+def not_null() -> Comparison:
+    """The column is not NULL."""
+    return Comparison(Operator.NOT_NULL)
+
+
+def is_true() -> Comparison:
+    """The boolean column is true."""
+    return Comparison(Operator.IS_TRUE)
+
+
+def is_false() -> Comparison:
+    """The boolean column is false, and not NULL."""
+    return Comparison(Operator.IS_FALSE)
+
+
+def all_of(*terms: Filters) -> AllOf:
+    """Every term holds; without terms it always does."""
+    return AllOf(tuple(_parse(term) for term in terms))
+
+
+def any_of(*terms: Filters) -> AnyOf:
+    """At least one term holds; without terms none does."""
+    return AnyOf(tuple(_parse(term) for term in terms))
+
+
+def not_(term: Filters) -> Not:
+    """The term is false."""
+    return Not(_parse(term))
+
+
+def parse_filters(table: object, filters: Filters | None) -> Filter | None:
+    """The filter in its one canonical form: every comparison has its column; None selects every row."""
+    if filters is None:
+        return None
+    try:
+        parsed = _parse(filters)
+        unbound = next((leaf for leaf in comparisons(parsed) if leaf.column is None), None)
+        if unbound is not None:
+            raise _malformed(f"{unbound!r} names no column; write {{'column': {unbound!r}}}")
+    except ValidationError as malformed:
+        raise ValidationError(table, malformed.problems) from None
+    folded = _fold(parsed)
+    return None if folded == TRUE else folded
+
+
+def comparisons(predicate: Filter | None) -> Iterator[Comparison]:
+    """Every comparison in the tree, left to right."""
+    match predicate:
+        case Comparison():
+            yield predicate
+        case AllOf(terms) | AnyOf(terms):
+            for term in terms:
+                yield from comparisons(term)
+        case Not(term):
+            yield from comparisons(term)
+        case None:
+            return
+
+
+def equalities(table: object, predicate: Filter | None) -> dict[str, Any]:
+    """The filter as a plain equality map (None for IS NULL), for adapters that know nothing more."""
+    terms = predicate.terms if isinstance(predicate, AllOf) else () if predicate is None else (predicate,)
+    pairs: dict[str, Any] = {}
+    for term in terms:
+        if not isinstance(term, Comparison) or term.column is None or term.column in pairs:
+            raise UnsupportedOperationError(table, "logic")
+        if term.operator not in (Operator.EQ, Operator.IS_NULL):
+            raise UnsupportedOperationError(table, term.operator.capability)
+        pairs[term.column] = term.operand
+    return pairs
+
+
+def _malformed(problem: str) -> ValidationError:
+    return ValidationError("filters", problem)
+
+
+def _parse(filters: object) -> Filter:
+    if isinstance(filters, (Comparison, AllOf, AnyOf, Not)):
+        return filters
+    if not isinstance(filters, Mapping):
+        raise _malformed(
+            f"filters are a mapping of column to value or an operator such as any_of(…), not {type(filters).__name__}"
+        )
+    terms = tuple(_condition(column, condition) for column, condition in filters.items())
+    return terms[0] if len(terms) == 1 else AllOf(terms)
+
+
+def _condition(column: str, condition: object) -> Filter:
+    if condition is None or condition is NULL:
+        return Comparison(Operator.IS_NULL, column=column)
+    if isinstance(condition, (Comparison, AllOf, AnyOf, Not)):
+        return _bind(condition, column)
+    return replace(eq(condition), column=column)
+
+
+def _bind(condition: Filter, column: str) -> Filter:
+    match condition:
+        case Comparison(column=None):
+            return replace(condition, column=column)
+        case Comparison():
+            raise _malformed(f"{condition!r} already names a column and stands under {column!r}")
+        case AllOf(terms):
+            return AllOf(tuple(_bind(term, column) for term in terms))
+        case AnyOf(terms):
+            return AnyOf(tuple(_bind(term, column) for term in terms))
+        case Not(term):
+            return Not(_bind(term, column))
+
+
+def _fold(predicate: Filter) -> Filter:
+    """The filter without constant parts: TRUE and FALSE stand alone or not at all."""
+    match predicate:
+        case Comparison(Operator.IN, ()):
+            return FALSE
+        case Comparison(Operator.NOT_IN, ()):
+            return TRUE
+        case Comparison():
+            return predicate
+        case AllOf(terms):
+            return _join(AllOf, [_fold(term) for term in terms], neutral=TRUE, absorbing=FALSE)
+        case AnyOf(terms):
+            return _join(AnyOf, [_fold(term) for term in terms], neutral=FALSE, absorbing=TRUE)
+        case Not(term):
+            folded = _fold(term)
+            return FALSE if folded == TRUE else TRUE if folded == FALSE else Not(folded)
+
+
+def _join(junction: type[AllOf | AnyOf], terms: list[Filter], *, neutral: Filter, absorbing: Filter) -> Filter:
+    if absorbing in terms:
+        return absorbing
+    kept: list[Filter] = []
+    for term in terms:
+        if isinstance(term, junction):
+            kept.extend(term.terms)
+        elif term != neutral:
+            kept.append(term)
+    return kept[0] if len(kept) == 1 else junction(tuple(kept))
+
+
+def _scalar(operator: Operator, value: object) -> Any:
+    if value is None or value is NULL:
+        raise _malformed(f"{operator}(None) is never true in SQL; use is_null() or not_null()")
+    encoded = encode_value("filters", value, f"{operator}(…)")
+    if isinstance(encoded, (list, dict)):
+        raise _malformed(
+            f"{operator} compares one value, not a {type(encoded).__name__}; use in_([…]) for any of several"
+        )
+    return encoded
+
+
+def _scalars(operator: Operator, values: object) -> tuple[Any, ...]:
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise _malformed(f"{operator} takes a list of values, not {type(values).__name__}")
+    return tuple(_scalar(operator, value) for value in values)
+
+
+def _pattern(operator: Operator, pattern: object) -> str:
+    if not isinstance(pattern, str):
+        raise _malformed(f"{operator} takes a pattern as str, not {type(pattern).__name__}")
+    if "*" in pattern:
+        raise _malformed(f"{operator}: PostgREST reads * as %, and it cannot be escaped; write % or _ instead")
+    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+        raise _malformed(f"{operator}: the pattern ends with the escape character; double the backslash")
+    encoded: str = encode_value("filters", pattern, f"{operator}(…)")
+    return encoded

@@ -1,0 +1,142 @@
+"""Operations: every call as an immutable value, and the Result that comes back up the chain.
+
+Values in records and filters are already JSON (see `records`); filters and orders are in canonical form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, ClassVar, TypeAlias
+
+from agent_persistence.filters import AllOf, AnyOf, Filter, Not, comparisons
+from agent_persistence.ordering import Order
+from agent_persistence.records import Record, distinct
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    verb: ClassVar[str]
+    writes: ClassVar[bool] = False
+
+    table: str
+    deadline: float = field(default=inf, kw_only=True, compare=False, repr=False)
+    """When the call must have ended, on the service's clock, in seconds."""
+
+    def columns(self) -> tuple[str, ...]:
+        """Every name the call uses as a column, each once, in order of appearance."""
+        return ()
+
+    def capabilities(self) -> Iterator[str]:
+        """Every key of an adapter's `capabilities` that the call needs."""
+        return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Write(_Operation):
+    """Insert one row; the value of the result is that row."""
+
+    verb: ClassVar[str] = "write"
+    writes: ClassVar[bool] = True
+
+    record: Record = field(repr=False)
+
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWrite(_Operation):
+    """Insert all rows or none; the value is the rows in the order given."""
+
+    verb: ClassVar[str] = "batch_write"
+    writes: ClassVar[bool] = True
+
+    records: tuple[Record, ...] = field(repr=False)
+
+    def columns(self) -> tuple[str, ...]:
+        return distinct(column for record in self.records for column in record)
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert(_Operation):
+    """Insert one row, or merge it into the one it conflicts with; the value is that row."""
+
+    verb: ClassVar[str] = "upsert"
+    writes: ClassVar[bool] = True
+
+    record: Record = field(repr=False)
+    on_conflict: tuple[str, ...] = ()
+
+    def columns(self) -> tuple[str, ...]:
+        return distinct((*self.record, *self.on_conflict))
+
+
+@dataclass(frozen=True, slots=True)
+class Read(_Operation):
+    """The one row whose `id_column` equals `id_value`, or None."""
+
+    verb: ClassVar[str] = "read"
+
+    id_value: Any = field(repr=False)
+    id_column: str = "id"
+
+    def columns(self) -> tuple[str, ...]:
+        return (self.id_column,)
+
+
+@dataclass(frozen=True, slots=True)
+class Query(_Operation):
+    """The rows that `filters` selects, in `order`, `limit` of them after `offset`."""
+
+    verb: ClassVar[str] = "query"
+
+    filters: Filter | None = None
+    limit: int | None = None
+    order: tuple[Order, ...] = ()
+    select: tuple[str, ...] | None = None
+    offset: int = 0
+
+    def columns(self) -> tuple[str, ...]:
+        filtered = (leaf.column or "" for leaf in comparisons(self.filters))
+        ordered = (key.column for key in self.order)
+        return distinct((*(self.select or ()), *filtered, *ordered))
+
+    def capabilities(self) -> Iterator[str]:
+        yield from (leaf.operator.capability for leaf in comparisons(self.filters))
+        if _nests(self.filters):
+            yield "logic"
+        if self.order:
+            yield "ordering"
+        if self.select is not None:
+            yield "projections"
+        if self.limit is not None:
+            yield "limit"
+        if self.offset:
+            yield "offset"
+
+
+@dataclass(frozen=True, slots=True)
+class GetColumns(_Operation):
+    """The table's column names in their order, or None where they cannot be known."""
+
+    verb: ClassVar[str] = "get_columns"
+
+
+Operation: TypeAlias = Write | BatchWrite | Upsert | Read | Query | GetColumns
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came back: the verb's value, and how many attempts it took."""
+
+    value: Any
+    attempts: int = 1
+
+
+def _nests(predicate: Filter | None) -> bool:
+    """Whether the filter is more than comparisons that must all hold."""
+    if isinstance(predicate, AllOf):
+        return any(isinstance(term, (AllOf, AnyOf, Not)) for term in predicate.terms)
+    return isinstance(predicate, (AnyOf, Not))
