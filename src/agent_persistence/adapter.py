@@ -1,0 +1,85 @@
+"""The contract between the persistence layer and a storage backend.
+
+An adapter translates one call into its backend's terms and the answer into rows. It knows no policy, retries
+nothing, times nothing and logs nothing. Its laws, which `agent_persistence.testing.AdapterContract` checks:
+
+- Records arrive as JSON values; None is SQL NULL. A record that is passed in is neither kept nor changed, and a
+  row that is handed out may be changed freely by whoever receives it.
+- Rows come back as dicts of JSON values, with the values that the backend generated (keys, defaults).
+- Every failure is an `AdapterError` whose `state` says what is known about the database: "rejected" and
+  "retryable" promise that nothing was applied, "not_sent" that nothing left, "ambiguous" promises nothing.
+- A cancelled call leaves the adapter usable: the next call works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol, runtime_checkable
+
+from agent_persistence.filters import Filters
+from agent_persistence.ordering import OrderBy
+from agent_persistence.records import Record, Row
+
+CAPABILITIES: Final[tuple[str, ...]] = (
+    "equality_filters",
+    "ordering",
+    "limit",
+    "projections",
+    "ilike",
+    "range_operators",
+    "in_operator",
+    "pattern",
+    "logic",
+    "offset",
+)
+
+
+@runtime_checkable
+class PersistenceAdapter(Protocol):
+    """A storage backend. A class with these members is one; there is nothing to inherit."""
+
+    @property
+    def capabilities(self) -> Mapping[str, bool]:
+        """What the adapter can do, by the names in `CAPABILITIES`. A missing name means no."""
+        ...
+
+    async def write(self, table: str, record: Record) -> Row:
+        """Insert one row and return it as stored."""
+        ...
+
+    async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
+        """Insert all rows or none; return them in the order given. A column absent from a record takes its default."""
+        ...
+
+    async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
+        """Insert the row, or set the given columns of the row that has the same values in `on_conflict`.
+
+        Without `on_conflict` the primary key decides. Columns that the record does not name keep their values.
+        """
+        ...
+
+    async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
+        """Return the row whose `id_column` equals `id_value`, or None; more than one match is a ValidationError."""
+        ...
+
+    async def query(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        limit: int | None = None,
+        order_by: OrderBy | None = None,
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        *,
+        offset: int = 0,
+    ) -> list[Row]:
+        """Return the rows that `filters` selects, in the order asked for, with the columns in `select` only."""
+        ...
+
+    async def get_columns(self, table: str) -> list[str] | None:
+        """Return the table's column names in their order, or None where they cannot be known."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the adapter made itself. Calling it again changes nothing."""
+        ...

@@ -1,0 +1,38 @@
+"""Latency of every call: into the metrics registry, and to stdout where asked for."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from agent_persistence.chain import Next
+from agent_persistence.exceptions import TableNotAllowedError
+from agent_persistence.metrics import Metrics
+from agent_persistence.operations import Operation, Result
+
+DENIED = "<denied>"
+"""Stands for every table that the policy refuses, so that strangers cannot choose a metric's name."""
+
+
+class Timing:
+    """Outermost; runs once per caller's call, refusals included. `log` prints one line a call."""
+
+    def __init__(self, metrics: Metrics, *, log: bool) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
+        table = operation.table
+        failed = True
+        start = perf_counter()
+        try:
+            result = await call_next(operation)
+            failed = False
+            return result
+        except TableNotAllowedError:
+            table = DENIED
+            raise
+        finally:
+            duration_s = perf_counter() - start
+            self._metrics.record(operation.verb, table, duration_s, failed=failed)
+            if self._log:
+                print(f"[persistence] op={operation.verb} table={table} ms={duration_s * 1000:.2f}")

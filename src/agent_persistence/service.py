@@ -1,0 +1,207 @@
+"""The service: policy and the middleware chain in front of an adapter; and its read-only façade."""
+
+from __future__ import annotations
+
+import os
+import random as random_module
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, NoReturn, Self
+
+import anyio
+
+from agent_persistence import metrics as metrics_module
+from agent_persistence._verbs import Closing, ReadingVerbs, WritingVerbs
+from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.audit import AuditHook
+from agent_persistence.chain import Middleware, compose
+from agent_persistence.dispatch import dispatch_to
+from agent_persistence.exceptions import ConfigurationError, ReadOnlyError
+from agent_persistence.metrics import Metrics
+from agent_persistence.middleware.audit import Audit
+from agent_persistence.middleware.guard import Guard
+from agent_persistence.middleware.retry import Retry
+from agent_persistence.middleware.timing import Timing
+from agent_persistence.operations import Operation, Result
+from agent_persistence.policy import TablePolicy
+from agent_persistence.records import Record, strip_none
+from agent_persistence.retry import RetryPolicy, retry_policy
+from agent_persistence.schema_registry import Schema, default_schema
+
+__all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
+
+LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
+
+
+class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
+    """The only way to an adapter: every verb builds an operation and sends it down the chain.
+
+    The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, retry,
+    adapter. Layers that are not configured are not in it. `aclose()` closes the adapter only if `owns_adapter`.
+
+    `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
+    `actor` is told to the audit hooks; `clock`, `random` and `sleep` serve the retries.
+    """
+
+    def __init__(
+        self,
+        adapter: PersistenceAdapter,
+        *,
+        policy: TablePolicy | None = None,
+        middleware: Iterable[Middleware] = (),
+        audit: AuditHook | Iterable[AuditHook] = (),
+        retry: RetryPolicy | bool | None = None,
+        schema: Schema | None = None,
+        metrics: Metrics | None = None,
+        log: bool | None = None,
+        actor: str | None = None,
+        owns_adapter: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = random_module.random,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self._adapter = adapter
+        self._policy = policy or TablePolicy()
+        self._schema = schema or default_schema()
+        self._retry = retry_policy(retry)
+        self._owns_adapter = owns_adapter
+        self._clock = clock
+        self._chain = compose(
+            self._layers(
+                tuple(middleware),
+                audit=_hooks(audit),
+                timing=Timing(
+                    metrics_module.default if metrics is None else metrics,
+                    log=LOGGING_VARIABLE in os.environ if log is None else log,
+                ),
+                actor=actor,
+                retry=Retry(self._retry, clock=clock, random=random, sleep=sleep),
+            ),
+            dispatch_to(adapter, clock),
+        )
+
+    def _layers(
+        self,
+        middleware: Sequence[Middleware],
+        *,
+        timing: Timing,
+        audit: Sequence[AuditHook],
+        actor: str | None,
+        retry: Retry,
+    ) -> list[Middleware]:
+        for layer in middleware:
+            if not callable(layer):
+                raise ConfigurationError(f"a middleware is an async (operation, call_next), not {layer!r}")
+        guard = Guard(self._policy, self._schema)
+        layers: list[Middleware] = [timing]
+        if audit:
+            layers.append(Audit(audit, self._schema.primary_key, actor=actor))
+        layers.append(guard)
+        if middleware:
+            layers += [*middleware, guard]
+        layers.append(retry)
+        return layers
+
+    async def _invoke(self, operation: Operation) -> Result:
+        """Send the operation down the chain, with the one deadline that everything below obeys."""
+        deadline = self._clock() + self._retry.deadline_s(writes=operation.writes)
+        return await self._chain(replace(operation, deadline=deadline))
+
+    def _clean(self, record: Record) -> Record:
+        """The record without its None values. Override it to mask or transform what is written."""
+        return strip_none(record)
+
+    @property
+    def capabilities(self) -> Mapping[str, bool]:
+        """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
+        return self._adapter.capabilities
+
+    @property
+    def policy(self) -> TablePolicy:
+        """What this service may touch."""
+        return self._policy
+
+    @property
+    def schema(self) -> Schema:
+        """The declared tables."""
+        return self._schema
+
+    def readonly(self) -> ReadOnlyPersistenceFacade:
+        """A façade over this service that cannot write; closing it leaves the service open."""
+        return ReadOnlyPersistenceFacade(self)
+
+    async def aclose(self) -> None:
+        """Close the adapter if this service owns it. Calling it again changes nothing."""
+        if self._owns_adapter:
+            await self._adapter.aclose()
+
+
+_WRITING_VERBS: Final = frozenset(name for name in vars(WritingVerbs) if not name.startswith("_")) | {
+    "update",
+    "delete",
+    "call_write",
+}
+
+
+class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
+    """The reading verbs of a service, and no others: touching a writing verb raises ReadOnlyError.
+
+    It can be neither copied nor pickled, and has no settable attribute. Python cannot hide an object from code in
+    its own process: what is promised is that no public or accidental path writes. Where that is not enough, use a
+    database role that may only SELECT.
+    """
+
+    __slots__ = ("__owns_service", "__service")
+    __service: AsyncPersistenceService
+    __owns_service: bool
+
+    def __init__(self, service: AsyncPersistenceService, *, owns_service: bool = False) -> None:
+        object.__setattr__(self, "_ReadOnlyPersistenceFacade__service", service)
+        object.__setattr__(self, "_ReadOnlyPersistenceFacade__owns_service", owns_service)
+
+    async def _invoke(self, operation: Operation) -> Result:
+        if operation.writes:
+            raise ReadOnlyError(operation.verb)
+        return await self.__service._invoke(operation)
+
+    @property
+    def capabilities(self) -> Mapping[str, bool]:
+        """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
+        return self.__service.capabilities
+
+    @property
+    def readable_tables(self) -> frozenset[str]:
+        """The tables that the policy lets this façade read."""
+        return self.__service.policy.read
+
+    def readonly(self) -> Self:
+        """This façade: it is read-only already."""
+        return self
+
+    async def aclose(self) -> None:
+        """Close the service if this façade was made with one of its own. Calling it again changes nothing."""
+        if self.__owns_service:
+            await self.__service.aclose()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in _WRITING_VERBS:
+            raise ReadOnlyError(name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a read-only façade has no settable attribute {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a read-only façade has no deletable attribute {name!r}")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a read-only façade can be neither copied nor pickled; make one with readonly()")
+
+
+def _hooks(audit: AuditHook | Iterable[AuditHook]) -> tuple[AuditHook, ...]:
+    hooks: tuple[Any, ...] = (audit,) if callable(audit) else tuple(audit)
+    for hook in hooks:
+        if not callable(hook):
+            raise ConfigurationError(f"an audit hook is callable with one AuditEvent; {hook!r} is not")
+    return hooks
