@@ -1,0 +1,183 @@
+"""An async, least-privilege persistence layer for LLM agents on Supabase."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent_persistence import metrics as metrics
+    from agent_persistence.adapter import PersistenceAdapter as PersistenceAdapter
+    from agent_persistence.adapters.memory import InMemoryAdapter as InMemoryAdapter
+    from agent_persistence.adapters.supabase import SupabaseAdapter as SupabaseAdapter
+    from agent_persistence.audit import AuditEvent as AuditEvent
+    from agent_persistence.chain import Middleware as Middleware
+    from agent_persistence.chain import Next as Next
+    from agent_persistence.exceptions import (
+        AdapterError as AdapterError,
+    )
+    from agent_persistence.exceptions import (
+        BackendUnavailableError as BackendUnavailableError,
+    )
+    from agent_persistence.exceptions import (
+        ColumnNotAllowedError as ColumnNotAllowedError,
+    )
+    from agent_persistence.exceptions import (
+        ConfigurationError as ConfigurationError,
+    )
+    from agent_persistence.exceptions import (
+        ConflictError as ConflictError,
+    )
+    from agent_persistence.exceptions import (
+        OutcomeUnknownError as OutcomeUnknownError,
+    )
+    from agent_persistence.exceptions import (
+        OverloadedError as OverloadedError,
+    )
+    from agent_persistence.exceptions import (
+        PersistenceError as PersistenceError,
+    )
+    from agent_persistence.exceptions import (
+        PersistencePermissionError as PersistencePermissionError,
+    )
+    from agent_persistence.exceptions import (
+        ReadOnlyError as ReadOnlyError,
+    )
+    from agent_persistence.exceptions import (
+        TableNotAllowedError as TableNotAllowedError,
+    )
+    from agent_persistence.exceptions import (
+        UnsupportedOperationError as UnsupportedOperationError,
+    )
+    from agent_persistence.exceptions import (
+        ValidationError as ValidationError,
+    )
+    from agent_persistence.factory import (
+        create_persistence_agent as create_persistence_agent,
+    )
+    from agent_persistence.factory import (
+        create_readonly_rag_facade as create_readonly_rag_facade,
+    )
+    from agent_persistence.filters import (
+        all_of as all_of,
+    )
+    from agent_persistence.filters import (
+        any_of as any_of,
+    )
+    from agent_persistence.filters import (
+        eq as eq,
+    )
+    from agent_persistence.filters import (
+        gt as gt,
+    )
+    from agent_persistence.filters import (
+        gte as gte,
+    )
+    from agent_persistence.filters import (
+        ilike as ilike,
+    )
+    from agent_persistence.filters import (
+        in_ as in_,
+    )
+    from agent_persistence.filters import (
+        is_false as is_false,
+    )
+    from agent_persistence.filters import (
+        is_null as is_null,
+    )
+    from agent_persistence.filters import (
+        is_true as is_true,
+    )
+    from agent_persistence.filters import (
+        like as like,
+    )
+    from agent_persistence.filters import (
+        lt as lt,
+    )
+    from agent_persistence.filters import (
+        lte as lte,
+    )
+    from agent_persistence.filters import (
+        ne as ne,
+    )
+    from agent_persistence.filters import (
+        not_ as not_,
+    )
+    from agent_persistence.filters import (
+        not_in as not_in,
+    )
+    from agent_persistence.filters import (
+        not_null as not_null,
+    )
+    from agent_persistence.operations import Operation as Operation
+    from agent_persistence.operations import Result as Result
+    from agent_persistence.ordering import asc as asc
+    from agent_persistence.ordering import desc as desc
+    from agent_persistence.persistence_agent import PersistenceAgent as PersistenceAgent
+    from agent_persistence.persistence_config import (
+        PersistenceConfig as PersistenceConfig,
+    )
+    from agent_persistence.persistence_config import (
+        get_read_allowlist as get_read_allowlist,
+    )
+    from agent_persistence.persistence_config import (
+        get_write_allowlist as get_write_allowlist,
+    )
+    from agent_persistence.policy import TablePolicy as TablePolicy
+    from agent_persistence.rag_context import RAGContext as RAGContext
+    from agent_persistence.rag_context import build_rag_context as build_rag_context
+    from agent_persistence.records import NULL as NULL
+    from agent_persistence.retry import RetryPolicy as RetryPolicy
+    from agent_persistence.schema_registry import Schema as Schema
+    from agent_persistence.service import (
+        AsyncPersistenceService as AsyncPersistenceService,
+    )
+    from agent_persistence.service import (
+        ReadOnlyPersistenceFacade as ReadOnlyPersistenceFacade,
+    )
+
+__version__ = "0.5.0"
+
+_ROOMS = {
+    "adapter": "PersistenceAdapter",
+    "adapters.memory": "InMemoryAdapter",
+    "adapters.supabase": "SupabaseAdapter",
+    "audit": "AuditEvent",
+    "chain": "Middleware Next",
+    "exceptions": "AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError ConflictError"
+    " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError"
+    " TableNotAllowedError UnsupportedOperationError ValidationError",
+    "factory": "create_persistence_agent create_readonly_rag_facade",
+    "filters": "all_of any_of eq gt gte ilike in_ is_false is_null is_true like lt lte ne not_ not_in not_null",
+    "operations": "Operation Result",
+    "ordering": "asc desc",
+    "persistence_agent": "PersistenceAgent",
+    "persistence_config": "PersistenceConfig get_read_allowlist get_write_allowlist",
+    "policy": "TablePolicy",
+    "rag_context": "RAGContext build_rag_context",
+    "records": "NULL",
+    "retry": "RetryPolicy",
+    "schema_registry": "Schema",
+    "service": "AsyncPersistenceService ReadOnlyPersistenceFacade",
+}
+"""Where each public name lives; a room is entered when one of its names is first asked for."""
+
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+__all__ = sorted([*_HOME, "metrics"])  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return import_module("agent_persistence.metrics")
+    try:
+        room = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = getattr(import_module(f"{__name__}.{room}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

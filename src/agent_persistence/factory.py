@@ -1,0 +1,133 @@
+"""Where adapters and services meet: the only code that constructs an adapter for the application."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, Final
+
+from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.persistence_agent import PersistenceAgent
+from agent_persistence.persistence_config import KEY_VARIABLES, PersistenceConfig
+from agent_persistence.policy import BUSINESS_TABLES, table_names
+from agent_persistence.schema_registry import Schema, default_schema
+from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
+
+KINDS: Final = ("supabase", "memory")
+_SERVICE_OPTIONS: Final = frozenset(inspect.signature(AsyncPersistenceService).parameters) - {"adapter", "owns_adapter"}
+
+
+def create_persistence_agent(
+    kind: str = "supabase",
+    *,
+    config: PersistenceConfig | None = None,
+    tables: Iterable[str] | None = None,
+    merge_defaults: bool = False,
+    adapter: PersistenceAdapter | None = None,
+    service: AsyncPersistenceService | None = None,
+    **service_options: Any,
+) -> PersistenceAgent:
+    """Return an agent over a new service, or over `service` if one is given.
+
+    `kind` is "supabase" (SUPABASE_URL and a key are needed) or "memory" (one store a process, shared by all agents
+    and façades of that kind). `config` holds settings, by default those of the environment. `tables` replaces the
+    list of business tables, or with `merge_defaults` is added to it; it never makes a governance table writable.
+    `adapter` is used as it is and left open; `service_options` go to AsyncPersistenceService.
+    """
+    if service is not None:
+        _refuse_beside_service(adapter=adapter, config=config, tables=tables, **service_options)
+        return PersistenceAgent(service)
+    return PersistenceAgent(
+        _service(kind, config, _table_list(tables, merge_defaults), adapter, service_options), owns_service=True
+    )
+
+
+def create_readonly_rag_facade(
+    kind: str = "supabase",
+    *,
+    config: PersistenceConfig | None = None,
+    adapter: PersistenceAdapter | None = None,
+    service: AsyncPersistenceService | None = None,
+    **service_options: Any,
+) -> ReadOnlyPersistenceFacade:
+    """Return a read-only façade over a new service, or over `service`, which it then shares with its other users.
+
+    Two façades or agents of kind "memory" see the same rows. The arguments mean what they mean for
+    `create_persistence_agent`.
+    """
+    if service is not None:
+        _refuse_beside_service(adapter=adapter, config=config, **service_options)
+        return service.readonly()
+    return ReadOnlyPersistenceFacade(_service(kind, config, None, adapter, service_options), owns_service=True)
+
+
+def _service(
+    kind: str,
+    config: PersistenceConfig | None,
+    tables: frozenset[str] | None,
+    adapter: PersistenceAdapter | None,
+    options: dict[str, Any],
+) -> AsyncPersistenceService:
+    if kind not in KINDS:
+        raise ConfigurationError(f"unknown kind {kind!r:.40}; kinds are {', '.join(map(repr, KINDS))}")
+    _check_options(options)
+    config = PersistenceConfig.from_env() if config is None else config
+    if tables is not None and options.get("policy") is not None:
+        raise ConfigurationError("tables= and policy= both say what is allowed; give one of them")
+    schema: Schema = options.get("schema") or default_schema()
+    options = {
+        "log": config.logging,
+        **options,
+        "schema": schema,
+        "policy": options.get("policy") or config.policy(tables),
+    }
+    made = _adapter(kind, config, schema) if adapter is None else adapter
+    return AsyncPersistenceService(made, owns_adapter=adapter is None, **options)
+
+
+def _adapter(kind: str, config: PersistenceConfig, schema: Schema) -> PersistenceAdapter:
+    if kind == "memory":
+        from agent_persistence.adapters.memory import shared_memory
+
+        return shared_memory(schema)
+    from agent_persistence.adapters.supabase import SupabaseAdapter
+
+    url, key = _credentials(config)
+    return SupabaseAdapter(url, key, schema=schema)
+
+
+def _credentials(config: PersistenceConfig) -> tuple[str, str]:
+    missing = []
+    if config.supabase_url is None:
+        missing.append("SUPABASE_URL (https://<project>.supabase.co)")
+    if config.supabase_key is None:
+        missing.append(" or ".join(KEY_VARIABLES))
+    if config.supabase_url is None or config.supabase_key is None:
+        raise ConfigurationError(
+            f"kind 'supabase' needs {' and '.join(missing)} in the environment or in config=;"
+            ' for a store without a server use kind="memory"'
+        )
+    return config.supabase_url, config.supabase_key.get_secret_value()
+
+
+def _table_list(tables: Iterable[str] | None, merge_defaults: bool) -> frozenset[str] | None:
+    if tables is None:
+        return None
+    names = table_names("tables", tables)
+    return names | BUSINESS_TABLES if merge_defaults else names
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    for option in options:
+        if option not in _SERVICE_OPTIONS:
+            meant = get_close_matches(option, _SERVICE_OPTIONS, n=1)
+            hint = f"did you mean {meant[0]}?" if meant else f"options: {', '.join(sorted(_SERVICE_OPTIONS))}"
+            raise ConfigurationError(f"unknown option {option!r:.40}; {hint}")
+
+
+def _refuse_beside_service(**given: object) -> None:
+    extra = [name for name, value in given.items() if value is not None]
+    if extra:
+        raise ConfigurationError(f"service= brings its own configuration; leave out {', '.join(extra)}")

@@ -1,0 +1,75 @@
+"""The agent: what orchestrators hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from agent_persistence._verbs import Closing, ReadingVerbs, WritingVerbs
+from agent_persistence.operations import Operation, Result
+from agent_persistence.records import Record
+from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
+
+if TYPE_CHECKING:
+    from agent_persistence.adapter import PersistenceAdapter
+    from agent_persistence.persistence_config import PersistenceConfig
+
+
+class PersistenceAgent(ReadingVerbs, WritingVerbs, Closing):
+    """The verbs of a service for application code, under the policy the service was made with.
+
+    `aclose()` closes the service only if `owns_service`, as agents made by the factory do.
+    """
+
+    def __init__(self, service: AsyncPersistenceService, *, owns_service: bool = False) -> None:
+        self._service = service
+        self._owns_service = owns_service
+
+    async def _invoke(self, operation: Operation) -> Result:
+        return await self._service._invoke(operation)
+
+    def _clean(self, record: Record) -> Record:
+        return self._service._clean(record)
+
+    @property
+    def service(self) -> AsyncPersistenceService:
+        """The service that every verb goes through."""
+        return self._service
+
+    @property
+    def capabilities(self) -> Mapping[str, bool]:
+        """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
+        return self._service.capabilities
+
+    def readonly(self) -> ReadOnlyPersistenceFacade:
+        """A façade over the same service that cannot write; closing it leaves the service open."""
+        return self._service.readonly()
+
+    async def aclose(self) -> None:
+        """Close the service if this agent owns it. Calling it again changes nothing."""
+        if self._owns_service:
+            await self._service.aclose()
+
+
+def create_persistence_agent(
+    kind: str = "supabase",
+    *,
+    config: PersistenceConfig | None = None,
+    tables: Iterable[str] | None = None,
+    merge_defaults: bool = False,
+    adapter: PersistenceAdapter | None = None,
+    service: AsyncPersistenceService | None = None,
+    **service_options: Any,
+) -> PersistenceAgent:
+    """Make an agent; see `agent_persistence.factory.create_persistence_agent`, which this calls."""
+    from agent_persistence import factory
+
+    return factory.create_persistence_agent(
+        kind,
+        config=config,
+        tables=tables,
+        merge_defaults=merge_defaults,
+        adapter=adapter,
+        service=service,
+        **service_options,
+    )

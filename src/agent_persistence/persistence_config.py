@@ -1,0 +1,141 @@
+"""The one place where settings come from: environment variables, read once into a frozen value.
+
+| variable | meaning |
+|---|---|
+| `SUPABASE_URL` | base URL of the project, `https://<project>.supabase.co` |
+| `SUPABASE_SERVICE_KEY`, else `SUPABASE_KEY` | the API key |
+| `PERSIST_ALLOWED_TABLES` | stands in for the eight business tables, where nothing below is set |
+| `PERSIST_READ_TABLES` | the whole read allow-list |
+| `PERSIST_WRITE_TABLES` | the whole write allow-list |
+| `PERSIST_WRITE_DENY` | taken away from the default write list; ignored when `PERSIST_WRITE_TABLES` is set |
+| `PERSIST_LOGGING` | when present, whatever its value: one line a call on stdout |
+
+Lists are separated by commas; blanks and empty entries are ignored, and a variable that is set but empty means the
+empty list.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final, Self
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from agent_persistence.exceptions import ConfigurationError, printable
+from agent_persistence.identifiers import is_identifier
+from agent_persistence.policy import BUSINESS_TABLES, GOVERNANCE_TABLES, TablePolicy
+
+KEY_VARIABLES: Final = ("SUPABASE_SERVICE_KEY", "SUPABASE_KEY")
+_LISTS: Final = {
+    "allowed_tables": "PERSIST_ALLOWED_TABLES",
+    "read_tables": "PERSIST_READ_TABLES",
+    "write_tables": "PERSIST_WRITE_TABLES",
+    "write_deny": "PERSIST_WRITE_DENY",
+}
+_KNOWN: Final = (*_LISTS.values(), "PERSIST_LOGGING")
+
+
+class PersistenceConfig(BaseModel):
+    """Settings of agents and façades. Frozen; an unknown option or an illegal name raises ConfigurationError.
+
+    A list that is None was not set.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    supabase_url: str | None = None
+    supabase_key: SecretStr | None = None
+    allowed_tables: frozenset[str] | None = None
+    read_tables: frozenset[str] | None = None
+    write_tables: frozenset[str] | None = None
+    write_deny: frozenset[str] | None = None
+    logging: bool = False
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except pydantic.ValidationError as invalid:
+            problems = "; ".join(
+                f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in invalid.errors(include_input=False)
+            )
+            options_known = ", ".join(type(self).model_fields)
+            raise ConfigurationError(f"{problems} (options: {options_known})") from None
+        for option, variable in _LISTS.items():
+            for name in getattr(self, option) or ():
+                if not is_identifier(name):
+                    raise ConfigurationError(
+                        f"{variable} ({option}): {printable(name)} is not a table name;"
+                        " names are lower-case letters, digits and _, separated by commas"
+                    )
+        self._check_deny()
+
+    def _check_deny(self) -> None:
+        if self.write_tables is not None:
+            return
+        known = self._base(None) | BUSINESS_TABLES
+        unknown = (self.write_deny or frozenset()) - known
+        if unknown:
+            raise ConfigurationError(
+                f"PERSIST_WRITE_DENY names {', '.join(sorted(unknown))}, which no list allows;"
+                f" known tables: {', '.join(sorted(known))}"
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Return the settings that the environment holds; a misspelt PERSIST_ variable raises ConfigurationError."""
+        _refuse_misspelt(environ)
+        lists = {option: _split(environ[variable]) for option, variable in _LISTS.items() if variable in environ}
+        key = next((environ[name] for name in KEY_VARIABLES if environ.get(name, "").strip()), None)
+        return cls(
+            supabase_url=environ.get("SUPABASE_URL", "").strip() or None,
+            supabase_key=SecretStr(key.strip()) if key else None,
+            logging="PERSIST_LOGGING" in environ,
+            **lists,
+        )
+
+    def read_allowlist(self, tables: Iterable[str] | None = None) -> frozenset[str]:
+        """The tables that may be read; `tables` stands in for PERSIST_ALLOWED_TABLES."""
+        return self._base(tables) if self.read_tables is None else self.read_tables
+
+    def write_allowlist(self, tables: Iterable[str] | None = None) -> frozenset[str]:
+        """The tables that may be written; `tables` stands in for PERSIST_ALLOWED_TABLES."""
+        if self.write_tables is not None:
+            return self.write_tables
+        return self._base(tables) - GOVERNANCE_TABLES - (self.write_deny or frozenset())
+
+    def policy(self, tables: Iterable[str] | None = None) -> TablePolicy:
+        """The policy that these settings mean."""
+        return TablePolicy(read=self.read_allowlist(tables), write=self.write_allowlist(tables))
+
+    def _base(self, tables: Iterable[str] | None) -> frozenset[str]:
+        if tables is not None:
+            return frozenset(tables)
+        return BUSINESS_TABLES if self.allowed_tables is None else self.allowed_tables
+
+
+def get_read_allowlist(environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The tables that may be read: PERSIST_READ_TABLES, else PERSIST_ALLOWED_TABLES, else the eight business tables."""
+    return PersistenceConfig.from_env(os.environ if environ is None else environ).read_allowlist()
+
+
+def get_write_allowlist(environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The tables that may be written.
+
+    PERSIST_WRITE_TABLES, else (PERSIST_ALLOWED_TABLES or the eight) without clients, campaigns and PERSIST_WRITE_DENY.
+    """
+    return PersistenceConfig.from_env(os.environ if environ is None else environ).write_allowlist()
+
+
+def _split(names: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in names.split(",") if name.strip())
+
+
+def _refuse_misspelt(environ: Mapping[str, str]) -> None:
+    for variable in environ:
+        if variable.startswith("PERSIST") and variable not in _KNOWN:
+            meant = get_close_matches(variable, _KNOWN, n=1, cutoff=0.85)
+            if meant:
+                raise ConfigurationError(f"{printable(variable)} is not a known variable; did you mean {meant[0]}?")
