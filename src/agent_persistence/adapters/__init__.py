@@ -1,0 +1,1 @@
+"""Storage backends. Application code gets them from `agent_persistence.factory`."""

@@ -1,0 +1,169 @@
+"""Tables in this process: for tests, demos and development without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from threading import RLock
+from types import MappingProxyType
+from typing import Any, Final
+
+import anyio.lowlevel
+
+from agent_persistence.adapter import CAPABILITIES
+from agent_persistence.adapters._predicates import predicate
+from agent_persistence.adapters._tables import MemoryTable, copied
+from agent_persistence.exceptions import ConfigurationError, ValidationError
+from agent_persistence.filters import Filters, parse_filters
+from agent_persistence.ordering import Order, OrderBy, parse_order
+from agent_persistence.records import Record, Row, encode_record
+from agent_persistence.schema_registry import Schema
+
+_CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
+
+
+class InMemoryAdapter:
+    """A store of its own, which keeps rows in the order of their insertion.
+
+    Tables that the schema declares have its columns, types, defaults and keys, and refuse what PostgreSQL would
+    refuse, with the same error classes and codes. Any other table takes any columns: `id` (a uuid) and
+    `created_at` are made where a record lacks them, and `id` is unique. Safe to use from several tasks, event
+    loops and threads. Records are copied in and rows copied out.
+    """
+
+    def __init__(
+        self, rows: Mapping[str, Iterable[Mapping[str, Any]]] | None = None, *, schema: Schema | None = None
+    ) -> None:
+        self._schema = schema or Schema()
+        self._tables: dict[str, MemoryTable] = {}
+        self._lock = RLock()
+        for table, records in (rows or {}).items():
+            for index, record in enumerate(records):
+                self._table(table).insert(encode_record(table, record, f"rows[{index}]"))
+        for table in tuple(self._tables):
+            self._check_references(table, self._table(table).rows())
+
+    @property
+    def capabilities(self) -> Mapping[str, bool]:
+        return _CAPABILITIES
+
+    async def write(self, table: str, record: Record) -> Row:
+        return (await self.batch_write(table, [record]))[0]
+
+    async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
+        await anyio.lowlevel.checkpoint()
+        with self._lock, self._table(table).all_or_nothing() as stored:
+            rows = [stored.insert(record) for record in records]
+            self._check_references(table, rows)
+            return [copied(row) for row in rows]
+
+    async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
+        await anyio.lowlevel.checkpoint()
+        with self._lock, self._table(table).all_or_nothing() as stored:
+            row = stored.upsert(record, tuple(on_conflict or stored.primary_key))
+            self._check_references(table, [row])
+            return copied(row)
+
+    async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
+        rows = await self.query(table, {id_column: id_value}, limit=2)
+        if len(rows) > 1:
+            raise ValidationError(
+                table, f"more than one row has this {id_column}; use query, or read by a unique column"
+            )
+        return rows[0] if rows else None
+
+    async def query(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        limit: int | None = None,
+        order_by: OrderBy | None = None,
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        *,
+        offset: int = 0,
+    ) -> list[Row]:
+        await anyio.lowlevel.checkpoint()
+        order = parse_order(table, order_by, descending)
+        with self._lock:
+            stored = self._table(table)
+            stored.check_columns([*(select or ()), *(key.column for key in order)])
+            tree = parse_filters(table, filters)
+            rows = stored.rows()
+            if tree is not None:
+                holds = predicate(tree, stored.cast)
+                rows = [row for row in stored.candidates(tree) if holds(row)]
+            rows = _sorted(rows, order)[offset : None if limit is None else offset + limit]
+            return [copied(row if select is None else {name: row.get(name) for name in select}) for row in rows]
+
+    async def get_columns(self, table: str) -> list[str] | None:
+        with self._lock:
+            return self._table(table).column_names()
+
+    async def aclose(self) -> None:
+        """Change nothing: the rows live as long as the adapter."""
+
+    def clear(self) -> None:
+        """Empty every table and start identity keys from 1."""
+        with self._lock:
+            self._tables.clear()
+
+    def _table(self, name: str) -> MemoryTable:
+        table = self._tables.get(name)
+        if table is None:
+            table = self._tables[name] = MemoryTable(name, self._schema.tables.get(name))
+        return table
+
+    def _check_references(self, table: str, rows: Iterable[Row]) -> None:
+        declared = self._schema.tables.get(table)
+        for foreign_key in declared.foreign_keys if declared else ():
+            parents = self._table(foreign_key.table)
+            for row in rows:
+                parents.check_referenced(table, foreign_key, row[foreign_key.column])
+
+
+def _sorted(rows: list[Row], order: Sequence[Order]) -> list[Row]:
+    """The rows by the most significant key first; NULLs above every value; ties keep the order of insertion."""
+    for key in reversed(order):
+        rows = sorted(rows, key=lambda row: _rank(row.get(key.column)), reverse=key.descending)
+    return rows
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """A sort key over JSON values: numbers, text, booleans, the rest by its text, NULL last."""
+    match value:
+        case None:
+            return (9, 0)
+        case bool():
+            return (2, value)
+        case int() | float():
+            return (0, value)
+        case str():
+            return (1, value)
+        case _:
+            return (3, str(value))
+
+
+_shared = InMemoryAdapter()
+_shared_schema: Schema | None = None
+
+
+def shared_memory(schema: Schema) -> InMemoryAdapter:
+    """The one store of this process behind kind="memory". Asking for it with another schema is refused."""
+    global _shared_schema
+    with _shared._lock:
+        if _shared_schema is None:
+            _shared._schema = _shared_schema = schema
+        elif schema != _shared_schema:
+            raise ConfigurationError(
+                'kind="memory" shares one store a process, and it was made with another schema; pass'
+                " adapter=InMemoryAdapter(schema=…) for a store of your own"
+            )
+        return _shared
+
+
+def reset_shared_memory() -> None:
+    """Empty the shared store and forget its schema; agents that hold it go on with the emptied one."""
+    global _shared_schema
+    with _shared._lock:
+        _shared.clear()
+        _shared_schema = None

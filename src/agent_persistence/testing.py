@@ -1,0 +1,365 @@
+"""For tests of code that uses this package, and for adapters that others write.
+
+    from agent_persistence.testing import CONTRACT
+
+    @pytest.mark.parametrize("law", CONTRACT, ids=lambda law: law.__name__)
+    async def test_my_adapter_keeps_the_contract(law):
+        await law(MyAdapter())
+
+Each law is a coroutine function that takes an adapter over empty tables of the default schema and raises
+AssertionError where the adapter breaks it. They need no test framework and run on asyncio and trio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Final, TypeAlias, TypeVar
+from uuid import UUID, uuid4
+
+import anyio
+
+from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.adapters.memory import reset_shared_memory
+from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, PersistenceError, ValidationError
+from agent_persistence.filters import (
+    all_of,
+    any_of,
+    eq,
+    gt,
+    gte,
+    ilike,
+    in_,
+    is_true,
+    like,
+    lt,
+    ne,
+    not_,
+    not_in,
+    not_null,
+)
+from agent_persistence.ordering import asc, desc
+from agent_persistence.records import Row, encode_record
+
+Law: TypeAlias = Callable[[PersistenceAdapter], Awaitable[None]]
+
+
+def reset_memory() -> None:
+    """Empty the store that kind="memory" shares in this process, and let the next user choose its schema."""
+    reset_shared_memory()
+
+
+async def a_written_row_comes_back_with_generated_values(adapter: PersistenceAdapter) -> None:
+    row = await adapter.write("leads", {"email": "ada@a.example", "first_name": "Ada"})
+    _equal((row["email"], row["first_name"], row["status"]), ("ada@a.example", "Ada", "new"))
+    _equal(str(UUID(row["id"])), row["id"])
+    _true(datetime.fromisoformat(row["created_at"]).tzinfo is not None, "created_at has a time zone")
+    _equal(await adapter.read("leads", row["id"]), row)
+
+
+async def identity_keys_count_upwards(adapter: PersistenceAdapter) -> None:
+    rows = await adapter.batch_write("inquiries", [{"body": "one"}, {"body": "two"}])
+    _equal(rows[1]["id"] - rows[0]["id"], 1)
+
+
+async def values_of_every_kind_come_back_usable(adapter: PersistenceAdapter) -> None:
+    noon = datetime(2026, 1, 2, 12, 30, 0, 250000, tzinfo=timezone(timedelta(hours=2)))
+    client = await adapter.write(
+        "clients", _json(name="Ünïcode 株式会社 🚀", budget=Decimal("1234.50"), tags=["a,b", '"c"', "\\"])
+    )
+    campaign = await adapter.write(
+        "campaigns", _json(client_id=UUID(client["id"]), name="n", starts_on=date(2026, 3, 4))
+    )
+    custom = {"nested": {"list": [1, 2.5, None, True, "x"], "ключ": "значение"}}
+    lead = await adapter.write(
+        "leads",
+        _json(email="v@a.example", score=Decimal("0.25"), last_contacted_at=noon, custom=custom, is_qualified=True),
+    )
+    _equal((client["name"], client["tags"]), ("Ünïcode 株式会社 🚀", ["a,b", '"c"', "\\"]))
+    _equal(Decimal(str(client["budget"])), Decimal("1234.5"))
+    _equal((campaign["client_id"], campaign["starts_on"]), (client["id"], "2026-03-04"))
+    _equal(Decimal(str(lead["score"])), Decimal("0.25"))
+    _equal(datetime.fromisoformat(lead["last_contacted_at"]), noon)
+    _equal((lead["custom"], lead["is_qualified"]), (custom, True))
+
+
+async def text_of_every_kind_equals_itself(adapter: PersistenceAdapter) -> None:
+    texts = [
+        "a,b",
+        'say "hi"',
+        "(x)",
+        "back\\slash",
+        "100%",
+        "under_score",
+        "line\nend",
+        "tab\t",
+        "ß漢字🚀",
+        "e\u0301",
+        "a.b:c",
+    ]
+    await adapter.batch_write("inquiries", [{"email": "t@a.example", "body": text} for text in texts])
+    for text in texts:
+        rows = await adapter.query("inquiries", {"body": text})
+        _equal([row["body"] for row in rows], [text])
+
+
+async def a_batch_keeps_its_order(adapter: PersistenceAdapter) -> None:
+    emails = [f"{number}@a.example" for number in (3, 1, 2)]
+    rows = await adapter.batch_write("leads", [{"email": email} for email in emails])
+    _equal([row["email"] for row in rows], emails)
+    _equal(await adapter.batch_write("leads", []), [])
+
+
+async def a_batch_is_all_or_nothing(adapter: PersistenceAdapter) -> None:
+    await adapter.write("leads", {"email": "taken@a.example"})
+    error = await _raised(
+        ConflictError, adapter.batch_write("leads", [{"email": "new@a.example"}, {"email": "taken@a.example"}])
+    )
+    _equal((error.code, error.constraint, error.state), ("23505", "leads_email_key", FailureState.REJECTED))
+    _equal(await adapter.query("leads", {"email": "new@a.example"}), [])
+
+
+async def columns_absent_from_one_record_of_a_batch_take_their_default(adapter: PersistenceAdapter) -> None:
+    rows = await adapter.batch_write(
+        "leads", [{"email": "a@a.example", "status": "won"}, {"email": "b@a.example", "company": "B"}]
+    )
+    _equal([(row["status"], row["company"]) for row in rows], [("won", None), ("new", "B")])
+
+
+async def an_explicit_null_is_stored(adapter: PersistenceAdapter) -> None:
+    row = await adapter.write("clients", {"name": "n", "plan": None})
+    _equal(row["plan"], None)
+
+
+async def upsert_inserts_then_merges(adapter: PersistenceAdapter) -> None:
+    first = await adapter.upsert("leads", {"email": "u@a.example", "company": "A"}, ["email"])
+    second = await adapter.upsert("leads", {"email": "u@a.example", "status": "won"}, ["email"])
+    _equal((second["id"], second["company"], second["status"]), (first["id"], "A", "won"))
+    _equal(len(await adapter.query("leads")), 1)
+
+
+async def upsert_without_target_merges_by_primary_key(adapter: PersistenceAdapter) -> None:
+    row = await adapter.write("conversations", {"subject": "a", "channel": "chat"})
+    merged = await adapter.upsert("conversations", {"id": row["id"], "subject": "b"})
+    _equal(merged, {**row, "subject": "b"})
+
+
+async def upsert_on_several_columns(adapter: PersistenceAdapter) -> None:
+    campaign = (await adapter.write("campaigns", {"name": "c"}))["id"]
+    first = await adapter.upsert(
+        "sequences", {"campaign_id": campaign, "step": 1, "template": "a"}, ["campaign_id", "step"]
+    )
+    second = await adapter.upsert(
+        "sequences", {"campaign_id": campaign, "step": 1, "template": "b"}, ["campaign_id", "step"]
+    )
+    _equal((first["id"], second["template"]), (second["id"], "b"))
+
+
+async def reading_what_is_not_there_gives_none(adapter: PersistenceAdapter) -> None:
+    _equal(await adapter.read("leads", str(uuid4())), None)
+    _equal(await adapter.read("leads", "nobody@a.example", "email"), None)
+    _equal(await adapter.query("leads", {"email": "nobody@a.example"}), [])
+
+
+async def reading_by_a_column_that_several_rows_share_is_refused(adapter: PersistenceAdapter) -> None:
+    await adapter.batch_write("leads", [{"email": "a@a.example"}, {"email": "b@a.example"}])
+    await _raised(ValidationError, adapter.read("leads", "new", "status"))
+
+
+async def _scores(adapter: PersistenceAdapter) -> None:
+    await adapter.batch_write(
+        "leads",
+        [
+            {"email": f"{name}@a.example", "score": score, "is_qualified": qualified, "company": company}
+            for name, score, qualified, company in (
+                ("a", 0.1, True, "Acme"),
+                ("b", 0.5, False, "acme ltd"),
+                ("c", None, None, "B_C"),
+                ("d", 0.9, True, None),
+            )
+        ],
+    )
+
+
+async def filters_select_as_sql_does(adapter: PersistenceAdapter) -> None:
+    await _scores(adapter)
+    for filters, expected in (
+        (None, "abcd"),
+        ({"score": 0.5}, "b"),
+        ({"score": None}, "c"),
+        ({"score": gt(0.1)}, "bd"),
+        ({"score": gte(0.5), "is_qualified": True}, "d"),
+        ({"score": lt(0.5)}, "a"),
+        ({"score": ne(0.5)}, "ad"),
+        ({"score": not_null()}, "abd"),
+        ({"email": in_(["a@a.example", "d@a.example", "z@a.example"])}, "ad"),
+        ({"email": in_([])}, ""),
+        ({"email": not_in(["a@a.example"])}, "bcd"),
+        ({"company": like("%cme%")}, "ab"),
+        ({"company": ilike("ACME%")}, "ab"),
+        ({"company": like("B\\_C")}, "c"),
+        ({"company": like("B__")}, "c"),
+        ({"is_qualified": is_true()}, "ad"),
+        ({"score": all_of(gte(0.2), lt(0.9))}, "b"),
+        (any_of({"score": lt(0.2)}, {"company": "B_C"}), "ac"),
+        (not_({"score": 0.5}), "ad"),
+        ({"score": not_(eq(0.5))}, "ad"),
+        (any_of(all_of({"score": gt(0.4)}, {"is_qualified": is_true()}), {"company": 'x,")('}), "d"),
+        (not_(any_of({"score": gt(0.4)}, {"company": "Acme"})), ""),
+    ):
+        rows = await adapter.query("leads", filters, order_by="email")
+        _equal("".join(row["email"][0] for row in rows), expected, f"for {filters!r}")
+
+
+async def order_puts_nulls_last_when_ascending_and_first_when_descending(adapter: PersistenceAdapter) -> None:
+    await _scores(adapter)
+    for order_by, descending, expected in (
+        ("score", False, "abdc"),
+        ("score", True, "cdba"),
+        ([desc("is_qualified"), asc("score")], False, "cadb"),
+    ):
+        rows = await adapter.query("leads", None, None, order_by, descending)
+        _equal("".join(row["email"][0] for row in rows), expected, f"for {order_by!r}, descending={descending}")
+
+
+async def limit_and_offset_cut_the_ordered_rows(adapter: PersistenceAdapter) -> None:
+    await _scores(adapter)
+    rows = await adapter.query("leads", order_by="email", limit=2, offset=1)
+    _equal([row["email"][0] for row in rows], ["b", "c"])
+    _equal(await adapter.query("leads", order_by="email", limit=2, offset=10), [])
+
+
+async def select_returns_the_named_columns_only(adapter: PersistenceAdapter) -> None:
+    await _scores(adapter)
+    rows = await adapter.query("leads", {"score": 0.9}, select=["email", "company"])
+    _equal(rows, [{"email": "d@a.example", "company": None}])
+
+
+async def integrity_rules_are_conflicts_that_name_their_constraint(adapter: PersistenceAdapter) -> None:
+    for table, record, code, constraint in (
+        ("leads", {"first_name": "no e-mail"}, "23502", None),
+        ("conversations", {"lead_id": str(uuid4())}, "23503", "conversations_lead_id_fkey"),
+        ("campaigns", {"name": "n", "status": "no such"}, "23514", "campaigns_status_check"),
+    ):
+        error = await _raised(ConflictError, adapter.write(table, record))
+        _equal((error.code, error.constraint, error.state), (code, constraint, FailureState.REJECTED))
+
+
+async def values_of_the_wrong_type_are_rejected(adapter: PersistenceAdapter) -> None:
+    for call, code in (
+        (adapter.read("leads", "no-uuid"), "22P02"),
+        (adapter.write("leads", {"email": "e@a.example", "score": "much"}), "22P02"),
+        (adapter.query("leads", {"created_at": gt("yesterday-ish")}), "22007"),
+    ):
+        error = await _raised(AdapterError, call)
+        _equal((error.code, error.state), (code, FailureState.REJECTED))
+
+
+async def a_column_that_does_not_exist_is_rejected(adapter: PersistenceAdapter) -> None:
+    for call in (
+        adapter.write("leads", {"email": "e@a.example", "no_such_column": 1}),
+        adapter.query("leads", {"no_such_column": 1}),
+        adapter.query("leads", select=["no_such_column"]),
+        adapter.query("leads", order_by="no_such_column"),
+    ):
+        error = await _raised(AdapterError, call)
+        _equal(error.state, FailureState.REJECTED)
+
+
+async def columns_are_told_in_their_order_or_not_at_all(adapter: PersistenceAdapter) -> None:
+    columns = await adapter.get_columns("conversations")
+    _true(columns in (None, ["id", "lead_id", "channel", "subject", "opened", "created_at"]), f"{columns}")
+
+
+async def nobody_can_reach_into_the_store(adapter: PersistenceAdapter) -> None:
+    custom: dict[str, Any] = {"tags": ["a"]}
+    row = await adapter.write("leads", {"email": "c@a.example", "custom": custom})
+    custom["tags"].append("b")
+    row["custom"]["tags"].append("c")
+    stored = await adapter.read("leads", row["id"])
+    _equal((stored or {})["custom"], {"tags": ["a"]})
+
+
+async def concurrent_writes_are_all_kept(adapter: PersistenceAdapter) -> None:
+    async def write(number: int) -> None:
+        await adapter.write("leads", {"email": f"{number}@a.example"})
+
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(write, number)
+    _equal(len({row["email"] for row in await adapter.query("leads")}), 20)
+
+
+async def after_a_cancelled_call_the_next_one_works(adapter: PersistenceAdapter) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await adapter.write("leads", {"email": "cancelled@a.example"})
+    _true(
+        len(await adapter.query("leads", {"email": "cancelled@a.example"})) <= 1,
+        "a cancelled write is applied once at most",
+    )
+    await adapter.write("leads", {"email": "next@a.example"})
+
+
+async def closing_twice_changes_nothing(adapter: PersistenceAdapter) -> None:
+    await adapter.aclose()
+    await adapter.aclose()
+
+
+CONTRACT: Final[tuple[Law, ...]] = (
+    a_written_row_comes_back_with_generated_values,
+    identity_keys_count_upwards,
+    values_of_every_kind_come_back_usable,
+    text_of_every_kind_equals_itself,
+    a_batch_keeps_its_order,
+    a_batch_is_all_or_nothing,
+    columns_absent_from_one_record_of_a_batch_take_their_default,
+    an_explicit_null_is_stored,
+    upsert_inserts_then_merges,
+    upsert_without_target_merges_by_primary_key,
+    upsert_on_several_columns,
+    reading_what_is_not_there_gives_none,
+    reading_by_a_column_that_several_rows_share_is_refused,
+    filters_select_as_sql_does,
+    order_puts_nulls_last_when_ascending_and_first_when_descending,
+    limit_and_offset_cut_the_ordered_rows,
+    select_returns_the_named_columns_only,
+    integrity_rules_are_conflicts_that_name_their_constraint,
+    values_of_the_wrong_type_are_rejected,
+    a_column_that_does_not_exist_is_rejected,
+    columns_are_told_in_their_order_or_not_at_all,
+    nobody_can_reach_into_the_store,
+    concurrent_writes_are_all_kept,
+    after_a_cancelled_call_the_next_one_works,
+    closing_twice_changes_nothing,
+)
+"""The laws of `agent_persistence.adapter`, in the order of its verbs."""
+
+
+def _json(**values: Any) -> dict[str, Any]:
+    return encode_record("contract", values)
+
+
+def _equal(actual: object, expected: object, about: str = "") -> None:
+    if actual != expected:
+        raise AssertionError(f"expected {expected!r}, got {actual!r} {about}".rstrip())
+
+
+def _true(holds: bool, rule: str) -> None:
+    if not holds:
+        raise AssertionError(rule)
+
+
+Error = TypeVar("Error", bound=PersistenceError)
+
+
+async def _raised(error_class: type[Error], call: Awaitable[Row | list[Row] | None]) -> Error:
+    try:
+        returned = await call
+    except error_class as error:
+        return error
+    raise AssertionError(f"expected {error_class.__name__}, got {returned!r}")
+
+
+__all__ = ["CONTRACT", "Law", "reset_memory"]
