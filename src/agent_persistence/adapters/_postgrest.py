@@ -1,0 +1,328 @@
+"""The PostgREST codec: calls to requests, responses to rows or errors. Pure; it moves no bytes.
+
+Wire rules: https://docs.postgrest.org/en/v14/references/api/tables_views.html (filters, logical operators, quoting),
+…/preferences.html (Prefer) and …/errors.html (codes).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic_core import from_json, to_json
+
+from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
+from agent_persistence.filters import AllOf, AnyOf, Comparison, Filter, Not, Operator
+from agent_persistence.identifiers import RESERVED
+from agent_persistence.ordering import Order
+from agent_persistence.records import Record, Row, distinct
+
+REST_PATH: Final = "/rest/v1/"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be sent: `target` is the raw path and query below the project's URL."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+_JSON: Final = ("Content-Type", "application/json")
+
+
+def render_insert(table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None) -> Request:
+    """One POST, which is one statement: all rows or none.
+
+    Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty.
+    """
+    prefer = ["return=representation"]
+    parameters = []
+    if on_conflict is not None:
+        prefer.append("resolution=merge-duplicates")
+        if on_conflict:
+            parameters.append(("on_conflict", _names(on_conflict)))
+    if any(record.keys() != records[0].keys() for record in records):
+        prefer += ["missing=default", "handling=strict"]
+        parameters.append(("columns", _names(distinct(name for record in records for name in record))))
+    body = to_json(records[0] if len(records) == 1 else list(records))
+    return Request("POST", _target(table, parameters), (_JSON, ("Prefer", ", ".join(prefer))), body)
+
+
+def render_select(
+    table: str,
+    filters: Filter | None,
+    *,
+    select: Sequence[str] | None = None,
+    order: Sequence[Order] = (),
+    limit: int | None = None,
+    offset: int = 0,
+) -> Request:
+    parameters = [("select", _names(select) if select else "*"), *_filter_parameters(filters)]
+    if order:
+        parameters.append(("order", ",".join(f"{_name(k.column)}.{'desc' if k.descending else 'asc'}" for k in order)))
+    if limit is not None:
+        parameters.append(("limit", str(limit)))
+    if offset:
+        parameters.append(("offset", str(offset)))
+    return Request("GET", _target(table, parameters))
+
+
+def render_openapi() -> Request:
+    return Request("GET", REST_PATH, (("Accept", "application/openapi+json"),))
+
+
+def _target(table: str, parameters: Iterable[tuple[str, str]]) -> str:
+    query = "&".join(f"{quote(name, safe='.')}={quote(value, safe=_SAFE)}" for name, value in parameters)
+    path = REST_PATH + quote(table, safe="")
+    return f"{path}?{query}" if query else path
+
+
+_SAFE: Final = "(),:*"
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _name(column: str) -> str:
+    return column if _PLAIN_NAME.fullmatch(column) else _quoted(column)
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ",".join(map(_name, columns))
+
+
+def _filter_parameters(filters: Filter | None) -> Iterator[tuple[str, str]]:
+    """Conditions that must all hold, one parameter each; at this level values are raw, quotes would be literal."""
+    for term in filters.terms if isinstance(filters, AllOf) else () if filters is None else (filters,):
+        match term:
+            case Comparison(column=str(column)) if _PLAIN_NAME.fullmatch(column) and column not in RESERVED:
+                yield column, _condition(term, _raw)
+            case Not(Comparison(column=str(column)) as leaf) if (
+                _PLAIN_NAME.fullmatch(column) and column not in RESERVED
+            ):
+                yield column, f"not.{_condition(leaf, _raw)}"
+            case AnyOf(terms):
+                yield "or", _group(terms)
+            case _:
+                yield "and", _group((term,))
+
+
+def _logic(term: Filter) -> str:
+    """A condition inside parentheses, where reserved characters are protected by quotes."""
+    match term:
+        case Comparison(column=column):
+            return f"{_name(column or '')}.{_condition(term, _protected)}"
+        case AllOf(terms):
+            return f"and{_group(terms)}"
+        case AnyOf(terms):
+            return f"or{_group(terms)}"
+        case Not(Comparison(column=column) as leaf):
+            return f"{_name(column or '')}.not.{_condition(leaf, _protected)}"
+        case Not(Not(term)):
+            return _logic(term)
+        case Not(term):
+            return f"not.{_logic(term)}"
+
+
+def _group(terms: Iterable[Filter]) -> str:
+    return f"({','.join(map(_logic, terms))})"
+
+
+_CONSTANT: Final = {
+    Operator.IS_NULL: "is.null",
+    Operator.NOT_NULL: "not.is.null",
+    Operator.IS_TRUE: "is.true",
+    Operator.IS_FALSE: "is.false",
+}
+_WIRE: Final = {Operator.NE: "neq"}
+
+
+def _condition(leaf: Comparison, text: Any) -> str:
+    if leaf.operator in _CONSTANT:
+        return _CONSTANT[leaf.operator]
+    if leaf.operator in (Operator.IN, Operator.NOT_IN):
+        members = ",".join(map(_protected, leaf.operand))
+        return f"{'not.' if leaf.operator is Operator.NOT_IN else ''}in.({members})"
+    return f"{_WIRE.get(leaf.operator, leaf.operator)}.{text(leaf.operand)}"
+
+
+def _raw(value: Any) -> str:
+    return value if isinstance(value, str) else to_json(value).decode()
+
+
+def _protected(value: Any) -> str:
+    return _quoted(value) if isinstance(value, str) else to_json(value).decode()
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# --- responses --------------------------------------------------------------------------------------------------------
+
+
+def parse_rows(response: Response, verb: str, table: str, *, expected: int | None = None) -> list[Row]:
+    """The rows of the response, `expected` of them if given; or the error that the response is."""
+    if not 200 <= response.status < 300:
+        raise parse_error(response, verb, table)
+    rows = _json(response)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise AdapterError(
+            f"{verb} on {table}: HTTP {response.status} without the JSON rows that PostgREST would send",
+            state=FailureState.AMBIGUOUS,
+            status=response.status,
+            hint="does SUPABASE_URL point at a Supabase project, or at a proxy or captive portal?",
+        )
+    if expected is not None and len(rows) != expected:
+        raise AdapterError(
+            f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back",
+            state=FailureState.AMBIGUOUS,
+            status=response.status,
+        )
+    return rows
+
+
+def parse_columns(response: Response, table: str) -> list[str] | None:
+    """The table's columns in the OpenAPI description, or None where it does not tell."""
+    try:
+        return list(_json(response)["definitions"][table]["properties"]) if response.status == 200 else None
+    except (KeyError, TypeError):
+        return None
+
+
+def parse_error(response: Response, verb: str, table: str, *, now: datetime | None = None) -> AdapterError:
+    """The error that a response is: its class by the code, its state by the tables below."""
+    body = _json(response)
+    told = {name: text for name, text in body.items() if isinstance(text, str)} if isinstance(body, dict) else {}
+    code = told.get("code") or _proxy_status_code(response)
+    message = told.get("message", "")
+    about: dict[str, Any] = {
+        "state": _state(response.status, code),
+        "status": response.status,
+        "code": code,
+        "hint": _hint(response.status, code, message, told.get("hint"), verb, table),
+        "retry_after_s": _retry_after_s(response.headers.get("retry-after"), now or datetime.now(UTC)),
+    }
+    text = f"{verb} on {table}: {_summary(response.status, code, message)}"
+    if code and code.startswith("23"):
+        found = _CONSTRAINT.search(message)
+        return ConflictError(text, constraint=found.group(1) if found else None, **about)
+    return AdapterError(text, **about)
+
+
+_STATE_BY_CODE: Final = {
+    "40001": FailureState.RETRYABLE,
+    "40P01": FailureState.RETRYABLE,
+    "55P03": FailureState.RETRYABLE,
+    "53": FailureState.RETRYABLE,
+    "PGRST000": FailureState.RETRYABLE,
+    "PGRST002": FailureState.RETRYABLE,
+    "PGRST003": FailureState.RETRYABLE,
+    "57014": FailureState.REJECTED,
+    "57P01": FailureState.AMBIGUOUS,
+    "PGRST001": FailureState.AMBIGUOUS,
+    "08": FailureState.AMBIGUOUS,
+}
+"""By SQLSTATE, its class of two characters, or PostgREST's code; any other code: the statement was rolled back."""
+
+_STATE_BY_STATUS: Final = {
+    408: FailureState.AMBIGUOUS,
+    425: FailureState.AMBIGUOUS,
+    429: FailureState.RETRYABLE,
+}
+
+
+def _state(status: int, code: str | None) -> FailureState:
+    """The code decides where there is one: 503 and 504 are sent both before and after a statement has run."""
+    if code:
+        known = _STATE_BY_CODE.get(code) or _STATE_BY_CODE.get(code[:2] if len(code) == 5 else "")
+        if known:
+            return known
+        if status not in _STATE_BY_STATUS and status not in (502, 503, 504):
+            return FailureState.REJECTED
+    return _STATE_BY_STATUS.get(status, FailureState.REJECTED if 300 <= status < 500 else FailureState.AMBIGUOUS)
+
+
+_VALUE_FOLLOWS = re.compile(r"[:\"]")
+_CONSTRAINT = re.compile(r'constraint "([^"]+)"')
+_NAMES_ONLY: Final = frozenset(
+    {"23502", "23503", "23505", "23514", "42501", "42703", "42P01", "42P10", "42883", "42725"}
+    | {f"PGRST{number}" for number in (102, 106, 116, 117, 118, 122, 124, 125, 200, 201, 202, 203, 204, 205, 301, 303)}
+)
+"""Codes whose messages hold names of tables, columns and constraints, and nothing of a row or a filter."""
+
+
+def _summary(status: int, code: str | None, message: str) -> str:
+    if code is None:
+        return f"HTTP {status} without a PostgREST error"
+    if code in _NAMES_ONLY:
+        return f"{message[:200]} (HTTP {status}, {code})"
+    if code.startswith("22"):
+        return f"{_VALUE_FOLLOWS.split(message)[0].strip()[:100]} (HTTP {status}, {code})"
+    return f"HTTP {status}, {code}; the server's text is left out because it may hold row content"
+
+
+_PRIVILEGE: Final = {"write": "INSERT", "batch_write": "INSERT", "upsert": "SELECT, INSERT, UPDATE"}
+
+
+def _hint(status: int, code: str | None, message: str, told: str | None, verb: str, table: str) -> str | None:
+    if code == "42501":
+        if "row-level security" in message:
+            return f"a row-level security policy of {table} refuses this row for the role of the key"
+        privilege = _PRIVILEGE.get(verb, "SELECT")
+        return f"the role of the key lacks a right; grant it with: GRANT {privilege} ON {table} TO <role>;"
+    if code in ("42703", "PGRST202", "PGRST204", "PGRST205") and told:
+        return told[:200]
+    if status == 401:
+        return "the API key or access token was refused; check SUPABASE_SERVICE_KEY or SUPABASE_KEY"
+    if 300 <= status < 400 and code is None:
+        return "redirects are never followed; set SUPABASE_URL to the address it redirects to, if you trust it"
+    if status == 404 and code is None:
+        return "is SUPABASE_URL the project's base URL? /rest/v1 is added to it"
+    if status == 414:
+        return "the filter does not fit into a URL; ask for fewer values at a time"
+    return None
+
+
+def _proxy_status_code(response: Response) -> str | None:
+    found = re.fullmatch(r"PostgREST; error=(\w+)", response.headers.get("proxy-status", ""))
+    return found.group(1) if found else None
+
+
+def _retry_after_s(value: str | None, now: datetime) -> float | None:
+    """Seconds from a Retry-After header (RFC 9110, section 10.2.3): a number or a date; nonsense is None."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\d{1,9}", value.strip()):
+        return float(value)
+    try:
+        seconds = (parsedate_to_datetime(value) - now).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return seconds if seconds > 0 else None
+
+
+def _json(response: Response) -> Any:
+    if "json" not in response.headers.get("content-type", ""):
+        return None
+    try:
+        return from_json(response.body)
+    except ValueError:
+        return None

@@ -1,0 +1,158 @@
+"""Supabase, and any other PostgREST, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import isawaitable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pydantic import SecretStr
+
+from agent_persistence.adapter import CAPABILITIES
+from agent_persistence.adapters import _postgrest
+from agent_persistence.adapters._http import HttpTransport, InjectedClient, Lanes, base_url
+from agent_persistence.adapters._postgrest import Request, Response
+from agent_persistence.exceptions import ConfigurationError, ValidationError
+from agent_persistence.filters import FALSE, Filters, eq, parse_filters
+from agent_persistence.ordering import OrderBy, parse_order
+from agent_persistence.records import Record, Row
+from agent_persistence.schema_registry import Schema, default_schema
+
+if TYPE_CHECKING:
+    import httpx
+
+AccessToken: TypeAlias = str | Callable[[], str | Awaitable[str]]
+
+_CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
+
+
+class SupabaseAdapter:
+    """Sends each call as one request to `url`/rest/v1.
+
+    `key` is a publishable, secret or legacy JWT key; `access_token` is a user's JWT beside it, or a callable (plain
+    or async) that gives one and is asked again after a 401. `client` is an httpx.AsyncClient of the caller's, used
+    in place of connections of our own and never closed. `schema` tells columns where the server does not,
+    `db_schema` is the database schema the tables are in. `http://` is refused but for loopback or `allow_http`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | SecretStr,
+        *,
+        access_token: AccessToken | None = None,
+        client: httpx.AsyncClient | None = None,
+        schema: Schema | None = None,
+        db_schema: str = "public",
+        allow_http: bool = False,
+    ) -> None:
+        base = base_url(url, allow_http=allow_http)
+        self._key = SecretStr(_header_value("key", key.get_secret_value() if isinstance(key, SecretStr) else key))
+        self._access_token = access_token
+        self._token: SecretStr | None = None
+        self._schema = schema or default_schema()
+        self._profile = _profile_headers(db_schema)
+        self._http: HttpTransport = Lanes(base) if client is None else InjectedClient(client, base)
+
+    @property
+    def capabilities(self) -> Mapping[str, bool]:
+        return _CAPABILITIES
+
+    async def write(self, table: str, record: Record) -> Row:
+        response = await self._send(_postgrest.render_insert(table, [record]))
+        return _postgrest.parse_rows(response, "write", table, expected=1)[0]
+
+    async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
+        if not records:
+            return []
+        response = await self._send(_postgrest.render_insert(table, records))
+        return _postgrest.parse_rows(response, "batch_write", table, expected=len(records))
+
+    async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
+        response = await self._send(_postgrest.render_insert(table, [record], on_conflict=on_conflict or ()))
+        return _postgrest.parse_rows(response, "upsert", table, expected=1)[0]
+
+    async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
+        filters = parse_filters(table, {id_column: eq(id_value)})
+        response = await self._send(_postgrest.render_select(table, filters, limit=2))
+        rows = _postgrest.parse_rows(response, "read", table)
+        if len(rows) > 1:
+            raise ValidationError(
+                table, f"more than one row has this {id_column}; use query, or read by a unique column"
+            )
+        return rows[0] if rows else None
+
+    async def query(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        limit: int | None = None,
+        order_by: OrderBy | None = None,
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        *,
+        offset: int = 0,
+    ) -> list[Row]:
+        predicate = parse_filters(table, filters)
+        if predicate == FALSE:
+            return []
+        order = parse_order(table, order_by, descending)
+        request = _postgrest.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
+        return _postgrest.parse_rows(await self._send(request), "query", table)
+
+    async def get_columns(self, table: str) -> list[str] | None:
+        """Ask the server's OpenAPI description, which needs a secret key on hosted Supabase; else the schema."""
+        told = _postgrest.parse_columns(await self._send(_postgrest.render_openapi()), table)
+        return told or list(self._schema.columns(table)) or None
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _send(self, request: Request) -> Response:
+        token = await self._current_token()
+        response = await self._http.send(self._signed(request, token))
+        if response.status == 401 and callable(self._access_token):
+            token = await self._current_token(refused=token)
+            response = await self._http.send(self._signed(request, token))
+        return response
+
+    def _signed(self, request: Request, token: SecretStr | None) -> Request:
+        """The request with its credentials: new keys go into `apikey` alone, a legacy JWT is its own bearer token."""
+        key = self._key.get_secret_value()
+        headers = [("apikey", key), ("Accept", "application/json"), *self._profile]
+        if token is not None:
+            headers.append(("Authorization", f"Bearer {token.get_secret_value()}"))
+        elif not key.startswith("sb_"):
+            headers.append(("Authorization", f"Bearer {key}"))
+        own = dict(request.headers)
+        kept = tuple((name, value) for name, value in headers if name not in own)
+        return Request(request.method, request.target, kept + request.headers, request.body)
+
+    async def _current_token(self, *, refused: SecretStr | None = None) -> SecretStr | None:
+        if self._access_token is None:
+            return None
+        if self._token is None or self._token is refused:
+            told: Any = self._access_token() if callable(self._access_token) else self._access_token
+            self._token = SecretStr(_header_value("access_token", await told if isawaitable(told) else told))
+        return self._token
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._http!r})"
+
+
+def _profile_headers(db_schema: str) -> tuple[tuple[str, str], ...]:
+    if db_schema == "public":
+        return ()
+    name = _header_value("db_schema", db_schema)
+    return (("Accept-Profile", name), ("Content-Profile", name))
+
+
+def _header_value(option: str, value: object) -> str:
+    """A credential as it may stand in a header; the message of a refusal does not repeat it."""
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{option} is empty; set SUPABASE_SERVICE_KEY or SUPABASE_KEY, or pass it")
+    stripped = value.strip()
+    if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+        raise ConfigurationError(f"{option} holds characters that no API key has (blanks, line ends or non-ASCII)")
+    return stripped
