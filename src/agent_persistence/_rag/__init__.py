@@ -1,0 +1,1 @@
+"""The parts of the context builder that touch nothing: plan, outline, rendering."""
