@@ -1,0 +1,226 @@
+"""The same verbs without `await`, for callers that have no event loop of their own.
+
+    from agent_persistence.sync import create_persistence_agent
+
+    with create_persistence_agent(kind="memory") as agent:
+        agent.write("leads", {"email": "a@x.io"})
+
+One event loop in one background thread serves the whole process. It starts with the first call, works (and blocks)
+inside a running loop such as a notebook's, may be used from several threads, starts anew after a fork, and ends with
+the interpreter.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial, wraps
+from threading import Lock
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from agent_persistence import factory, rag_context
+from agent_persistence import service as async_service
+from agent_persistence._verbs import ReadingVerbs, WritingVerbs
+from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.persistence_agent import PersistenceAgent as AsyncPersistenceAgent
+from agent_persistence.persistence_config import PersistenceConfig
+from agent_persistence.service import AsyncPersistenceService
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _EventLoopThread:
+    """The portal into the one background event loop."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._portal: BlockingPortal | None = None
+        self._stack = ExitStack()
+
+    def portal(self) -> BlockingPortal:
+        with self._lock:
+            if self._portal is None:
+                self._portal = self._stack.enter_context(
+                    start_blocking_portal("asyncio", name="agent_persistence.sync")
+                )
+            return self._portal
+
+    def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it in the loop and wait. An interrupt of the waiting thread (Ctrl-C) cancels the call."""
+        future = self.portal().start_task_soon(partial(function, *args, **kwargs))
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stack.close()
+            self._portal = None
+
+
+_thread = _EventLoopThread()
+_inherited: list[_EventLoopThread] = []
+
+
+def _after_fork_in_child() -> None:
+    """Begin with a new thread. The parent's is kept: collecting its portal would wait for a thread that is not here."""
+    global _thread
+    _inherited.append(_thread)
+    _thread = _EventLoopThread()
+
+
+atexit.register(lambda: _thread.stop())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class _HasInner(Protocol):
+    @property
+    def _inner(self) -> Any: ...
+
+
+def _blocking(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[Concatenate[_HasInner, P], T]:
+    """The verb of the async class as a method that waits for it, with the same signature and docstring."""
+    name: str = getattr(method, "__name__")  # noqa: B009  a Callable's type has no __name__
+
+    @wraps(method)
+    def verb(self: _HasInner, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return _thread.call(cast("Callable[P, Awaitable[T]]", getattr(self._inner, name)), *args, **kwargs)
+
+    return verb
+
+
+Inner = TypeVar("Inner", AsyncPersistenceService, AsyncPersistenceAgent, async_service.ReadOnlyPersistenceFacade)
+
+
+class _Reading(Generic[Inner]):
+    __slots__ = ("_inner",)
+    _inner: Inner
+
+    def __init__(self, inner: Inner) -> None:
+        self._inner = inner
+
+    read = _blocking(ReadingVerbs.read)
+    query = _blocking(ReadingVerbs.query)
+    get_columns = _blocking(ReadingVerbs.get_columns)
+
+    @property
+    def capabilities(self) -> Mapping[str, bool]:
+        """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
+        return self._inner.capabilities
+
+    def readonly(self) -> ReadOnlyPersistenceFacade:
+        """A façade over the same service that cannot write."""
+        return ReadOnlyPersistenceFacade(self._inner.readonly())
+
+    def close(self) -> None:
+        """Close what the factory made for this object. Calling it again changes nothing."""
+        _thread.call(self._inner.aclose)
+
+    aclose = close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class _Writing(_Reading[Inner]):
+    __slots__ = ()
+
+    write = _blocking(WritingVerbs.write)
+    batch_write = _blocking(WritingVerbs.batch_write)
+    upsert = _blocking(WritingVerbs.upsert)
+
+
+class PersistenceService(_Writing[AsyncPersistenceService]):
+    """AsyncPersistenceService without `await`; it takes the same options."""
+
+    __slots__ = ()
+
+    def __init__(self, adapter: PersistenceAdapter, **options: Any) -> None:
+        super().__init__(AsyncPersistenceService(adapter, **options))
+
+
+class PersistenceAgent(_Writing[AsyncPersistenceAgent]):
+    """PersistenceAgent without `await`, around an async one."""
+
+    __slots__ = ()
+
+
+class ReadOnlyPersistenceFacade(_Reading[async_service.ReadOnlyPersistenceFacade]):
+    """ReadOnlyPersistenceFacade without `await`: it has no writing verb, and touching one raises ReadOnlyError."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        getattr(self._inner, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a read-only façade can be neither copied nor pickled; make one with readonly()")
+
+
+def create_persistence_agent(
+    kind: str = "supabase",
+    *,
+    config: PersistenceConfig | None = None,
+    tables: Iterable[str] | None = None,
+    merge_defaults: bool = False,
+    adapter: PersistenceAdapter | None = None,
+    service: PersistenceService | None = None,
+    **service_options: Any,
+) -> PersistenceAgent:
+    """Return a blocking agent; the arguments are those of `agent_persistence.create_persistence_agent`."""
+    return PersistenceAgent(
+        factory.create_persistence_agent(
+            kind,
+            config=config,
+            tables=tables,
+            merge_defaults=merge_defaults,
+            adapter=adapter,
+            service=None if service is None else service._inner,
+            **service_options,
+        )
+    )
+
+
+def create_readonly_rag_facade(
+    kind: str = "supabase",
+    *,
+    config: PersistenceConfig | None = None,
+    adapter: PersistenceAdapter | None = None,
+    service: PersistenceService | None = None,
+    **service_options: Any,
+) -> ReadOnlyPersistenceFacade:
+    """Return a blocking façade; the arguments are those of `agent_persistence.create_readonly_rag_facade`."""
+    return ReadOnlyPersistenceFacade(
+        factory.create_readonly_rag_facade(
+            kind,
+            config=config,
+            adapter=adapter,
+            service=None if service is None else service._inner,
+            **service_options,
+        )
+    )
+
+
+def _over_blocking_source(
+    function: Callable[Concatenate[rag_context.ReadableSource, P], Awaitable[T]],
+) -> Callable[Concatenate[_HasInner, P], T]:
+    @wraps(function)
+    def blocking(source: _HasInner, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return _thread.call(function, source._inner, *args, **kwargs)
+
+    return blocking
+
+
+build_rag_context = _over_blocking_source(rag_context.build_rag_context)
