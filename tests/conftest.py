@@ -1,0 +1,43 @@
+"""Fixtures that every room of the tests may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from agent_persistence import metrics
+from agent_persistence.testing import reset_memory
+from tests.server import LocalServer
+from tests.server.fixtures import local_server
+
+__all__ = ["local_server"]
+
+_VARIABLES = (
+    "SUPABASE_URL",
+    "SUPABASE_SERVICE_KEY",
+    "SUPABASE_KEY",
+    "PERSIST_ALLOWED_TABLES",
+    "PERSIST_READ_TABLES",
+    "PERSIST_WRITE_TABLES",
+    "PERSIST_WRITE_DENY",
+    "PERSIST_LOGGING",
+)
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test starts with an empty shared store, no metrics and none of our variables set."""
+    for variable in _VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    reset_memory()
+    metrics.reset()
+    yield
+    reset_memory()
+
+
+@pytest.fixture
+def server(local_server: LocalServer) -> LocalServer:
+    """The real server, with empty tables."""
+    local_server.reset()
+    return local_server
