@@ -1,0 +1,51 @@
+# make demo         see agents write to and read from a CRM, and a prompt being built from it
+# make test         lint, types and every test, also against a real server on a real PostgreSQL
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+DEMO := .venv/.demo
+DEV := .venv/.dev
+
+# Node comes as a wheel; pyright keeps what it installs inside .venv.
+export PYRIGHT_PYTHON_GLOBAL_NODE := 0
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.venv/pyright
+export XDG_CACHE_HOME := $(CURDIR)/.venv/cache
+
+.PHONY: demo demo-server test lint bench clean
+
+demo: $(DEMO)
+	$(BIN)/python -m examples.closing_example
+	$(BIN)/python -m examples.crm_demo
+
+demo-server: $(DEV)
+	$(BIN)/python -m tests.server -- $(BIN)/python -m examples.crm_demo
+
+test: lint
+	$(BIN)/pytest -q -n 2
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(DEV)
+	for script in chain_overhead import_time rag_wall_time; do $(BIN)/python -m benchmarks.$$script || exit 1; done
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/server/node_modules
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=…")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --upgrade pip
+
+$(DEMO): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(DEV): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e . --group dev
+	@touch $@ $(DEMO)
