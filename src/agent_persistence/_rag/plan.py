@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agent_persistence.exceptions import TableNotAllowedError, ValidationError
@@ -86,24 +86,15 @@ def plan(
 
 
 def _linked(steps: Mapping[str, Step]) -> tuple[dict[str, Step], list[str]]:
+    """The steps with their links; without those that hang, however indirectly, on a table that is not read."""
     anchor = _anchor(steps)
-    linked: dict[str, Step] = {}
+    linked = {table: replace(step, links=tuple(_links(steps, table, anchor))) for table, step in steps.items()}
     warnings: list[str] = []
-    for table in sorted(steps, key=lambda name: (abs(LEVELS[name] - anchor), LEVELS[name])):
-        links = tuple(_links(steps, table, anchor))
-        missing = [
-            link.table for link in links if link.table not in steps or _dropped(link.table, linked, steps, anchor)
-        ]
-        if missing:
-            warnings.append(f"{table}: left out, because {missing[0]} is not read and would say which rows belong")
-        else:
-            linked[table] = Step(table, steps[table].limit, steps[table].filters, links)
-    return {table: linked[table] for table in LEVELS if table in linked}, warnings
-
-
-def _dropped(table: str, linked: Mapping[str, Step], steps: Mapping[str, Step], anchor: int) -> bool:
-    """Whether a table nearer to the anchor has been left out already."""
-    return table in steps and table not in linked and abs(LEVELS[table] - anchor) > 0
+    while stranded := [(s.table, link.table) for s in linked.values() for link in s.links if link.table not in linked]:
+        table, missing = stranded[0]
+        del linked[table]
+        warnings.append(f"{table}: left out, because {missing} is not read and would say which rows belong")
+    return linked, warnings
 
 
 def _anchor(steps: Mapping[str, Step]) -> int:

@@ -158,6 +158,8 @@ def _condition(leaf: Comparison, text: Any) -> str:
     if leaf.operator in _CONSTANT:
         return _CONSTANT[leaf.operator]
     if leaf.operator in (Operator.IN, Operator.NOT_IN):
+        if leaf.operand == ("",):  # PostgREST reads in.("") as the empty list
+            return f"{'neq' if leaf.operator is Operator.NOT_IN else 'eq'}.{text('')}"
         members = ",".join(map(_protected, leaf.operand))
         return f"{'not.' if leaf.operator is Operator.NOT_IN else ''}in.({members})"
     return f"{_WIRE.get(leaf.operator, leaf.operator)}.{text(leaf.operand)}"
