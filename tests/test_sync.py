@@ -183,13 +183,13 @@ def test_an_interrupted_call_is_cancelled() -> None:
                 try:
                     await anyio.sleep(30)
                 except BaseException as error:
-                    print("inside:", type(error).__name__, flush=True)
+                    os.write(1, f"inside: {type(error).__name__}\\n".encode())
                     raise
 
         try:
             PersistenceService(Hangs()).write("leads", {"email": "a@x.io"})
         except KeyboardInterrupt:
-            print("outside: KeyboardInterrupt", flush=True)
+            os.write(1, b"outside: KeyboardInterrupt\\n")
         """
     )
     assert sorted(ended.stdout.splitlines()) == ["inside: CancelledError", "outside: KeyboardInterrupt"], ended.stderr

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from agent_persistence._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from agent_persistence import metrics as metrics
     from agent_persistence.adapter import PersistenceAdapter as PersistenceAdapter
@@ -135,8 +137,6 @@ if TYPE_CHECKING:
     from agent_persistence.service import (
         ReadOnlyPersistenceFacade as ReadOnlyPersistenceFacade,
     )
-
-__version__ = "0.5.0"
 
 _ROOMS = {
     "adapter": "PersistenceAdapter",

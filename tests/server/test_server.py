@@ -8,8 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from . import LocalServer, fixtures
-
+from . import LocalServer
 
 REPRESENTATION = {"Prefer": "return=representation"}
 NOBODY = "00000000-0000-0000-0000-000000000000"

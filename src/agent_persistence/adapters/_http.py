@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 
+from agent_persistence._version import __version__
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, OverloadedError
 
@@ -87,7 +88,7 @@ class Lanes:
         message = httpx.Request(
             request.method,
             self._url.copy_with(raw_path=(self._prefix + request.target).encode("ascii")),
-            headers=list(request.headers),
+            headers=[*_HEADERS, *request.headers],
             content=request.body or None,
             extensions={"timeout": _TIMEOUTS},
         )
@@ -109,7 +110,10 @@ class Lanes:
         except BaseException:
             await _discard(lane)
             raise
-        pool.idle.append(lane)
+        if self._closed:
+            await _discard(lane)
+        else:
+            pool.idle.append(lane)
         return response
 
     async def aclose(self) -> None:
@@ -128,6 +132,7 @@ class Lanes:
         return pool
 
 
+_HEADERS: Final = (("User-Agent", f"agent-persistence/{__version__}"), ("Accept-Encoding", "gzip"))
 _ONE_CONNECTION: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1)
 
 

@@ -16,13 +16,15 @@ from urllib.parse import quote
 
 from pydantic_core import from_json, to_json
 
-from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
+from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, ValidationError
 from agent_persistence.filters import AllOf, AnyOf, Comparison, Filter, Not, Operator
 from agent_persistence.identifiers import RESERVED
 from agent_persistence.ordering import Order
 from agent_persistence.records import Record, Row, distinct
 
 REST_PATH: Final = "/rest/v1/"
+MAX_TARGET: Final = 60_000
+"""Bytes of path and query: httpx refuses a URL above 65,536, gateways often a shorter one, with 414."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,13 @@ def render_select(
         parameters.append(("limit", str(limit)))
     if offset:
         parameters.append(("offset", str(offset)))
-    return Request("GET", _target(table, parameters))
+    target = _target(table, parameters)
+    if len(target) > MAX_TARGET:
+        raise ValidationError(
+            table,
+            f"the filters need a URL of {len(target)} bytes, at most {MAX_TARGET} can be sent; ask for fewer values",
+        )
+    return Request("GET", target)
 
 
 def render_openapi() -> Request:

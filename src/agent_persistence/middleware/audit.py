@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from inspect import isawaitable
 from time import perf_counter
@@ -25,8 +25,8 @@ _logger = logging.getLogger("agent_persistence.audit")
 class Audit:
     """Runs once per caller's call and emits one event, after the call has ended in whatever way.
 
-    The hooks run in order, after the result is settled: nothing they do can change it. All of them together delay
-    the caller by HOOK_TIMEOUT_S at the most, also when the caller is being cancelled.
+    The hooks are called in order after the result is settled, and nothing they do can change it. What async ones have
+    to wait for runs concurrently and delays the caller by HOOK_TIMEOUT_S in all, also when the call is cancelled.
     """
 
     def __init__(
@@ -84,16 +84,30 @@ class Audit:
                 yield key[0] if len(key) == 1 else key
 
     async def _emit(self, event: AuditEvent) -> None:
+        waiting = [told for hook in self._hooks if isawaitable(told := _tell(hook, event))]
+        if not waiting:
+            return
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + HOOK_TIMEOUT_S) as scope:
-            for hook in self._hooks:
-                try:
-                    told = hook(event)
-                    if isawaitable(told):
-                        await told
-                except Exception:  # a hook is the user's code: whatever it raises must not undo a settled write
-                    _logger.exception("an audit hook failed on %s of %s", event.verb, event.table)
+            async with anyio.create_task_group() as group:
+                for told in waiting:
+                    group.start_soon(_finish, told, event)
         if scope.cancelled_caught:
             _logger.error("an audit hook did not end in %s s on %s of %s", HOOK_TIMEOUT_S, event.verb, event.table)
+
+
+def _tell(hook: AuditHook, event: AuditEvent) -> object:
+    try:
+        return hook(event)
+    except Exception:  # a hook is the user's code: whatever it raises must not undo a settled write
+        _logger.exception("an audit hook failed on %s of %s", event.verb, event.table)
+        return None
+
+
+async def _finish(told: Awaitable[None], event: AuditEvent) -> None:
+    try:
+        await told
+    except Exception:  # as above
+        _logger.exception("an audit hook failed on %s of %s", event.verb, event.table)
 
 
 def _outcome(operation: Operation, error: BaseException) -> Outcome:
