@@ -1,0 +1,38 @@
+"""Write constraints.txt: the versions that a fresh environment with the development group gets today.
+
+    python scripts/pin.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+HEADER = "# What development and CI run with. Versions only; where they come from is the installer's business.\n"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        venv.create(directory, with_pip=True)
+        python = str(Path(directory) / "bin" / "python")
+        _run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip")
+        _run(python, "-m", "pip", "install", "--quiet", "-e", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:dev")
+        frozen = _run(python, "-m", "pip", "freeze", "--all").splitlines()
+    pins = sorted((line for line in frozen if "==" in line and not line.startswith("setuptools")), key=str.lower)
+    (ROOT / "constraints.txt").write_text(HEADER + "\n".join(pins) + "\n", encoding="utf-8")
+    print(f"{len(pins)} versions pinned")
+
+
+def _run(*command: str) -> str:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{ended.stderr}")
+    return ended.stdout
+
+
+if __name__ == "__main__":
+    main()
