@@ -1,10 +1,11 @@
 """Write constraints.txt: the versions that a fresh environment with the development group gets today.
 
-    python scripts/pin.py
+python scripts/pin.py
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ def main() -> None:
         _run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip")
         _run(python, "-m", "pip", "install", "--quiet", "-e", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:dev")
         frozen = _run(python, "-m", "pip", "freeze", "--all").splitlines()
-    pins = sorted((line for line in frozen if "==" in line and not line.startswith("setuptools")), key=str.lower)
+    pins = sorted((line for line in frozen if re.match(r"(?!setuptools)[\w.-]+==", line)), key=str.lower)
     (ROOT / "constraints.txt").write_text(HEADER + "\n".join(pins) + "\n", encoding="utf-8")
     print(f"{len(pins)} versions pinned")
 

@@ -7,7 +7,7 @@ import random as random_module
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import anyio
 
@@ -184,10 +184,12 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
         if self.__owns_service:
             await self.__service.aclose()
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name in _WRITING_VERBS:
-            raise ReadOnlyError(name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # a type checker is to report the verb as missing
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in _WRITING_VERBS:
+                raise ReadOnlyError(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a read-only façade has no settable attribute {name!r}")

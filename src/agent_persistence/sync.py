@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial, wraps
 from threading import Lock
-from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -161,9 +161,11 @@ class ReadOnlyPersistenceFacade(_Reading[async_service.ReadOnlyPersistenceFacade
 
     __slots__ = ()
 
-    def __getattr__(self, name: str) -> NoReturn:
-        getattr(self._inner, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # a type checker is to report the verb as missing
+
+        def __getattr__(self, name: str) -> NoReturn:
+            getattr(self._inner, name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a read-only façade can be neither copied nor pickled; make one with readonly()")
