@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.filters import Filters, parse_filters
-from agent_persistence.operations import BatchWrite, GetColumns, Operation, Query, Read, Result, Upsert, Write
+from agent_persistence.filters import Filter, Filters, all_of, any_of, gt, parse_filters, parse_some_rows
+from agent_persistence.operations import (
+    BatchWrite,
+    Call,
+    Count,
+    Delete,
+    GetColumns,
+    Operation,
+    Query,
+    Read,
+    Result,
+    Update,
+    Upsert,
+    Write,
+)
 from agent_persistence.ordering import OrderBy, parse_order
-from agent_persistence.records import Record, Row, as_mapping, encode_record, encode_value
+from agent_persistence.records import Record, Row, as_mapping, distinct, encode_record, encode_value
+from agent_persistence.schema_registry import Schema
 
 
 class Closing(ABC):
@@ -90,6 +104,65 @@ class ReadingVerbs(ABC):
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
 
+    async def count(self, table: str, filters: Filters | None = None) -> int:
+        """Return the exact number of rows that `filters` selects, all by default."""
+        counted: int = (await self._invoke(Count(table, parse_filters(table, filters)))).value
+        return counted
+
+    async def call(self, function: str, arguments: Record | None = None) -> Any:
+        """Return what the database function returns. Denied unless the policy names the function.
+
+        A function listed in the policy's `call` runs in a read-only transaction. One listed in `call_write` may
+        write, and is never called again after a failure that leaves its outcome open.
+        """
+        encoded = encode_record(function, arguments, "arguments") if arguments else {}
+        operation = Call(function, encoded, may_write=function in self._writing_functions)
+        return (await self._invoke(operation)).value
+
+    @property
+    @abstractmethod
+    def _writing_functions(self) -> frozenset[str]: ...
+
+    @property
+    @abstractmethod
+    def _schema(self) -> Schema: ...
+
+    async def iterate(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        *,
+        page_size: int = 500,
+        order_by: str = "id",
+        select: Sequence[str] | None = None,
+    ) -> AsyncIterator[Row]:
+        """Yield the rows that `filters` selects, ascending by `order_by` with NULLs last, one page in memory at a time.
+
+        Each page is a query of its own that begins behind the last row seen (keyset paging), ties broken by the
+        table's key: rows written meanwhile are seen if they belong behind it, and no row is seen twice or left out.
+        """
+        size = _at_least(table, "page_size", page_size, 1)
+        if not isinstance(order_by, str):
+            raise ValidationError(table, f"order_by is one column here, not {type(order_by).__name__}")
+        keys = distinct((order_by, *_key(self._schema, table, order_by)))
+        columns = _names(table, "select", select)
+        given: list[Filters] = [] if filters is None else [filters]
+        position: Row | None = None
+        while True:
+            behind = given if position is None else [*given, _behind(keys, position)]
+            page = await self.query(
+                table,
+                all_of(*behind),
+                size,
+                list(keys),
+                select=columns and distinct((*columns, *keys)),
+            )
+            for row in page:
+                yield row if columns is None else {column: row[column] for column in columns}
+            if len(page) < page_size:
+                return
+            position = page[-1]
+
     async def get_columns(self, table: str) -> list[str] | None:
         """Return the table's column names in their order, or None where neither server nor schema tells them."""
         columns: list[str] | None = (await self._invoke(GetColumns(table))).value
@@ -138,8 +211,51 @@ class WritingVerbs(ABC):
         row: Row = (await self._invoke(Upsert(table, self._prepare(table, record), target))).value
         return row
 
+    async def update(
+        self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
+    ) -> list[Row]:
+        """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows.
+
+        Empty changes or filters are refused. More rows than `max_affected` is an AdapterError, and nothing changes.
+        """
+        operation = Update(
+            table,
+            self._prepare(table, changes, "changes"),
+            parse_some_rows(table, filters),
+            _at_least(table, "max_affected", max_affected, 1),
+        )
+        rows: list[Row] = (await self._invoke(operation)).value
+        return rows
+
+    async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
+        """Delete the rows that `filters` selects, all or none, and return them.
+
+        Denied unless the policy names the table. Empty filters are refused. More rows than `max_affected` is an
+        AdapterError, and nothing is deleted.
+        """
+        operation = Delete(table, parse_some_rows(table, filters), _at_least(table, "max_affected", max_affected, 1))
+        rows: list[Row] = (await self._invoke(operation)).value
+        return rows
+
     def _prepare(self, table: str, record: object, where: str = "") -> Record:
         return encode_record(table, self._clean(as_mapping(table, record, where)), where)
+
+
+def _key(schema: Schema, table: str, order_by: str) -> tuple[str, ...]:
+    declared = schema.tables.get(table)
+    if declared is None and order_by != "id":
+        raise ValidationError(
+            table, f"ties of {order_by} need the table's key; declare it in the Schema, or order by id"
+        )
+    return declared.primary_key if declared else ("id",)
+
+
+def _behind(keys: Sequence[str], position: Row) -> Filter:
+    """The rows that come after `position`, in ascending order of the keys with NULLs last."""
+    key, *ties = keys
+    later: list[Filters] = [] if position[key] is None else [{key: gt(position[key])}, {key: None}]
+    tied = [all_of({key: position[key]}, _behind(ties, position))] if ties else []
+    return any_of(*later, *tied)
 
 
 def _at_least(table: str, option: str, value: object, least: int) -> int | None:

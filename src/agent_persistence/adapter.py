@@ -31,12 +31,19 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "pattern",
     "logic",
     "offset",
+    "count",
+    "update",
+    "delete",
+    "call",
 )
 
 
 @runtime_checkable
 class PersistenceAdapter(Protocol):
-    """A storage backend. A class with these members is one; there is nothing to inherit."""
+    """A storage backend. A class with these members is one; there is nothing to inherit.
+
+    Further verbs are Protocols of their own below; an adapter that has one says so in its `capabilities`.
+    """
 
     @property
     def capabilities(self) -> Mapping[str, bool]:
@@ -82,4 +89,38 @@ class PersistenceAdapter(Protocol):
 
     async def aclose(self) -> None:
         """Release what the adapter made itself. Calling it again changes nothing."""
+        ...
+
+
+class Counts(Protocol):
+    """An adapter with the capability "count"."""
+
+    async def count(self, table: str, filters: Filters | None = None) -> int:
+        """Return the exact number of rows that `filters` selects."""
+        ...
+
+
+class Updates(Protocol):
+    """An adapter with the capability "update"."""
+
+    async def update(
+        self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
+    ) -> list[Row]:
+        """Set the columns in the selected rows, in all or none, and return them; too many is an error."""
+        ...
+
+
+class Deletes(Protocol):
+    """An adapter with the capability "delete"."""
+
+    async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
+        """Delete the selected rows, all or none, and return them; too many is an error."""
+        ...
+
+
+class Calls(Protocol):
+    """An adapter with the capability "call"."""
+
+    async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> object:
+        """Call a function of the database and return its value. Without `may_write` the database refuses writes."""
         ...

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
-from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.adapter import Calls, Counts, Deletes, PersistenceAdapter, Updates
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import AdapterError, FailureState, PersistenceError, UnsupportedOperationError
-from agent_persistence.operations import BatchWrite, GetColumns, Operation, Query, Read, Result, Upsert, Write
+from agent_persistence.operations import (
+    BatchWrite,
+    Call,
+    Count,
+    Delete,
+    GetColumns,
+    Operation,
+    Query,
+    Read,
+    Result,
+    Update,
+    Upsert,
+    Write,
+)
 
 
 def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Next:
@@ -60,6 +73,15 @@ async def _call(adapter: PersistenceAdapter, operation: Operation) -> Any:
             )
         case GetColumns():
             return await adapter.get_columns(operation.table)
+        case Count():
+            return await cast("Counts", adapter).count(operation.table, operation.filters)
+        case Update(table=table, changes=changes, filters=filters):
+            return await cast("Updates", adapter).update(table, changes, filters, max_affected=operation.max_affected)
+        case Delete(table=table, filters=filters):
+            return await cast("Deletes", adapter).delete(table, filters, max_affected=operation.max_affected)
+        case Call():
+            function, arguments = operation.table, operation.arguments
+            return await cast("Calls", adapter).call(function, arguments, may_write=operation.may_write)
 
 
 def _late(operation: Operation, state: FailureState) -> AdapterError:

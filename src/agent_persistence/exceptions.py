@@ -68,10 +68,16 @@ class TableNotAllowedError(PersistencePermissionError):
         self.table = table
         self.verb = verb
         names = ", ".join(sorted(allowed)) or "none"
+        kind, remedy = _REMEDIES.get(verb, ("table", "PERSIST_READ_TABLES or PERSIST_WRITE_TABLES, or pass policy="))
         super().__init__(
-            f"{verb} on table {printable(table)} is not allowed; tables allowed here: {names}."
-            " Widen the allow-list in the environment (PERSIST_READ_TABLES, PERSIST_WRITE_TABLES) or pass policy=."
+            f"{verb} on {kind} {printable(table)} is not allowed; allowed here: {names}. To widen it, set {remedy}."
         )
+
+
+_REMEDIES = {
+    "delete": ("table", "policy=TablePolicy(delete={…})"),
+    "call": ("function", "policy=TablePolicy(call={…}) or, for functions that write, call_write={…}"),
+}
 
 
 class ColumnNotAllowedError(PersistencePermissionError):

@@ -199,6 +199,14 @@ def parse_filters(table: object, filters: Filters | None) -> Filter | None:
     return None if folded == TRUE else folded
 
 
+def parse_some_rows(table: object, filters: Filters) -> Filter:
+    """The filter in its canonical form; one that selects every row is refused."""
+    predicate = parse_filters(table, filters)
+    if predicate is None:
+        raise ValidationError(table, "filters that select every row are refused here; name the rows that are meant")
+    return predicate
+
+
 def comparisons(predicate: Filter | None) -> Iterator[Comparison]:
     """Every comparison in the tree, left to right."""
     match predicate:

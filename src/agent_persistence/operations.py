@@ -18,11 +18,15 @@ from agent_persistence.records import Record, distinct
 @dataclass(frozen=True, slots=True)
 class _Operation:
     verb: ClassVar[str]
-    writes: ClassVar[bool] = False
 
     table: str
     deadline: float = field(default=inf, kw_only=True, compare=False, repr=False)
     """When the call must have ended, on the service's clock, in seconds."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the call may change the database."""
+        return False
 
     def columns(self) -> tuple[str, ...]:
         """Every name the call uses as a column, each once, in order of appearance."""
@@ -33,12 +37,19 @@ class _Operation:
         return iter(())
 
 
+class _Writing(_Operation):
+    __slots__ = ()
+
+    @property
+    def writes(self) -> bool:
+        return True
+
+
 @dataclass(frozen=True, slots=True)
-class Write(_Operation):
+class Write(_Writing):
     """Insert one row; the value of the result is that row."""
 
     verb: ClassVar[str] = "write"
-    writes: ClassVar[bool] = True
 
     record: Record = field(repr=False)
 
@@ -47,11 +58,10 @@ class Write(_Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class BatchWrite(_Operation):
+class BatchWrite(_Writing):
     """Insert all rows or none; the value is the rows in the order given."""
 
     verb: ClassVar[str] = "batch_write"
-    writes: ClassVar[bool] = True
 
     records: tuple[Record, ...] = field(repr=False)
 
@@ -60,11 +70,10 @@ class BatchWrite(_Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Upsert(_Operation):
+class Upsert(_Writing):
     """Insert one row, or merge it into the one it conflicts with; the value is that row."""
 
     verb: ClassVar[str] = "upsert"
-    writes: ClassVar[bool] = True
 
     record: Record = field(repr=False)
     on_conflict: tuple[str, ...] = ()
@@ -99,14 +108,11 @@ class Query(_Operation):
     offset: int = 0
 
     def columns(self) -> tuple[str, ...]:
-        filtered = (leaf.column or "" for leaf in comparisons(self.filters))
         ordered = (key.column for key in self.order)
-        return distinct((*(self.select or ()), *filtered, *ordered))
+        return distinct((*(self.select or ()), *filtered_columns(self.filters), *ordered))
 
     def capabilities(self) -> Iterator[str]:
-        yield from (leaf.operator.capability for leaf in comparisons(self.filters))
-        if _nests(self.filters):
-            yield "logic"
+        yield from _needs(self.filters)
         if self.order:
             yield "ordering"
         if self.select is not None:
@@ -118,13 +124,93 @@ class Query(_Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Count(_Operation):
+    """The number of rows that `filters` selects."""
+
+    verb: ClassVar[str] = "count"
+
+    filters: Filter | None = None
+
+    def columns(self) -> tuple[str, ...]:
+        return filtered_columns(self.filters)
+
+    def capabilities(self) -> Iterator[str]:
+        yield "count"
+        yield from _needs(self.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Update(_Writing):
+    """Set `changes` in the rows that `filters` selects, in all of them or none; the value is those rows.
+
+    More than `max_affected` of them is an error and changes nothing.
+    """
+
+    verb: ClassVar[str] = "update"
+
+    changes: Record = field(repr=False)
+    filters: Filter
+    max_affected: int | None = None
+
+    def columns(self) -> tuple[str, ...]:
+        return distinct((*self.changes, *filtered_columns(self.filters)))
+
+    def capabilities(self) -> Iterator[str]:
+        yield "update"
+        yield from _needs(self.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(_Writing):
+    """Delete the rows that `filters` selects, all of them or none; the value is those rows.
+
+    More than `max_affected` of them is an error and deletes nothing.
+    """
+
+    verb: ClassVar[str] = "delete"
+
+    filters: Filter
+    max_affected: int | None = None
+
+    def columns(self) -> tuple[str, ...]:
+        return filtered_columns(self.filters)
+
+    def capabilities(self) -> Iterator[str]:
+        yield "delete"
+        yield from _needs(self.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(_Operation):
+    """Call the function named by `table`; the value is what it returns.
+
+    `may_write` says that the policy lists it among the functions that change the database.
+    """
+
+    verb: ClassVar[str] = "call"
+
+    arguments: Record = field(repr=False)
+    may_write: bool = False
+
+    @property
+    def writes(self) -> bool:
+        return self.may_write
+
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.arguments)
+
+    def capabilities(self) -> Iterator[str]:
+        yield "call"
+
+
+@dataclass(frozen=True, slots=True)
 class GetColumns(_Operation):
     """The table's column names in their order, or None where they cannot be known."""
 
     verb: ClassVar[str] = "get_columns"
 
 
-Operation: TypeAlias = Write | BatchWrite | Upsert | Read | Query | GetColumns
+Operation: TypeAlias = Write | BatchWrite | Upsert | Update | Delete | Read | Query | Count | GetColumns | Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +219,17 @@ class Result:
 
     value: Any
     attempts: int = 1
+
+
+def filtered_columns(predicate: Filter | None) -> tuple[str, ...]:
+    """The columns that a filter compares, each once."""
+    return distinct(leaf.column or "" for leaf in comparisons(predicate))
+
+
+def _needs(predicate: Filter | None) -> Iterator[str]:
+    yield from (leaf.operator.capability for leaf in comparisons(predicate))
+    if _nests(predicate):
+        yield "logic"
 
 
 def _nests(predicate: Filter | None) -> bool:

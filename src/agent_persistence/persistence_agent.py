@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agent_persistence._verbs import Closing, ReadingVerbs, WritingVerbs
 from agent_persistence.operations import Operation, Result
 from agent_persistence.records import Record
+from agent_persistence.schema_registry import Schema
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ class PersistenceAgent(ReadingVerbs, WritingVerbs, Closing):
 
     def _clean(self, record: Record) -> Record:
         return self._service._clean(record)
+
+    @property
+    def _writing_functions(self) -> frozenset[str]:
+        return self._service._writing_functions
+
+    @property
+    def _schema(self) -> Schema:
+        return self._service.schema
 
     @property
     def service(self) -> AsyncPersistenceService:

@@ -18,23 +18,32 @@ GOVERNANCE_TABLES: Final = frozenset({"clients", "campaigns"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablePolicy:
-    """The tables that may be read and those that may be written, and the most rows one query may ask for.
+    """What may be touched; anything not named is denied.
 
-    Anything not named is denied. Iterables are copied, so that later edits of theirs change nothing.
+    `read` and `write` (insert, update, upsert) and `delete` list tables, `call` functions that only read and
+    `call_write` functions that may write. `max_rows` is the most rows one query may return. Iterables are copied, so
+    that later edits of theirs change nothing.
     """
 
     read: frozenset[str] = BUSINESS_TABLES
     write: frozenset[str] = BUSINESS_TABLES - GOVERNANCE_TABLES
+    delete: frozenset[str] = frozenset()
+    call: frozenset[str] = frozenset()
+    call_write: frozenset[str] = frozenset()
     max_rows: int = 100_000
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "read", table_names("read", self.read))
-        object.__setattr__(self, "write", table_names("write", self.write))
+        for rule in ("read", "write", "delete", "call", "call_write"):
+            object.__setattr__(self, rule, table_names(rule, getattr(self, rule)))
         if type(self.max_rows) is not int or self.max_rows < 1:
             raise ConfigurationError(f"max_rows is a positive int, not {self.max_rows!r}")
 
-    def allowed(self, *, writes: bool) -> frozenset[str]:
-        """The tables that a verb which writes, or one which reads, may touch."""
+    def allowed(self, verb: str, *, writes: bool) -> frozenset[str]:
+        """The tables, or for `call` the functions, that the verb may touch."""
+        if verb == "call":
+            return self.call_write if writes else self.call
+        if verb == "delete":
+            return self.delete
         return self.write if writes else self.read
 
 
@@ -46,6 +55,6 @@ def table_names(option: str, names: Iterable[str]) -> frozenset[str]:
     for name in tables:
         if not is_identifier(name):
             raise ConfigurationError(
-                f"{option}: {printable(name)} is not a table name; names are lower-case letters, digits and _"
+                f"{option}: {printable(name)} is no table or function; names are lower-case letters, digits and _"
             )
     return tables

@@ -21,6 +21,7 @@ from agent_persistence.exceptions import ConfigurationError, ReadOnlyError
 from agent_persistence.metrics import Metrics
 from agent_persistence.middleware.audit import Audit
 from agent_persistence.middleware.guard import Guard
+from agent_persistence.middleware.paging import Paging
 from agent_persistence.middleware.retry import Retry
 from agent_persistence.middleware.timing import Timing
 from agent_persistence.operations import Operation, Result
@@ -37,11 +38,13 @@ LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
 class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     """The only way to an adapter: every verb builds an operation and sends it down the chain.
 
-    The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, retry,
-    adapter. Layers that are not configured are not in it. `aclose()` closes the adapter only if `owns_adapter`.
+    The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, paging,
+    retry, adapter. Layers that are not configured are not in it. `aclose()` closes the adapter only if `owns_adapter`.
 
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
-    `actor` is told to the audit hooks; `clock`, `random` and `sleep` serve the retries.
+    `actor` is told to the audit hooks. `row_cap` is the server's cap on rows (PostgREST's max-rows, 1,000 on hosted
+    Supabase): telling it saves the request that follows a short answer until a longer one has been seen. `clock`,
+    `random` and `sleep` serve the retries.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         metrics: Metrics | None = None,
         log: bool | None = None,
         actor: str | None = None,
+        row_cap: float | None = None,
         owns_adapter: bool = False,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random_module.random,
@@ -63,7 +67,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     ) -> None:
         self._adapter = adapter
         self._policy = policy or TablePolicy()
-        self._schema = schema or default_schema()
+        self._declared = schema or default_schema()
         self._retry = retry_policy(retry)
         self._owns_adapter = owns_adapter
         self._clock = clock
@@ -76,6 +80,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
                     log=LOGGING_VARIABLE in os.environ if log is None else log,
                 ),
                 actor=actor,
+                row_cap=getattr(adapter, "row_cap", None) if row_cap is None else row_cap,
                 retry=Retry(self._retry, clock=clock, random=random, sleep=sleep),
             ),
             dispatch_to(adapter, clock),
@@ -88,18 +93,21 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         timing: Timing,
         audit: Sequence[AuditHook],
         actor: str | None,
+        row_cap: float | None,
         retry: Retry,
     ) -> list[Middleware]:
         for layer in middleware:
             if not callable(layer):
                 raise ConfigurationError(f"a middleware is an async (operation, call_next), not {layer!r}")
-        guard = Guard(self._policy, self._schema)
+        guard = Guard(self._policy, self._declared)
         layers: list[Middleware] = [timing]
         if audit:
-            layers.append(Audit(audit, self._schema.primary_key, actor=actor))
+            layers.append(Audit(audit, self._declared.primary_key, actor=actor))
         layers.append(guard)
         if middleware:
             layers += [*middleware, guard]
+        if all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset")):
+            layers.append(Paging(self._declared, max_rows=self._policy.max_rows, row_cap=row_cap))
         layers.append(retry)
         return layers
 
@@ -118,6 +126,10 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         return self._adapter.capabilities
 
     @property
+    def _writing_functions(self) -> frozenset[str]:
+        return self._policy.call_write
+
+    @property
     def policy(self) -> TablePolicy:
         """What this service may touch."""
         return self._policy
@@ -125,7 +137,11 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     @property
     def schema(self) -> Schema:
         """The declared tables."""
-        return self._schema
+        return self._declared
+
+    @property
+    def _schema(self) -> Schema:
+        return self._declared
 
     def readonly(self) -> ReadOnlyPersistenceFacade:
         """A façade over this service that cannot write; closing it leaves the service open."""
@@ -137,11 +153,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
             await self._adapter.aclose()
 
 
-_WRITING_VERBS: Final = frozenset(name for name in vars(WritingVerbs) if not name.startswith("_")) | {
-    "update",
-    "delete",
-    "call_write",
-}
+_WRITING_VERBS: Final = frozenset(name for name in vars(WritingVerbs) if not name.startswith("_"))
 
 
 class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
@@ -169,6 +181,14 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
     def capabilities(self) -> Mapping[str, bool]:
         """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
         return self.__service.capabilities
+
+    @property
+    def _writing_functions(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
+    def _schema(self) -> Schema:
+        return self.__service.schema
 
     @property
     def readable_tables(self) -> frozenset[str]:

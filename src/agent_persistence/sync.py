@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial, wraps
 from threading import Lock
@@ -97,6 +97,33 @@ def _blocking(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[C
     return verb
 
 
+def _iterating(
+    method: Callable[Concatenate[Any, P], AsyncIterator[T]], *, take: int = 100
+) -> Callable[Concatenate[_HasInner, P], Iterator[T]]:
+    """The async iteration as a blocking one, which crosses into the loop once for `take` items."""
+    name: str = getattr(method, "__name__")  # noqa: B009
+
+    @wraps(method)
+    def iteration(self: _HasInner, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        items: AsyncGenerator[T] = getattr(self._inner, name)(*args, **kwargs)
+        try:
+            while taken := _thread.call(_next_items, items, take):
+                yield from taken
+        finally:
+            _thread.call(items.aclose)
+
+    return iteration
+
+
+async def _next_items(items: AsyncIterator[T], count: int) -> list[T]:
+    taken: list[T] = []
+    async for item in items:
+        taken.append(item)
+        if len(taken) == count:
+            break
+    return taken
+
+
 Inner = TypeVar("Inner", AsyncPersistenceService, AsyncPersistenceAgent, async_service.ReadOnlyPersistenceFacade)
 
 
@@ -109,6 +136,9 @@ class _Reading(Generic[Inner]):
 
     read = _blocking(ReadingVerbs.read)
     query = _blocking(ReadingVerbs.query)
+    count = _blocking(ReadingVerbs.count)
+    call = _blocking(ReadingVerbs.call)
+    iterate = _iterating(ReadingVerbs.iterate)
     get_columns = _blocking(ReadingVerbs.get_columns)
 
     @property
@@ -139,6 +169,8 @@ class _Writing(_Reading[Inner]):
     write = _blocking(WritingVerbs.write)
     batch_write = _blocking(WritingVerbs.batch_write)
     upsert = _blocking(WritingVerbs.upsert)
+    update = _blocking(WritingVerbs.update)
+    delete = _blocking(WritingVerbs.delete)
 
 
 class PersistenceService(_Writing[AsyncPersistenceService]):

@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 from uuid import UUID, uuid4
 
 import anyio
 
-from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.adapter import Counts, Deletes, PersistenceAdapter, Updates
 from agent_persistence.adapters.memory import reset_shared_memory
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, PersistenceError, ValidationError
 from agent_persistence.filters import (
@@ -267,6 +267,76 @@ async def a_column_that_does_not_exist_is_rejected(adapter: PersistenceAdapter) 
         _equal(error.state, FailureState.REJECTED)
 
 
+async def count_is_exact(adapter: PersistenceAdapter) -> None:
+    if adapter.capabilities.get("count"):
+        await _scores(adapter)
+        counts = cast("Counts", adapter).count
+        _equal(
+            (
+                await counts("leads"),
+                await counts("leads", {"score": gt(0.1)}),
+                await counts("leads", {"email": in_([])}),
+            ),
+            (4, 2, 0),
+        )
+
+
+async def update_sets_the_named_columns_of_the_selected_rows(adapter: PersistenceAdapter) -> None:
+    if adapter.capabilities.get("update"):
+        await _scores(adapter)
+        update = cast("Updates", adapter).update
+        rows = await update("leads", {"status": "won", "company": None}, {"is_qualified": True})
+        _equal(
+            sorted((row["email"][0], row["status"], row["company"]) for row in rows),
+            [("a", "won", None), ("d", "won", None)],
+        )
+        _equal(len(await adapter.query("leads", {"status": "won", "company": None})), 2)
+        _equal(await update("leads", {"status": "lost"}, {"email": "nobody@a.example"}), [])
+
+
+async def a_refused_update_changes_nothing(adapter: PersistenceAdapter) -> None:
+    if adapter.capabilities.get("update"):
+        await _scores(adapter)
+        update = cast("Updates", adapter).update
+        before = await adapter.query("leads", order_by="email")
+        for changes, error_class, code in (
+            ({"email": "same@a.example"}, ConflictError, "23505"),
+            ({"email": None}, ConflictError, "23502"),
+            ({"client_id": str(uuid4())}, ConflictError, "23503"),
+            ({"score": "much"}, AdapterError, "22P02"),
+        ):
+            error = await _raised(error_class, update("leads", changes, {"is_qualified": True}))
+            _equal((error.code, error.state), (code, FailureState.REJECTED))
+        error = await _raised(AdapterError, update("leads", {"status": "won"}, {"is_qualified": True}, max_affected=1))
+        _equal((error.code, error.state), ("PGRST124", FailureState.REJECTED))
+        _equal(await adapter.query("leads", order_by="email"), before)
+
+
+async def delete_removes_the_selected_rows_and_what_cascades(adapter: PersistenceAdapter) -> None:
+    if adapter.capabilities.get("delete"):
+        await _scores(adapter)
+        leads = await adapter.query("leads", order_by="email")
+        talk = await adapter.write("conversations", {"lead_id": leads[0]["id"]})
+        await adapter.write("messages", {"conversation_id": talk["id"], "role": "user"})
+        delete = cast("Deletes", adapter).delete
+        _equal(await delete("leads", {"id": leads[0]["id"]}), [leads[0]])
+        _equal((await adapter.query("conversations"), await adapter.query("messages")), ([], []))
+        _equal(await delete("leads", {"id": leads[0]["id"]}), [])
+        _equal(await adapter.query("leads", order_by="email"), leads[1:])
+
+
+async def a_refused_delete_removes_nothing(adapter: PersistenceAdapter) -> None:
+    if adapter.capabilities.get("delete"):
+        client = await adapter.write("clients", {"name": "n"})
+        await adapter.batch_write("leads", [{"email": f"{n}@a.example", "client_id": client["id"]} for n in range(2)])
+        delete = cast("Deletes", adapter).delete
+        error: AdapterError = await _raised(ConflictError, delete("clients", {"id": client["id"]}))
+        _equal((error.code, error.state), ("23503", FailureState.REJECTED))
+        error = await _raised(AdapterError, delete("leads", {"client_id": client["id"]}, max_affected=1))
+        _equal((error.code, error.state), ("PGRST124", FailureState.REJECTED))
+        _equal((len(await adapter.query("clients")), len(await adapter.query("leads"))), (1, 2))
+
+
 async def columns_are_told_in_their_order_or_not_at_all(adapter: PersistenceAdapter) -> None:
     columns = await adapter.get_columns("conversations")
     _true(columns in (None, ["id", "lead_id", "channel", "subject", "opened", "created_at"]), f"{columns}")
@@ -329,6 +399,11 @@ CONTRACT: Final[tuple[Law, ...]] = (
     values_of_the_wrong_type_are_rejected,
     a_column_that_does_not_exist_is_rejected,
     columns_are_told_in_their_order_or_not_at_all,
+    count_is_exact,
+    update_sets_the_named_columns_of_the_selected_rows,
+    a_refused_update_changes_nothing,
+    delete_removes_the_selected_rows_and_what_cascades,
+    a_refused_delete_removes_nothing,
     nobody_can_reach_into_the_store,
     concurrent_writes_are_all_kept,
     after_a_cancelled_call_the_next_one_works,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -85,22 +85,71 @@ def render_select(
         parameters.append(("limit", str(limit)))
     if offset:
         parameters.append(("offset", str(offset)))
+    return Request("GET", _fitting(table, parameters))
+
+
+def _fitting(table: str, parameters: Iterable[tuple[str, str]]) -> str:
     target = _target(table, parameters)
     if len(target) > MAX_TARGET:
         raise ValidationError(
             table,
             f"the filters need a URL of {len(target)} bytes, at most {MAX_TARGET} can be sent; ask for fewer values",
         )
-    return Request("GET", target)
+    return target
+
+
+def render_count(table: str, filters: Filter | None) -> Request:
+    """A page of no rows, whose Content-Range tells how many there are."""
+    request = render_select(table, filters, limit=0)
+    return replace(request, headers=(("Prefer", "count=exact"),))
+
+
+def render_update(table: str, changes: Record, filters: Filter, *, max_affected: int | None = None) -> Request:
+    return _change("PATCH", table, filters, max_affected, body=to_json(changes))
+
+
+def render_delete(table: str, filters: Filter, *, max_affected: int | None = None) -> Request:
+    return _change("DELETE", table, filters, max_affected)
+
+
+def _change(method: str, table: str, filters: Filter, max_affected: int | None, body: bytes = b"") -> Request:
+    """`limit` would be ignored here since PostgREST 13; `max-affected` is enforced, and rolls back, when strict."""
+    prefer = "return=representation"
+    if max_affected is not None:
+        prefer += f", handling=strict, max-affected={max_affected}"
+    headers = (_JSON, ("Prefer", prefer)) if body else (("Prefer", prefer),)
+    return Request(method, _fitting(table, tuple(_filter_parameters(filters))), headers, body)
+
+
+CALL_BY_URL: Final = 2048
+"""Bytes of arguments above which a call goes by POST."""
+
+
+def render_call(function: str, arguments: Record, *, may_write: bool) -> Request:
+    """GET, which the server runs in a read-only transaction; POST for functions that write and for long arguments."""
+    if not may_write:
+        parameters = [(name, _argument(value)) for name, value in arguments.items() if value is not None]
+        target = _target(function, parameters, below="rpc/")
+        if len(target) <= CALL_BY_URL and len(parameters) == len(arguments):
+            return Request("GET", target)
+    return Request("POST", _target(function, (), below="rpc/"), (_JSON,), to_json(arguments))
+
+
+def _argument(value: Any) -> str:
+    """A function's argument in the URL; arrays as PostgreSQL writes them, documents as JSON."""
+    if isinstance(value, list) and not any(isinstance(item, (list, dict)) for item in value):
+        return "{" + ",".join("null" if item is None else _protected(item) for item in value) + "}"
+    return _raw(value)
 
 
 def render_openapi() -> Request:
     return Request("GET", REST_PATH, (("Accept", "application/openapi+json"),))
 
 
-def _target(table: str, parameters: Iterable[tuple[str, str]]) -> str:
-    query = "&".join(f"{quote(name, safe='.')}={quote(value, safe=_SAFE)}" for name, value in parameters)
-    path = REST_PATH + quote(table, safe="")
+def _target(name: str, parameters: Iterable[tuple[str, str]], *, below: str = "") -> str:
+    """The path of a table, or of a function below `rpc/`, which no character of its name can leave."""
+    query = "&".join(f"{quote(key, safe='.')}={quote(value, safe=_SAFE)}" for key, value in parameters)
+    path = f"{REST_PATH}{below}{quote(name, safe='')}"
     return f"{path}?{query}" if query else path
 
 
@@ -209,6 +258,34 @@ def parse_rows(response: Response, verb: str, table: str, *, expected: int | Non
     return rows
 
 
+def parse_count(response: Response, table: str) -> int:
+    """The total behind the slash of Content-Range (RFC 9110, section 14.4)."""
+    if not 200 <= response.status < 300:
+        raise parse_error(response, "count", table)
+    found = re.fullmatch(r"(?:\*|\d+-\d+)/(\d+)", response.headers.get("content-range", ""))
+    if found is None:
+        raise AdapterError(
+            f"count on {table}: the server did not tell a total", state=FailureState.AMBIGUOUS, status=response.status
+        )
+    return int(found.group(1))
+
+
+def parse_value(response: Response, function: str) -> Any:
+    """What the function returned: any JSON value, or None for no content."""
+    if not 200 <= response.status < 300:
+        raise parse_error(response, "call", function)
+    if not response.body:
+        return None
+    value = _json(response)
+    if value is None and response.body.strip() != b"null":
+        raise AdapterError(
+            f"call on {function}: HTTP {response.status} without the JSON that PostgREST would send",
+            state=FailureState.AMBIGUOUS,
+            status=response.status,
+        )
+    return value
+
+
 def parse_columns(response: Response, table: str) -> list[str] | None:
     """The table's columns in the OpenAPI description, or None where it does not tell."""
     try:
@@ -289,15 +366,21 @@ def _summary(status: int, code: str | None, message: str) -> str:
     return f"HTTP {status}, {code}; the server's text is left out because it may hold row content"
 
 
-_PRIVILEGE: Final = {"write": "INSERT", "batch_write": "INSERT", "upsert": "SELECT, INSERT, UPDATE"}
+_PRIVILEGE: Final = {
+    "write": "INSERT",
+    "batch_write": "INSERT",
+    "upsert": "SELECT, INSERT, UPDATE",
+    "update": "SELECT, UPDATE",
+    "delete": "SELECT, DELETE",
+}
 
 
 def _hint(status: int, code: str | None, message: str, told: str | None, verb: str, table: str) -> str | None:
     if code == "42501":
         if "row-level security" in message:
             return f"a row-level security policy of {table} refuses this row for the role of the key"
-        privilege = _PRIVILEGE.get(verb, "SELECT")
-        return f"the role of the key lacks a right; grant it with: GRANT {privilege} ON {table} TO <role>;"
+        right = f"EXECUTE ON FUNCTION {table}" if verb == "call" else f"{_PRIVILEGE.get(verb, 'SELECT')} ON {table}"
+        return f"the role of the key lacks a right; grant it with: GRANT {right} TO <role>;"
     if code in ("42703", "PGRST202", "PGRST204", "PGRST205") and told:
         return told[:200]
     if status == 401:

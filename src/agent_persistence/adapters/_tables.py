@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from agent_persistence.adapters._pgtypes import cast, timestamp
+from agent_persistence.adapters._predicates import predicate
 from agent_persistence.exceptions import AdapterError, ConflictError
 from agent_persistence.filters import AllOf, Comparison, Filter, Operator, comparisons
 from agent_persistence.records import Record, Row
-from agent_persistence.schema_registry import Column, ForeignKey, Generated, Table
+from agent_persistence.schema_registry import Column, Generated, Table
 
+OptionalRow = TypeVar("OptionalRow", Row, None)
 _UNDECLARED = Table({"id": Column("any", default=Generated.UUID), "created_at": Column("any", default=Generated.NOW)})
 
 
 class MemoryTable:
-    """Rows by an internal number, and an index for the primary key and every unique set of columns."""
+    """Rows by an internal number, and an index for the primary key and every unique set of columns.
 
-    def __init__(self, name: str, declared: Table | None) -> None:
+    Every change appends to `journal` how to take it back.
+    """
+
+    def __init__(self, name: str, declared: Table | None, journal: list[Callable[[], None]]) -> None:
         self._name = name
+        self._journal = journal
         self._open = declared is None
         self._definition = declared or _UNDECLARED
         self._rows: dict[int, Row] = {}
@@ -31,7 +37,6 @@ class MemoryTable:
         self._indexes: dict[tuple[str, ...], dict[tuple[Any, ...], int]] = {
             columns: {} for columns in (self.primary_key, *self._definition.unique)
         }
-        self._undo: list[tuple[int, Row | None]] = []
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -41,16 +46,23 @@ class MemoryTable:
         """The stored rows themselves, in order of insertion."""
         return list(self._rows.values())
 
-    def candidates(self, tree: Filter) -> Iterable[Row]:
-        """The rows that can satisfy the filter: one at most where it fixes a unique column, else all."""
+    def select(self, tree: Filter | None) -> dict[int, Row]:
+        """The stored rows that the filter selects, by number, in order of insertion."""
+        if tree is None:
+            return dict(self._rows)
         self.check_columns([leaf.column or "" for leaf in comparisons(tree)])
+        holds = predicate(tree, self.cast)
+        return {number: row for number, row in self._candidates(tree) if holds(row)}
+
+    def _candidates(self, tree: Filter) -> Iterable[tuple[int, Row]]:
+        """The rows that can satisfy the filter: one at most where it fixes a unique column, else all."""
         for term in tree.terms if isinstance(tree, AllOf) else (tree,):
             if isinstance(term, Comparison) and term.operator is Operator.EQ:
                 column = term.column or ""
                 if (column,) in self._indexes:
                     number = self._indexes[(column,)].get((self.cast(column, term.operand),))
-                    return () if number is None else (self._rows[number],)
-        return self._rows.values()
+                    return () if number is None else ((number, self._rows[number]),)
+        return self._rows.items()
 
     def cast(self, column: str, value: Any) -> Any:
         """The value as the column would store it."""
@@ -68,27 +80,17 @@ class MemoryTable:
             if not self._open and name not in self._definition.columns:
                 raise AdapterError(f"column {self._name}.{name} does not exist", status=400, code="42703")
 
-    @contextmanager
-    def all_or_nothing(self) -> Iterator[MemoryTable]:
-        """Undo every change of the block if it raises. Identity numbers stay used, as in PostgreSQL."""
-        self._undo = []
-        try:
-            yield self
-        except BaseException:
-            for number, before in reversed(self._undo):
-                self._replace(number, before)
-            raise
-        finally:
-            self._undo = []
-
     def insert(self, record: Record) -> Row:
         """Store a new row and return it, or raise what PostgreSQL would."""
         row = self._complete(record)
         self._check_unique(row, None)
         return self._put(next(self._numbers), row)
 
-    def upsert(self, record: Record, target: Sequence[str]) -> Row:
-        """Store a new row, or set the record's columns in the row that equals it in the target columns."""
+    def upsert(self, record: Record, target: Sequence[str]) -> tuple[Row | None, Row]:
+        """Store a new row, or set the record's columns in the row that equals it in the target columns.
+
+        Returns that row as it was, or None, and as it is.
+        """
         if not self._open and tuple(sorted(target)) not in {tuple(sorted(columns)) for columns in self._indexes}:
             raise AdapterError(
                 f"{self._name} has no unique constraint on ({', '.join(target)})", status=400, code="42P10"
@@ -97,29 +99,32 @@ class MemoryTable:
         number = self._conflicting(row, target)
         if number is None:
             self._check_unique(row, None)
-            return self._put(next(self._numbers), row)
-        merged = {**self._rows[number], **{column: row[column] for column in record}}
+            return None, self._put(next(self._numbers), row)
+        return self._rows[number], self._merge(number, {column: row[column] for column in record})
+
+    def _merge(self, number: int, changes: Mapping[str, Any]) -> Row:
+        merged = {**self._rows[number], **changes}
         self._check_unique(merged, number)
         return self._put(number, merged)
 
-    def check_referenced(self, child: str, foreign_key: ForeignKey, value: Any) -> None:
-        """Refuse a child's value that is no key of this table."""
-        if value is None:
-            return
-        index = self._indexes.get((foreign_key.references,))
-        known = (
-            (value,) in index
-            if index is not None
-            else any(row.get(foreign_key.references) == value for row in self._rows.values())
-        )
-        if not known:
-            constraint = f"{child}_{foreign_key.column}_fkey"
-            raise ConflictError(
-                f"{child}.{foreign_key.column} refers to no row of {self._name} ({constraint})",
-                constraint=constraint,
-                status=409,
-                code="23503",
-            )
+    def update(self, changes: Record, numbers: Iterable[int]) -> list[Row]:
+        """Set the columns in the rows of these numbers, and return the rows as they are now."""
+        self.check_columns(changes)
+        values = {name: copied_value(self.cast(name, value)) for name, value in changes.items()}
+        for name, column in self._definition.columns.items():
+            if name in values:
+                self._check_value(name, column, values[name])
+        return [self._merge(number, values) for number in numbers]
+
+    def delete(self, numbers: Iterable[int]) -> None:
+        """Remove the rows of these numbers."""
+        for number in numbers:
+            self._put(number, None)
+
+    def holds(self, column: str, value: Any) -> bool:
+        """Whether a row has this value in the column."""
+        index = self._indexes.get((column,))
+        return (value,) in index if index is not None else any(row.get(column) == value for row in self._rows.values())
 
     def _complete(self, record: Record) -> Row:
         """The row with types cast and defaults filled in, in the table's column order."""
@@ -182,8 +187,8 @@ class MemoryTable:
             return None
         return next((number for number, other in self._rows.items() if _key(other, target) == wanted), None)
 
-    def _put(self, number: int, row: Row) -> Row:
-        self._undo.append((number, self._rows.get(number)))
+    def _put(self, number: int, row: OptionalRow) -> OptionalRow:
+        self._journal.append(partial(self._replace, number, self._rows.get(number)))
         self._replace(number, row)
         return row
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from threading import RLock
 from types import MappingProxyType
 from typing import Any, Final
@@ -10,15 +12,14 @@ from typing import Any, Final
 import anyio.lowlevel
 
 from agent_persistence.adapter import CAPABILITIES
-from agent_persistence.adapters._predicates import predicate
 from agent_persistence.adapters._tables import MemoryTable, copied
-from agent_persistence.exceptions import ConfigurationError, ValidationError
-from agent_persistence.filters import Filters, parse_filters
+from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
+from agent_persistence.filters import Filters, in_, parse_filters, parse_some_rows
 from agent_persistence.ordering import Order, OrderBy, parse_order
 from agent_persistence.records import Record, Row, encode_record
-from agent_persistence.schema_registry import Schema
+from agent_persistence.schema_registry import ForeignKey, Schema
 
-_CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
+_CAPABILITIES: Final = MappingProxyType({name: name != "call" for name in CAPABILITIES})
 
 
 class InMemoryAdapter:
@@ -30,17 +31,22 @@ class InMemoryAdapter:
     loops and threads. Records are copied in and rows copied out.
     """
 
+    row_cap: Final = math.inf
+    """Nothing here cuts a result short."""
+
     def __init__(
         self, rows: Mapping[str, Iterable[Mapping[str, Any]]] | None = None, *, schema: Schema | None = None
     ) -> None:
         self._schema = schema or Schema()
         self._tables: dict[str, MemoryTable] = {}
+        self._journal: list[Callable[[], None]] = []
         self._lock = RLock()
         for table, records in (rows or {}).items():
             for index, record in enumerate(records):
                 self._table(table).insert(encode_record(table, record, f"rows[{index}]"))
+        self._journal.clear()
         for table in tuple(self._tables):
-            self._check_references(table, self._table(table).rows())
+            self._check_parents(table, self._table(table).rows())
 
     @property
     def capabilities(self) -> Mapping[str, bool]:
@@ -51,17 +57,58 @@ class InMemoryAdapter:
 
     async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
         await anyio.lowlevel.checkpoint()
-        with self._lock, self._table(table).all_or_nothing() as stored:
-            rows = [stored.insert(record) for record in records]
-            self._check_references(table, rows)
+        with self._transaction():
+            rows = [self._table(table).insert(record) for record in records]
+            self._check_parents(table, rows)
             return [copied(row) for row in rows]
 
     async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
         await anyio.lowlevel.checkpoint()
-        with self._lock, self._table(table).all_or_nothing() as stored:
-            row = stored.upsert(record, tuple(on_conflict or stored.primary_key))
-            self._check_references(table, [row])
+        with self._transaction():
+            stored = self._table(table)
+            before, row = stored.upsert(record, tuple(on_conflict or stored.primary_key))
+            self._check_parents(table, [row])
+            self._check_children(table, [] if before is None else [before])
             return copied(row)
+
+    async def update(
+        self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
+    ) -> list[Row]:
+        await anyio.lowlevel.checkpoint()
+        tree = parse_some_rows(table, filters)
+        with self._transaction():
+            before = self._table(table).select(tree)
+            rows = self._table(table).update(changes, before)
+            _check_affected("update", table, len(rows), max_affected)
+            self._check_parents(table, rows)
+            self._check_children(table, before.values())
+            return [copied(row) for row in rows]
+
+    async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
+        await anyio.lowlevel.checkpoint()
+        tree = parse_some_rows(table, filters)
+        with self._transaction():
+            rows = self._delete(table, self._table(table).select(tree))
+            _check_affected("delete", table, len(rows), max_affected)
+            return [copied(row) for row in rows]
+
+    def _delete(self, table: str, numbered: Mapping[int, Row]) -> list[Row]:
+        """Remove the rows, and below them those whose foreign keys cascade."""
+        rows = list(numbered.values())
+        self._table(table).delete(numbered)
+        for child, foreign_key in self._children(table):
+            if foreign_key.on_delete_cascade and rows:
+                keys = in_([row[foreign_key.references] for row in rows])
+                orphans = self._table(child).select(parse_filters(child, {foreign_key.column: keys}))
+                if orphans:
+                    self._delete(child, orphans)
+        self._check_children(table, rows)
+        return rows
+
+    async def count(self, table: str, filters: Filters | None = None) -> int:
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            return len(self._table(table).select(parse_filters(table, filters)))
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
         rows = await self.query(table, {id_column: id_value}, limit=2)
@@ -87,11 +134,7 @@ class InMemoryAdapter:
         with self._lock:
             stored = self._table(table)
             stored.check_columns([*(select or ()), *(key.column for key in order)])
-            tree = parse_filters(table, filters)
-            rows = stored.rows()
-            if tree is not None:
-                holds = predicate(tree, stored.cast)
-                rows = [row for row in stored.candidates(tree) if holds(row)]
+            rows = list(stored.select(parse_filters(table, filters)).values())
             rows = _sorted(rows, order)[offset : None if limit is None else offset + limit]
             return [copied(row if select is None else {name: row.get(name) for name in select}) for row in rows]
 
@@ -107,18 +150,68 @@ class InMemoryAdapter:
         with self._lock:
             self._tables.clear()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Take back every change of the block if it raises. Identity numbers stay used, as in PostgreSQL."""
+        with self._lock:
+            try:
+                yield
+            except BaseException:
+                for take_back in reversed(self._journal):
+                    take_back()
+                raise
+            finally:
+                self._journal.clear()
+
     def _table(self, name: str) -> MemoryTable:
         table = self._tables.get(name)
         if table is None:
-            table = self._tables[name] = MemoryTable(name, self._schema.tables.get(name))
+            table = self._tables[name] = MemoryTable(name, self._schema.tables.get(name), self._journal)
         return table
 
-    def _check_references(self, table: str, rows: Iterable[Row]) -> None:
+    def _check_parents(self, table: str, rows: Iterable[Row]) -> None:
+        """Refuse rows that refer to a row that is not there."""
         declared = self._schema.tables.get(table)
         for foreign_key in declared.foreign_keys if declared else ():
             parents = self._table(foreign_key.table)
             for row in rows:
-                parents.check_referenced(table, foreign_key, row[foreign_key.column])
+                value = row[foreign_key.column]
+                if value is not None and not parents.holds(foreign_key.references, value):
+                    raise _dangling(table, foreign_key, f"refers to no row of {foreign_key.table}")
+
+    def _check_children(self, table: str, before: Iterable[Row]) -> None:
+        """Refuse that rows which are gone, or have another key now, are still referred to."""
+        for child, foreign_key in self._children(table):
+            for row in before:
+                value = row[foreign_key.references]
+                if self._table(table).holds(foreign_key.references, value):
+                    continue
+                if self._table(child).holds(foreign_key.column, value):
+                    raise _dangling(child, foreign_key, f"still refers to the row of {table}")
+
+    def _children(self, table: str) -> list[tuple[str, ForeignKey]]:
+        return [
+            (child, foreign_key)
+            for child, declared in self._schema.tables.items()
+            for foreign_key in declared.foreign_keys
+            if foreign_key.table == table
+        ]
+
+
+def _dangling(child: str, foreign_key: ForeignKey, problem: str) -> ConflictError:
+    constraint = f"{child}_{foreign_key.column}_fkey"
+    return ConflictError(
+        f"{child}.{foreign_key.column} {problem} ({constraint})", constraint=constraint, status=409, code="23503"
+    )
+
+
+def _check_affected(verb: str, table: str, affected: int, most: int | None) -> None:
+    if most is not None and affected > most:
+        raise AdapterError(
+            f"{verb} on {table} would affect {affected} rows, max_affected is {most}; nothing was changed",
+            status=400,
+            code="PGRST124",
+        )
 
 
 def _sorted(rows: list[Row], order: Sequence[Order]) -> list[Row]:

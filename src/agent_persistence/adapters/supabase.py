@@ -14,7 +14,7 @@ from agent_persistence.adapters import _postgrest
 from agent_persistence.adapters._http import HttpTransport, InjectedClient, Lanes, base_url
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import ConfigurationError, ValidationError
-from agent_persistence.filters import FALSE, Filters, eq, parse_filters
+from agent_persistence.filters import FALSE, Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Schema, default_schema
@@ -100,6 +100,37 @@ class SupabaseAdapter:
         order = parse_order(table, order_by, descending)
         request = _postgrest.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
         return _postgrest.parse_rows(await self._send(request), "query", table)
+
+    async def count(self, table: str, filters: Filters | None = None) -> int:
+        predicate = parse_filters(table, filters)
+        if predicate == FALSE:
+            return 0
+        return _postgrest.parse_count(await self._send(_postgrest.render_count(table, predicate)), table)
+
+    async def update(
+        self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
+    ) -> list[Row]:
+        predicate = parse_some_rows(table, filters)
+        if predicate == FALSE:
+            return []
+        request = _postgrest.render_update(table, changes, predicate, max_affected=max_affected)
+        return _postgrest.parse_rows(await self._send(request), "update", table)
+
+    async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
+        predicate = parse_some_rows(table, filters)
+        if predicate == FALSE:
+            return []
+        request = _postgrest.render_delete(table, predicate, max_affected=max_affected)
+        return _postgrest.parse_rows(await self._send(request), "delete", table)
+
+    async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> Any:
+        """Call by GET, which cannot write; by POST if it `may_write`, or if the arguments are too long for a URL.
+
+        PostgREST runs a POST in a read-only transaction too if the function is STABLE or IMMUTABLE: a function that
+        is meant only to read must be declared so.
+        """
+        request = _postgrest.render_call(function, arguments, may_write=may_write)
+        return _postgrest.parse_value(await self._send(request), function)
 
     async def get_columns(self, table: str) -> list[str] | None:
         """Ask the server's OpenAPI description, which needs a secret key on hosted Supabase; else the schema."""

@@ -30,7 +30,7 @@ class Guard:
         return call_next(operation)
 
     def _check_table(self, operation: Operation) -> None:
-        allowed = self._policy.allowed(writes=operation.writes)
+        allowed = self._policy.allowed(operation.verb, writes=operation.writes)
         if type(operation.table) is not str or operation.table not in allowed:
             raise TableNotAllowedError(operation.table, operation.verb, allowed)
 

@@ -1,0 +1,66 @@
+"""Reads past the server's cap on rows, so that no query comes back silently short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from agent_persistence.chain import Next
+from agent_persistence.exceptions import ValidationError
+from agent_persistence.operations import Operation, Query, Result
+from agent_persistence.ordering import Order
+from agent_persistence.schema_registry import Schema
+
+
+class Paging:
+    """Runs once per caller's call; each of its pages goes through the layers below, and is retried, by itself.
+
+    PostgREST cuts a result at its `max-rows` and does not tell. A page that is shorter than asked, and not empty, is
+    therefore followed by another request, unless it is shorter than `row_cap` or than a page seen before. Pages
+    follow the caller's order, ties broken by the declared key; where neither is known, a second page that holds rows
+    is refused. More rows than `max_rows` are refused too.
+    """
+
+    def __init__(self, schema: Schema, *, max_rows: int, row_cap: float | None) -> None:
+        self._schema = schema
+        self._max_rows = max_rows
+        self._longest_page: float = row_cap or 0
+
+    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
+        if not isinstance(operation, Query):
+            return await call_next(operation)
+        ordered = replace(operation, order=self._total_order(operation))
+        wanted = self._max_rows + 1 if operation.limit is None else operation.limit
+        rows: list[Any] = []
+        attempts = 0
+        while True:
+            page = await call_next(replace(ordered, limit=wanted - len(rows), offset=operation.offset + len(rows)))
+            attempts = max(attempts, page.attempts)
+            if rows and page.value and not ordered.order:
+                raise ValidationError(
+                    operation.table,
+                    "the server tells these rows in several pages, and no order is known to keep them apart;"
+                    " pass order_by, or declare the table's key in the Schema",
+                )
+            rows += page.value
+            if self._is_last(page.value, asked=wanted - len(rows) + len(page.value)):
+                break
+        if operation.limit is None and len(rows) > self._max_rows:
+            raise ValidationError(
+                operation.table,
+                f"more than {self._max_rows} rows match, the policy's max_rows; pass a limit, or stream with iterate()",
+            )
+        return Result(rows, attempts)
+
+    def _is_last(self, page: Sequence[Any], *, asked: int) -> bool:
+        complete = len(page) >= asked or not page or len(page) < self._longest_page
+        self._longest_page = max(self._longest_page, len(page))
+        return complete
+
+    def _total_order(self, operation: Query) -> tuple[Order, ...]:
+        named = {key.column for key in operation.order}
+        table = self._schema.tables.get(operation.table)
+        return operation.order + tuple(
+            Order(column) for column in (table.primary_key if table else ()) if column not in named
+        )
