@@ -24,6 +24,7 @@ from agent_persistence.operations import (
     Update,
     Upsert,
     Write,
+    WritingCall,
 )
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.records import Record, Row, as_mapping, distinct, encode_record, encode_value
@@ -116,8 +117,8 @@ class ReadingVerbs(ABC):
         write, and is never called again after a failure that leaves its outcome open.
         """
         encoded = encode_record(function, arguments, "arguments") if arguments else {}
-        operation = Call(function, encoded, may_write=function in self._writing_functions)
-        return (await self._invoke(operation)).value
+        made = WritingCall if function in self._writing_functions else Call
+        return (await self._invoke(made(function, encoded))).value
 
     @property
     @abstractmethod
@@ -262,7 +263,8 @@ def _at_least(table: str, option: str, value: object, least: int) -> int | None:
     if value is None:
         return None
     if type(value) is not int or value < least:
-        raise ValidationError(table, f"{option} is an int of at least {least}, not {value!r:.40}")
+        given = "less" if type(value) is int else type(value).__name__
+        raise ValidationError(table, f"{option} is an int of at least {least}, not {given}")
     return value
 
 

@@ -125,13 +125,13 @@ class AdapterError(PersistenceError):
         self,
         message: str,
         *,
-        state: FailureState = FailureState.REJECTED,
+        state: FailureState | str = FailureState.REJECTED,
         status: int | None = None,
         code: str | None = None,
         hint: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        self.state = state
+        self.state = FailureState(state)
         self.status = status
         self.code = code
         self.hint = hint

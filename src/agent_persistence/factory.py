@@ -103,7 +103,7 @@ def _credentials(config: PersistenceConfig) -> tuple[str, str]:
     if config.supabase_url is None:
         missing.append("SUPABASE_URL (https://<project>.supabase.co)")
     if config.supabase_key is None:
-        missing.append(" or ".join(KEY_VARIABLES))
+        missing.append(f"{' or '.join(KEY_VARIABLES)} (other names, such as SUPABASE_SERVICE_ROLE_KEY, are not read)")
     if config.supabase_url is None or config.supabase_key is None:
         raise ConfigurationError(
             f"kind 'supabase' needs {' and '.join(missing)} in the environment or in config=;"
@@ -123,8 +123,10 @@ def _check_options(options: dict[str, Any]) -> None:
     for option in options:
         if option not in _SERVICE_OPTIONS:
             meant = get_close_matches(option, _SERVICE_OPTIONS, n=1)
-            hint = f"did you mean {meant[0]}?" if meant else f"options: {', '.join(sorted(_SERVICE_OPTIONS))}"
-            raise ConfigurationError(f"unknown option {option!r:.40}; {hint}")
+            hint = f"did you mean {meant[0]}? " if meant else ""
+            raise ConfigurationError(
+                f"unknown option {option!r:.40}; {hint}options are {', '.join(sorted(_SERVICE_OPTIONS))}"
+            )
 
 
 def _refuse_beside_service(**given: object) -> None:

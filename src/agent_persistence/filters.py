@@ -35,6 +35,11 @@ class Operator(StrEnum):
     IS_FALSE = "is_false"
 
     @property
+    def function(self) -> str:
+        """The function of this module that makes such a comparison."""
+        return "in_" if self is Operator.IN else self.value
+
+    @property
     def capability(self) -> str:
         """The key of an adapter's `capabilities` that this operator needs."""
         return _CAPABILITY.get(self, "equality_filters")
@@ -58,7 +63,8 @@ class Comparison:
 
     def __repr__(self) -> str:
         operand = "" if self.operand is None else "…"
-        return f"{self.operator}({operand})" if self.column is None else f"{self.column} {self.operator}({operand})"
+        condition = f"{self.operator.function}({operand})"
+        return condition if self.column is None else f"{self.column} {condition}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -303,27 +309,27 @@ def _join(junction: type[AllOf | AnyOf], terms: list[Filter], *, neutral: Filter
 
 def _scalar(operator: Operator, value: object) -> Any:
     if value is None or value is NULL:
-        raise _malformed(f"{operator}(None) is never true in SQL; use is_null() or not_null()")
-    encoded = encode_value("filters", value, f"{operator}(…)")
+        raise _malformed(f"{operator.function}(None) is never true in SQL; use is_null() or not_null()")
+    encoded = encode_value("filters", value, f"{operator.function}(…)")
     if isinstance(encoded, (list, dict)):
         raise _malformed(
-            f"{operator} compares one value, not a {type(encoded).__name__}; use in_([…]) for any of several"
+            f"{operator.function} compares one value, not a {type(encoded).__name__}; use in_([…]) for any of several"
         )
     return encoded
 
 
 def _scalars(operator: Operator, values: object) -> tuple[Any, ...]:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise _malformed(f"{operator} takes a list of values, not {type(values).__name__}")
+        raise _malformed(f"{operator.function} takes a list of values, not {type(values).__name__}")
     return tuple(_scalar(operator, value) for value in values)
 
 
 def _pattern(operator: Operator, pattern: object) -> str:
     if not isinstance(pattern, str):
-        raise _malformed(f"{operator} takes a pattern as str, not {type(pattern).__name__}")
+        raise _malformed(f"{operator.function} takes a pattern as str, not {type(pattern).__name__}")
     if "*" in pattern:
-        raise _malformed(f"{operator}: PostgREST reads * as %, and it cannot be escaped; write % or _ instead")
+        raise _malformed(f"{operator.function}: PostgREST reads * as %, and it cannot be escaped; write % or _ instead")
     if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
-        raise _malformed(f"{operator}: the pattern ends with the escape character; double the backslash")
-    encoded: str = encode_value("filters", pattern, f"{operator}(…)")
+        raise _malformed(f"{operator.function}: the pattern ends with the escape character; double the backslash")
+    encoded: str = encode_value("filters", pattern, f"{operator.function}(…)")
     return encoded

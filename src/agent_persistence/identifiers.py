@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
@@ -16,9 +17,14 @@ _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 def is_identifier(name: object) -> bool:
     """Whether `name` is a plain lower-case SQL identifier; a subclass of str, which could lie, is not."""
-    return type(name) is str and _matches(name)
+    return type(name) is str and _IDENTIFIER.fullmatch(name) is not None
+
+
+def are_columns(names: Collection[object]) -> bool:
+    """Whether all names are identifiers and none of them is reserved."""
+    return {*map(type, names)} <= {str} and all(map(_is_column, names))
 
 
 @lru_cache(maxsize=4096)
-def _matches(name: str) -> bool:
-    return _IDENTIFIER.fullmatch(name) is not None
+def _is_column(name: object) -> bool:
+    return is_identifier(name) and name not in RESERVED

@@ -30,8 +30,10 @@ class _Series:
         self.count += 1
         self.errors += failed
         self.total_ms += duration_ms
-        self.min_ms = min(self.min_ms, duration_ms)
-        self.max_ms = max(self.max_ms, duration_ms)
+        if duration_ms < self.min_ms:
+            self.min_ms = duration_ms
+        if duration_ms > self.max_ms:
+            self.max_ms = duration_ms
         self.histogram[_bucket(duration_ms)] += 1
 
     def percentile_ms(self, share: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 from agent_persistence.filters import AllOf, AnyOf, Filter, Not, comparisons
 from agent_persistence.ordering import Order
@@ -18,15 +18,19 @@ from agent_persistence.records import Record, distinct
 @dataclass(frozen=True, slots=True)
 class _Operation:
     verb: ClassVar[str]
+    right: ClassVar[str] = "read"
+    """The rule of a TablePolicy that must name the table."""
+    writes: ClassVar[bool] = False
+    """Whether the call may change the database."""
 
     table: str
     deadline: float = field(default=inf, kw_only=True, compare=False, repr=False)
     """When the call must have ended, on the service's clock, in seconds."""
 
-    @property
-    def writes(self) -> bool:
-        """Whether the call may change the database."""
-        return False
+    def due(self, deadline: float) -> Self:
+        """Stamp the deadline on a value that nobody else has seen yet; `replace` would cost more than a guard does."""
+        object.__setattr__(self, "deadline", deadline)
+        return self
 
     def columns(self) -> tuple[str, ...]:
         """Every name the call uses as a column, each once, in order of appearance."""
@@ -40,9 +44,8 @@ class _Operation:
 class _Writing(_Operation):
     __slots__ = ()
 
-    @property
-    def writes(self) -> bool:
-        return True
+    right: ClassVar[str] = "write"
+    writes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ class Delete(_Writing):
     """
 
     verb: ClassVar[str] = "delete"
+    right: ClassVar[str] = "delete"
 
     filters: Filter
     max_affected: int | None = None
@@ -182,25 +186,26 @@ class Delete(_Writing):
 
 @dataclass(frozen=True, slots=True)
 class Call(_Operation):
-    """Call the function named by `table`; the value is what it returns.
-
-    `may_write` says that the policy lists it among the functions that change the database.
-    """
+    """Call the function named by `table`, which only reads; the value is what it returns."""
 
     verb: ClassVar[str] = "call"
+    right: ClassVar[str] = "call"
 
     arguments: Record = field(repr=False)
-    may_write: bool = False
-
-    @property
-    def writes(self) -> bool:
-        return self.may_write
 
     def columns(self) -> tuple[str, ...]:
         return tuple(self.arguments)
 
     def capabilities(self) -> Iterator[str]:
         yield "call"
+
+
+@dataclass(frozen=True, slots=True)
+class WritingCall(Call):
+    """Call a function that may write."""
+
+    right: ClassVar[str] = "call_write"
+    writes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)

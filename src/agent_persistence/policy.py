@@ -38,14 +38,6 @@ class TablePolicy:
         if type(self.max_rows) is not int or self.max_rows < 1:
             raise ConfigurationError(f"max_rows is a positive int, not {self.max_rows!r}")
 
-    def allowed(self, verb: str, *, writes: bool) -> frozenset[str]:
-        """The tables, or for `call` the functions, that the verb may touch."""
-        if verb == "call":
-            return self.call_write if writes else self.call
-        if verb == "delete":
-            return self.delete
-        return self.write if writes else self.read
-
 
 def table_names(option: str, names: Iterable[str]) -> frozenset[str]:
     """The names as a set, each checked; `option` is named in the ConfigurationError."""

@@ -39,7 +39,7 @@ class RetryPolicy:
         Full jitter, `random() * min(cap, base * 2 ** (attempt - 1))`, as in Marc Brooker, "Exponential Backoff
         And Jitter" (AWS Architecture Blog, 2015); never shorter than the server's Retry-After, which is capped.
         """
-        jitter = random() * min(self.cap_s, self.base_s * 2.0 ** (attempt - 1))
+        jitter = random() * min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 64))
         return max(jitter, min(retry_after_s or 0.0, self.retry_after_cap_s))
 
 

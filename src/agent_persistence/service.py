@@ -6,7 +6,6 @@ import os
 import random as random_module
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import anyio
@@ -114,7 +113,10 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     async def _invoke(self, operation: Operation) -> Result:
         """Send the operation down the chain, with the one deadline that everything below obeys."""
         deadline = self._clock() + self._retry.deadline_s(writes=operation.writes)
-        return await self._chain(replace(operation, deadline=deadline))
+        result = await self._chain(operation.due(deadline))
+        if not isinstance(result, Result):
+            raise ConfigurationError(f"a middleware returned {type(result).__name__}; it must return a Result")
+        return result
 
     def _clean(self, record: Record) -> Record:
         """The record without its None values. Override it to mask or transform what is written."""
@@ -222,7 +224,7 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
 
 
 def _hooks(audit: AuditHook | Iterable[AuditHook]) -> tuple[AuditHook, ...]:
-    hooks: tuple[Any, ...] = (audit,) if callable(audit) else tuple(audit)
+    hooks: tuple[Any, ...] = tuple(audit) if isinstance(audit, Iterable) else (audit,)
     for hook in hooks:
         if not callable(hook):
             raise ConfigurationError(f"an audit hook is callable with one AuditEvent; {hook!r} is not")

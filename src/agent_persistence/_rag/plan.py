@@ -117,5 +117,7 @@ def _checked(limits: Mapping[str, Any]) -> dict[str, int]:
         if table not in LEVELS:
             raise ValidationError(table, f"limits name the tables {', '.join(LEVELS)}")
         if type(limit) is not int or limit < 0:
-            raise ValidationError(table, f"a limit is an int of at least 0 (0 leaves the table out), not {limit!r:.40}")
+            raise ValidationError(
+                table, f"a limit is an int of at least 0 (0 leaves the table out), not {type(limit).__name__}"
+            )
     return dict(limits)

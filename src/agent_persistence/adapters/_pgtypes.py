@@ -10,8 +10,6 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
 
-from agent_persistence.exceptions import AdapterError
-
 _TRUE: Final = frozenset({"t", "true", "y", "yes", "on", "1"})
 _FALSE: Final = frozenset({"f", "false", "n", "no", "off", "0"})
 _RANGE: Final = {"smallint": 15, "integer": 31, "bigint": 63}
@@ -19,8 +17,16 @@ _INTEGER = re.compile(r"\s*[+-]?\d+\s*")
 _MODIFIED = re.compile(r"numeric\((\d+),(\d+)\)")
 
 
+class NotOfTypeError(ValueError):
+    """The value is none of the type; `code` is PostgreSQL's SQLSTATE."""
+
+    def __init__(self, code: str, problem: str) -> None:
+        super().__init__(problem)
+        self.code = code
+
+
 def cast(type_name: str, value: Any) -> Any:
-    """The value as a column of this type stores and prints it; AdapterError with PostgreSQL's code where it is none."""
+    """The value as a column of this type stores and prints it, or NotOfTypeError."""
     if value is None:
         return None
     if type_name.endswith("[]"):
@@ -113,6 +119,6 @@ _CASTS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 
-def _invalid(code: str, type_name: str) -> AdapterError:
+def _invalid(code: str, type_name: str) -> NotOfTypeError:
     problem = "out of range for" if code == "22003" else "not valid input for"
-    return AdapterError(f"a value is {problem} type {type_name}", status=400, code=code)
+    return NotOfTypeError(code, f"the value is {problem} type {type_name} ({code})")

@@ -287,7 +287,9 @@ def parse_value(response: Response, function: str) -> Any:
 
 
 def parse_columns(response: Response, table: str) -> list[str] | None:
-    """The table's columns in the OpenAPI description, or None where it does not tell."""
+    """The table's columns in the OpenAPI description, or None where it does not tell, or not to this key."""
+    if response.status == 429 or response.status >= 500:
+        raise parse_error(response, "get_columns", table)
     try:
         return list(_json(response)["definitions"][table]["properties"]) if response.status == 200 else None
     except (KeyError, TypeError):
@@ -383,6 +385,8 @@ def _hint(status: int, code: str | None, message: str, told: str | None, verb: s
         return f"the role of the key lacks a right; grant it with: GRANT {right} TO <role>;"
     if code in ("42703", "PGRST202", "PGRST204", "PGRST205") and told:
         return told[:200]
+    if code in _REMEDIES:
+        return _REMEDIES[code]
     if status == 401:
         return "the API key or access token was refused; check SUPABASE_SERVICE_KEY or SUPABASE_KEY"
     if 300 <= status < 400 and code is None:
@@ -392,6 +396,20 @@ def _hint(status: int, code: str | None, message: str, told: str | None, verb: s
     if status == 414:
         return "the filter does not fit into a URL; ask for fewer values at a time"
     return None
+
+
+_REMEDIES: Final = {
+    "57014": "the statement ran into the statement_timeout of the key's role",
+    "40001": "the transaction met a concurrent one; trying again is safe",
+    "40P01": "the transaction met a deadlock; trying again is safe",
+    "53300": "the database has no connections left",
+    "PGRST000": "the server cannot reach its database",
+    "PGRST001": "the server lost its database during the request",
+    "PGRST002": "the server cannot read its database's schema yet",
+    "PGRST003": "the server's pool of database connections is exhausted",
+    "PGRST301": "the access token is not valid for this project",
+    "PGRST303": "the access token is not valid; it may have expired",
+}
 
 
 def _proxy_status_code(response: Response) -> str | None:

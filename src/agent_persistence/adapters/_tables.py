@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from agent_persistence.adapters._pgtypes import cast, timestamp
+from agent_persistence.adapters._pgtypes import NotOfTypeError, cast, timestamp
 from agent_persistence.adapters._predicates import predicate
 from agent_persistence.exceptions import AdapterError, ConflictError
 from agent_persistence.filters import AllOf, Comparison, Filter, Operator, comparisons
@@ -67,7 +67,12 @@ class MemoryTable:
     def cast(self, column: str, value: Any) -> Any:
         """The value as the column would store it."""
         declared = self._definition.columns.get(column)
-        return cast(declared.type, value) if declared else value
+        if declared is None:
+            return value
+        try:
+            return cast(declared.type, value)
+        except NotOfTypeError as problem:
+            raise AdapterError(f"{self._name}.{column}: {problem}", status=400, code=problem.code) from None
 
     def column_names(self) -> list[str] | None:
         if not self._open:
@@ -136,7 +141,7 @@ class MemoryTable:
                 code="PGRST204",
             )
         row = {
-            name: copied_value(cast(column.type, record[name])) if name in record else self._default(column)
+            name: copied_value(self.cast(name, record[name])) if name in record else self._default(column)
             for name, column in self._definition.columns.items()
         }
         for name, column in self._definition.columns.items():

@@ -1,4 +1,4 @@
-"""Supabase, and any other PostgREST, over HTTP."""
+"""Supabase, and any other PostgREST that is served below /rest/v1, over HTTP."""
 
 from __future__ import annotations
 

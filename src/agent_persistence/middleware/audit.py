@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from inspect import isawaitable
 from time import perf_counter
@@ -44,9 +44,13 @@ class Audit:
         except GeneratorExit:  # the event loop is gone: nothing can be awaited any more
             raise
         except BaseException as error:
-            await self._emit(self._event(operation, at, start, error=error))
+            told = self._emit(self._event(operation, at, start, error=error))
+            if told is not None:
+                await told
             raise
-        await self._emit(self._event(operation, at, start, result=result))
+        told = self._emit(self._event(operation, at, start, result=result))
+        if told is not None:
+            await told
         return result
 
     def _event(
@@ -59,13 +63,17 @@ class Audit:
         error: BaseException | None = None,
     ) -> AuditEvent:
         rows = _rows(operation) if result is None else _returned(result.value)
+        table, columns = operation.table, operation.columns()
+        if error is not None:  # what the guard has let pass needs no second look
+            table = table if is_identifier(table) else printable(table)
+            columns = tuple(name if is_identifier(name) else printable(name) for name in columns)
         return AuditEvent(
             verb=operation.verb,
-            table=operation.table if is_identifier(operation.table) else printable(operation.table),
+            table=table,
             outcome="ok" if error is None else _outcome(operation, error),
-            columns=tuple(name if is_identifier(name) else printable(name) for name in operation.columns()),
+            columns=columns,
             row_count=0 if result is None else len(rows),
-            keys=tuple(self._keys(operation, rows)),
+            keys=self._keys(operation, rows),
             duration_s=perf_counter() - start,
             attempts=result.attempts if result else getattr(error, "attempts", 1),
             actor=self._actor,
@@ -73,20 +81,21 @@ class Audit:
             at=at,
         )
 
-    def _keys(self, operation: Operation, rows: Iterable[Any]) -> Iterable[Any]:
-        columns = self._key_columns(operation.table) if is_identifier(operation.table) else ()
-        if isinstance(operation, Read) and columns == (operation.id_column,):
-            yield operation.id_value
-            return
-        for row in rows:
-            key = tuple(row[column] for column in columns if column in row)
-            if key and len(key) == len(columns):
-                yield key[0] if len(key) == 1 else key
+    def _keys(self, operation: Operation, rows: Sequence[Any]) -> tuple[Any, ...]:
+        key = self._key_columns(operation.table) if type(operation.table) is str else ()
+        if isinstance(operation, Read) and key == (operation.id_column,):
+            return (operation.id_value,)
+        if len(key) == 1:
+            (column,) = key
+            return tuple([row[column] for row in rows if column in row])
+        return tuple([tuple(row[column] for column in key) for row in rows if key and all(c in row for c in key)])
 
-    async def _emit(self, event: AuditEvent) -> None:
-        waiting = [told for hook in self._hooks if isawaitable(told := _tell(hook, event))]
-        if not waiting:
-            return
+    def _emit(self, event: AuditEvent) -> Awaitable[None] | None:
+        """Call the hooks; what is returned, if anything, is what async ones still have to do."""
+        waiting = [told for hook in self._hooks if (told := _tell(hook, event)) is not None]
+        return self._wait(waiting, event) if waiting else None
+
+    async def _wait(self, waiting: Sequence[Awaitable[None]], event: AuditEvent) -> None:
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + HOOK_TIMEOUT_S) as scope:
             async with anyio.create_task_group() as group:
                 for told in waiting:
@@ -95,9 +104,10 @@ class Audit:
             _logger.error("an audit hook did not end in %s s on %s of %s", HOOK_TIMEOUT_S, event.verb, event.table)
 
 
-def _tell(hook: AuditHook, event: AuditEvent) -> object:
+def _tell(hook: AuditHook, event: AuditEvent) -> Awaitable[None] | None:
     try:
-        return hook(event)
+        told = hook(event)
+        return told if told is not None and isawaitable(told) else None
     except Exception:  # a hook is the user's code: whatever it raises must not undo a settled write
         _logger.exception("an audit hook failed on %s of %s", event.verb, event.table)
         return None

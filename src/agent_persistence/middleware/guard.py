@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Container
+from collections.abc import Awaitable, Container, Iterable
+from dataclasses import replace
 
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError, ValidationError
-from agent_persistence.identifiers import RESERVED, is_identifier
-from agent_persistence.operations import Operation, Query, Result
+from agent_persistence.identifiers import RESERVED, are_columns
+from agent_persistence.operations import Delete, Operation, Query, Result, Update, WritingCall
 from agent_persistence.policy import TablePolicy
+from agent_persistence.records import Row
 from agent_persistence.schema_registry import Schema
 
 
@@ -24,30 +26,49 @@ class Guard:
         self._schema = schema
 
     def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
-        self._check_table(operation)
-        self._check_columns(operation)
-        self._check_bounds(operation)
-        return call_next(operation)
-
-    def _check_table(self, operation: Operation) -> None:
-        allowed = self._policy.allowed(operation.verb, writes=operation.writes)
+        allowed: frozenset[str] = getattr(self._policy, operation.right)
         if type(operation.table) is not str or operation.table not in allowed:
             raise TableNotAllowedError(operation.table, operation.verb, allowed)
+        columns = operation.columns()
+        if not are_columns(columns):
+            self._check_declared(operation.table, columns)
+        if isinstance(operation, Query):
+            self._check_bounds(operation)
+        if operation.writes and operation.table not in self._policy.read and not isinstance(operation, WritingCall):
+            return self._blindly(operation, call_next)
+        return call_next(operation)
 
-    def _check_columns(self, operation: Operation) -> None:
-        declared: Container[str] = self._schema.columns(operation.table)
-        for column in operation.columns():
-            if is_identifier(column) and column not in RESERVED:
-                continue
-            if type(column) is str and column in declared:
-                continue
-            raise ColumnNotAllowedError(operation.table, column, _reason(column))
+    async def _blindly(self, operation: Operation, call_next: Next) -> Result:
+        """Write to a table that may not be read: of the rows that come back, show what was sent, and the key."""
+        result = await call_next(operation)
+        known = {*_sent(operation), *self._schema.primary_key(operation.table)}
+        if isinstance(result.value, list):
+            return replace(result, value=[_only(known, row) for row in result.value])
+        return replace(result, value=_only(known, result.value))
 
-    def _check_bounds(self, operation: Operation) -> None:
-        if isinstance(operation, Query) and (operation.limit or 0) > self._policy.max_rows:
-            raise ValidationError(
-                operation.table, f"limit {operation.limit} is above the policy's max_rows of {self._policy.max_rows}"
-            )
+    def _check_declared(self, table: str, columns: Iterable[str]) -> None:
+        declared = self._schema.columns(table)
+        for column in columns:
+            if not are_columns((column,)) and (type(column) is not str or column not in declared):
+                raise ColumnNotAllowedError(table, column, _reason(column))
+
+    def _check_bounds(self, query: Query) -> None:
+        if query.limit is not None and query.limit > self._policy.max_rows:
+            raise ValidationError(query.table, f"the limit is above the policy's max_rows of {self._policy.max_rows}")
+
+
+def _sent(operation: Operation) -> Iterable[str]:
+    match operation:
+        case Update(changes=changes):
+            return changes
+        case Delete():
+            return ()
+        case _:
+            return operation.columns()
+
+
+def _only(columns: Container[str], row: Row) -> Row:
+    return {name: value for name, value in row.items() if name in columns}
 
 
 def _reason(column: object) -> str:

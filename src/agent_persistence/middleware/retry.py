@@ -98,17 +98,18 @@ def _given_up(operation: Operation, error: AdapterError) -> AdapterError:
     if error.state is FailureState.REJECTED or type(error) is not AdapterError:
         return error
     about: dict[str, Any] = {"status": error.status, "code": error.code, "retry_after_s": error.retry_after_s}
+    given_up: AdapterError
     if error.state is FailureState.AMBIGUOUS and operation.writes:
-        return OutcomeUnknownError(
-            f"{operation.verb} on {operation.table} was sent and may have been applied: {error}",
-            attempts=error.attempts,
+        given_up = OutcomeUnknownError(
+            f"{operation.verb} on {operation.table} was sent and may have been applied: {error}", **about
+        )
+    else:
+        given_up = BackendUnavailableError(
+            f"{operation.verb} on {operation.table} was given up after {error.attempts} attempt(s),"
+            f" nothing was applied: {error}",
+            state=error.state,
             **about,
         )
-    unavailable = BackendUnavailableError(
-        f"{operation.verb} on {operation.table} was given up after {error.attempts} attempt(s),"
-        f" nothing was applied: {error}",
-        state=error.state,
-        **about,
-    )
-    unavailable.attempts = error.attempts
-    return unavailable
+    given_up.attempts = error.attempts
+    given_up.hint = error.hint  # its text is in the message already
+    return given_up
