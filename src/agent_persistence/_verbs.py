@@ -273,8 +273,8 @@ def _names(table: str, option: str, names: object) -> tuple[str, ...] | None:
         return None
     if isinstance(names, str):
         raise ValidationError(table, f"{option} is a list of column names; write {option}=[{names!r}]")
-    if not isinstance(names, (Sequence, set, frozenset)) or isinstance(names, (bytes, bytearray)):
+    if not isinstance(names, Sequence) or isinstance(names, (bytes, bytearray)):
         raise ValidationError(table, f"{option} is a list of column names, not {type(names).__name__}")
     if not names:
         raise ValidationError(table, f"{option} is empty; leave it out for the default")
-    return tuple(sorted(names) if isinstance(names, (set, frozenset)) else names)
+    return tuple(names)

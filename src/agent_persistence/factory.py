@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Final
@@ -36,8 +37,11 @@ def create_persistence_agent(
     list of business tables, or with `merge_defaults` is added to it; it never makes a governance table writable.
     `adapter` is used as it is and left open; `service_options` go to AsyncPersistenceService.
     """
+    _check_kind(kind)
+    if merge_defaults and tables is None:
+        raise ConfigurationError("merge_defaults adds to tables=, which is missing")
     if service is not None:
-        _refuse_beside_service(adapter=adapter, config=config, tables=tables, **service_options)
+        _check_alone(service, adapter=adapter, config=config, tables=tables, **service_options)
         return PersistenceAgent(service)
     return PersistenceAgent(
         _service(kind, config, _table_list(tables, merge_defaults), adapter, service_options), owns_service=True
@@ -57,8 +61,9 @@ def create_readonly_rag_facade(
     Two façades or agents of kind "memory" see the same rows. The arguments mean what they mean for
     `create_persistence_agent`.
     """
+    _check_kind(kind)
     if service is not None:
-        _refuse_beside_service(adapter=adapter, config=config, **service_options)
+        _check_alone(service, adapter=adapter, config=config, **service_options)
         return service.readonly()
     return ReadOnlyPersistenceFacade(_service(kind, config, None, adapter, service_options), owns_service=True)
 
@@ -70,21 +75,27 @@ def _service(
     adapter: PersistenceAdapter | None,
     options: dict[str, Any],
 ) -> AsyncPersistenceService:
-    if kind not in KINDS:
-        raise ConfigurationError(f"unknown kind {kind!r:.40}; kinds are {', '.join(map(repr, KINDS))}")
     _check_options(options)
-    config = PersistenceConfig.from_env() if config is None else config
+    config = _config(config, tables)
     if tables is not None and options.get("policy") is not None:
         raise ConfigurationError("tables= and policy= both say what is allowed; give one of them")
-    schema: Schema = options.get("schema") or default_schema()
-    options = {
-        "log": config.logging,
-        **options,
-        "schema": schema,
-        "policy": options.get("policy") or config.policy(tables),
-    }
+    schema = options.get("schema")
+    schema = default_schema() if schema is None else schema
+    policy = options.get("policy")
+    policy = config.policy() if policy is None else policy
     made = _adapter(kind, config, schema) if adapter is None else adapter
+    options = {"log": config.logging, **options, "schema": schema, "policy": policy}
     return AsyncPersistenceService(made, owns_adapter=adapter is None, **options)
+
+
+def _config(config: PersistenceConfig | None, tables: frozenset[str] | None) -> PersistenceConfig:
+    """The settings with `tables`, if given, in the place of PERSIST_ALLOWED_TABLES."""
+    if config is None:
+        environ = os.environ if tables is None else {**os.environ, "PERSIST_ALLOWED_TABLES": ",".join(tables)}
+        return PersistenceConfig.from_env(environ)
+    if not isinstance(config, PersistenceConfig):
+        raise ConfigurationError(f"config is a PersistenceConfig, not {type(config).__name__}")
+    return config if tables is None else config.model_copy(update={"allowed_tables": tables})
 
 
 def _adapter(kind: str, config: PersistenceConfig, schema: Schema) -> PersistenceAdapter:
@@ -129,7 +140,14 @@ def _check_options(options: dict[str, Any]) -> None:
             )
 
 
-def _refuse_beside_service(**given: object) -> None:
+def _check_kind(kind: object) -> None:
+    if kind not in KINDS:
+        raise ConfigurationError(f"unknown kind {kind!r:.40}; kinds are {', '.join(map(repr, KINDS))}")
+
+
+def _check_alone(service: object, **given: object) -> None:
+    if not isinstance(service, AsyncPersistenceService):
+        raise ConfigurationError(f"service is an AsyncPersistenceService, not {type(service).__name__}")
     extra = [name for name, value in given.items() if value is not None]
     if extra:
         raise ConfigurationError(f"service= brings its own configuration; leave out {', '.join(extra)}")

@@ -196,19 +196,19 @@ def parse_filters(table: object, filters: Filters | None) -> Filter | None:
         return None
     try:
         parsed = _parse(filters)
+        _check_depth(parsed)
         unbound = next((leaf for leaf in comparisons(parsed) if leaf.column is None), None)
         if unbound is not None:
             raise _malformed(f"{unbound!r} names no column; write {{'column': {unbound!r}}}")
     except ValidationError as malformed:
         raise ValidationError(table, malformed.problems) from None
-    folded = _fold(parsed)
-    return None if folded == TRUE else folded
+    return None if parsed == TRUE else parsed
 
 
 def parse_some_rows(table: object, filters: Filters) -> Filter:
     """The filter in its canonical form; one that selects every row is refused."""
     predicate = parse_filters(table, filters)
-    if predicate is None:
+    if predicate is None or fold(predicate) == TRUE:
         raise ValidationError(table, "filters that select every row are refused here; name the rows that are meant")
     return predicate
 
@@ -277,8 +277,38 @@ def _bind(condition: Filter, column: str) -> Filter:
             return Not(_bind(term, column))
 
 
-def _fold(predicate: Filter) -> Filter:
-    """The filter without constant parts: TRUE and FALSE stand alone or not at all."""
+MAX_DEPTH = 100
+
+
+def _check_depth(predicate: Filter) -> None:
+    level: list[Filter] = [predicate]
+    for _ in range(MAX_DEPTH):
+        level = [term for node in level for term in _terms(node)]
+        if not level:
+            return
+    raise _malformed(f"filters are nested deeper than {MAX_DEPTH} levels")
+
+
+def _terms(predicate: Filter) -> tuple[Filter, ...]:
+    match predicate:
+        case AllOf(terms) | AnyOf(terms):
+            return terms
+        case Not(term):
+            return (term,)
+        case Comparison():
+            return ()
+
+
+_OPPOSITE = {
+    Operator.IS_NULL: Operator.NOT_NULL,
+    Operator.NOT_NULL: Operator.IS_NULL,
+    Operator.IN: Operator.NOT_IN,
+    Operator.NOT_IN: Operator.IN,
+}
+
+
+def fold(predicate: Filter) -> Filter:
+    """The same filter in fewer words: TRUE and FALSE stand alone or not at all, and nothing is negated twice."""
     match predicate:
         case Comparison(Operator.IN, ()):
             return FALSE
@@ -287,12 +317,25 @@ def _fold(predicate: Filter) -> Filter:
         case Comparison():
             return predicate
         case AllOf(terms):
-            return _join(AllOf, [_fold(term) for term in terms], neutral=TRUE, absorbing=FALSE)
+            return _join(AllOf, [fold(term) for term in terms], neutral=TRUE, absorbing=FALSE)
         case AnyOf(terms):
-            return _join(AnyOf, [_fold(term) for term in terms], neutral=FALSE, absorbing=TRUE)
+            return _join(AnyOf, [fold(term) for term in terms], neutral=FALSE, absorbing=TRUE)
         case Not(term):
-            folded = _fold(term)
-            return FALSE if folded == TRUE else TRUE if folded == FALSE else Not(folded)
+            return _negated(fold(term))
+
+
+def _negated(predicate: Filter) -> Filter:
+    match predicate:
+        case Not(term):
+            return term
+        case Comparison(operator=operator) if operator in _OPPOSITE:
+            return replace(predicate, operator=_OPPOSITE[operator])
+        case AllOf(()):
+            return FALSE
+        case AnyOf(()):
+            return TRUE
+        case _:
+            return Not(predicate)
 
 
 def _join(junction: type[AllOf | AnyOf], terms: list[Filter], *, neutral: Filter, absorbing: Filter) -> Filter:

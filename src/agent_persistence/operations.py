@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 from agent_persistence.filters import AllOf, AnyOf, Filter, Not, comparisons
 from agent_persistence.ordering import Order
-from agent_persistence.records import Record, distinct
+from agent_persistence.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class _Operation:
         return self
 
     def columns(self) -> tuple[str, ...]:
-        """Every name the call uses as a column, each once, in order of appearance."""
+        """Every name the call uses as a column, in order of appearance, and as often."""
         return ()
 
     def capabilities(self) -> Iterator[str]:
@@ -69,7 +69,7 @@ class BatchWrite(_Writing):
     records: tuple[Record, ...] = field(repr=False)
 
     def columns(self) -> tuple[str, ...]:
-        return distinct(column for record in self.records for column in record)
+        return tuple(column for record in self.records for column in record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Upsert(_Writing):
     on_conflict: tuple[str, ...] = ()
 
     def columns(self) -> tuple[str, ...]:
-        return distinct((*self.record, *self.on_conflict))
+        return (*self.record, *self.on_conflict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Query(_Operation):
 
     def columns(self) -> tuple[str, ...]:
         ordered = (key.column for key in self.order)
-        return distinct((*(self.select or ()), *filtered_columns(self.filters), *ordered))
+        return (*(self.select or ()), *filtered_columns(self.filters), *ordered)
 
     def capabilities(self) -> Iterator[str]:
         yield from _needs(self.filters)
@@ -156,7 +156,7 @@ class Update(_Writing):
     max_affected: int | None = None
 
     def columns(self) -> tuple[str, ...]:
-        return distinct((*self.changes, *filtered_columns(self.filters)))
+        return (*self.changes, *filtered_columns(self.filters))
 
     def capabilities(self) -> Iterator[str]:
         yield "update"
@@ -227,8 +227,8 @@ class Result:
 
 
 def filtered_columns(predicate: Filter | None) -> tuple[str, ...]:
-    """The columns that a filter compares, each once."""
-    return distinct(leaf.column or "" for leaf in comparisons(predicate))
+    """The columns that a filter compares."""
+    return tuple("" if leaf.column is None else leaf.column for leaf in comparisons(predicate))
 
 
 def _needs(predicate: Filter | None) -> Iterator[str]:

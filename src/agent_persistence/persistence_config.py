@@ -17,7 +17,7 @@ empty list.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final, Self
 
@@ -75,7 +75,7 @@ class PersistenceConfig(BaseModel):
     def _check_deny(self) -> None:
         if self.write_tables is not None:
             return
-        known = self._base(None) | BUSINESS_TABLES
+        known = self._base | BUSINESS_TABLES
         unknown = (self.write_deny or frozenset()) - known
         if unknown:
             raise ConfigurationError(
@@ -96,23 +96,22 @@ class PersistenceConfig(BaseModel):
             **lists,
         )
 
-    def read_allowlist(self, tables: Iterable[str] | None = None) -> frozenset[str]:
-        """The tables that may be read; `tables` stands in for PERSIST_ALLOWED_TABLES."""
-        return self._base(tables) if self.read_tables is None else self.read_tables
+    def read_allowlist(self) -> frozenset[str]:
+        """The tables that may be read."""
+        return self._base if self.read_tables is None else self.read_tables
 
-    def write_allowlist(self, tables: Iterable[str] | None = None) -> frozenset[str]:
-        """The tables that may be written; `tables` stands in for PERSIST_ALLOWED_TABLES."""
+    def write_allowlist(self) -> frozenset[str]:
+        """The tables that may be written."""
         if self.write_tables is not None:
             return self.write_tables
-        return self._base(tables) - GOVERNANCE_TABLES - (self.write_deny or frozenset())
+        return self._base - GOVERNANCE_TABLES - (self.write_deny or frozenset())
 
-    def policy(self, tables: Iterable[str] | None = None) -> TablePolicy:
+    def policy(self) -> TablePolicy:
         """The policy that these settings mean."""
-        return TablePolicy(read=self.read_allowlist(tables), write=self.write_allowlist(tables))
+        return TablePolicy(read=self.read_allowlist(), write=self.write_allowlist())
 
-    def _base(self, tables: Iterable[str] | None) -> frozenset[str]:
-        if tables is not None:
-            return frozenset(tables)
+    @property
+    def _base(self) -> frozenset[str]:
         return BUSINESS_TABLES if self.allowed_tables is None else self.allowed_tables
 
 
@@ -133,9 +132,19 @@ def _split(names: str) -> frozenset[str]:
     return frozenset(name.strip() for name in names.split(",") if name.strip())
 
 
+_TELLING: Final = frozenset({"READ", "WRITE", "DENY", "ALLOW", "ALLOWED", "TABLES", "LOGGING"})
+
+
 def _refuse_misspelt(environ: Mapping[str, str]) -> None:
+    """A rule that nobody reads would be worse than none."""
     for variable in environ:
-        if variable.startswith("PERSIST") and variable not in _KNOWN:
-            meant = get_close_matches(variable, _KNOWN, n=1, cutoff=0.85)
-            if meant:
-                raise ConfigurationError(f"{printable(variable)} is not a known variable; did you mean {meant[0]}?")
+        name = variable.upper()
+        tells = not _TELLING.isdisjoint(name.split("_"))
+        if variable in _KNOWN or not (tells or name.startswith("PERS")):
+            continue
+        meant = get_close_matches(name, _KNOWN, n=1, cutoff=0.85)
+        if meant or (tells and name.startswith("PERSIST_")):
+            guess = f"did you mean {meant[0]}? " if meant else ""
+            raise ConfigurationError(
+                f"{printable(variable)} is not a known variable; {guess}known: {', '.join(_KNOWN)}"
+            )

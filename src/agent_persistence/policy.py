@@ -43,7 +43,10 @@ def table_names(option: str, names: Iterable[str]) -> frozenset[str]:
     """The names as a set, each checked; `option` is named in the ConfigurationError."""
     if isinstance(names, str):
         raise ConfigurationError(f"{option} is a collection of table names, not a single str: write {{{names!r}}}")
-    tables = frozenset(names)
+    try:
+        tables = frozenset(names)
+    except TypeError:
+        raise ConfigurationError(f"{option} is a collection of names, such as a set of str") from None
     for name in tables:
         if not is_identifier(name):
             raise ConfigurationError(

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from agent_persistence.exceptions import ValidationError
+from agent_persistence.exceptions import ValidationError, printable
 
 Record: TypeAlias = Mapping[str, Any]
 """One row to be written, by column name. In an operation its values are JSON; None there is SQL NULL."""
@@ -20,6 +20,8 @@ Row: TypeAlias = dict[str, Any]
 """One row as the server tells it: JSON values by column name."""
 
 MAX_DEPTH: Final = 100
+MAX_INT_BITS: Final = 14_280
+"""4,300 decimal digits, above which Python refuses to print an int."""
 
 
 class _Null(Enum):
@@ -65,7 +67,7 @@ def encode_record(table: object, record: Record, where: str = "") -> dict[str, A
     problems: list[str] = []
     for column, value in record.items():
         try:
-            encoded[column] = encode(value, f"{where}.{column}" if where else str(column))
+            encoded[column] = encode(value, f"{where}.{_shown(column)}" if where else _shown(column))
         except _NotJsonError as problem:
             problems.append(str(problem))
     if problems:
@@ -85,14 +87,16 @@ def encode(value: object, path: str, depth: int = 0) -> Any:
     plain = type(value)
     if plain is str:
         return _text(value, path)  # type: ignore[arg-type]
-    if plain is int or plain is bool or value is None:
+    if plain is int:
+        return _printable_int(value, path)  # type: ignore[arg-type]
+    if plain is bool or value is None:
         return value
     if plain is float:
         return _finite(value, path)  # type: ignore[arg-type]
     if depth > MAX_DEPTH:
         raise _NotJsonError(path, f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, Mapping):
-        return {_key(key, path): encode(item, f"{path}.{key}", depth + 1) for key, item in value.items()}
+        return {_key(key, path): encode(item, f"{path}.{_shown(key)}", depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [encode(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
     return _encode_rich(value, path, depth)
@@ -106,8 +110,8 @@ def _encode_rich(value: object, path: str, depth: int) -> Any:
             return encode(value.value, path, depth + 1)
         case str():
             return _text(str.__str__(value), path)
-        case bool() | int():
-            return int(value)
+        case int():
+            return _printable_int(int(value), path)
         case float():
             return _finite(float(value), path)
         case Decimal():
@@ -141,6 +145,12 @@ def _text(value: str, path: str) -> str:
     return value
 
 
+def _printable_int(value: int, path: str) -> int:
+    if value.bit_length() > MAX_INT_BITS:
+        raise _NotJsonError(path, "an integer of more than 4,300 digits has no JSON form in Python")
+    return value
+
+
 def _finite(value: float, path: str) -> float:
     if math.isfinite(value):
         return value
@@ -151,6 +161,11 @@ def _finite_decimal(value: Decimal, path: str) -> str:
     if value.is_finite():
         return str(value)
     raise _NotJsonError(path, f"{value} is not a JSON number; use NULL for a missing value")
+
+
+def _shown(key: object) -> str:
+    """A key as it may stand in a message: as it is if it is plain, else quoted and cut."""
+    return key if type(key) is str and key.isidentifier() and len(key) <= 80 else printable(key)
 
 
 def _key(key: object, path: str) -> str:

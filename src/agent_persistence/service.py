@@ -6,7 +6,7 @@ import os
 import random as random_module
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 import anyio
 
@@ -31,6 +31,7 @@ from agent_persistence.schema_registry import Schema, default_schema
 
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
+T = TypeVar("T")
 LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
 
 
@@ -64,18 +65,19 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         random: Callable[[], float] = random_module.random,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
+        _check_adapter(adapter)
         self._adapter = adapter
-        self._policy = policy or TablePolicy()
-        self._declared = schema or default_schema()
+        self._policy = TablePolicy() if policy is None else _instance("policy", policy, TablePolicy)
+        self._declared = default_schema() if schema is None else _instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
         self._owns_adapter = owns_adapter
         self._clock = clock
         self._chain = compose(
             self._layers(
-                tuple(middleware),
-                audit=_hooks(audit),
+                _callables("middleware", middleware, "an async (operation, call_next) that returns a Result"),
+                audit=_callables("audit", audit, "a callable with one AuditEvent"),
                 timing=Timing(
-                    metrics_module.default if metrics is None else metrics,
+                    metrics_module.default if metrics is None else _instance("metrics", metrics, Metrics),
                     log=LOGGING_VARIABLE in os.environ if log is None else log,
                 ),
                 actor=actor,
@@ -95,9 +97,6 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         row_cap: float | None,
         retry: Retry,
     ) -> list[Middleware]:
-        for layer in middleware:
-            if not callable(layer):
-                raise ConfigurationError(f"a middleware is an async (operation, call_next), not {layer!r}")
         guard = Guard(self._policy, self._declared)
         layers: list[Middleware] = [timing]
         if audit:
@@ -171,6 +170,8 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
     __owns_service: bool
 
     def __init__(self, service: AsyncPersistenceService, *, owns_service: bool = False) -> None:
+        if hasattr(self, "_ReadOnlyPersistenceFacade__service"):
+            raise AttributeError("a read-only façade is set up once")
         object.__setattr__(self, "_ReadOnlyPersistenceFacade__service", service)
         object.__setattr__(self, "_ReadOnlyPersistenceFacade__owns_service", owns_service)
 
@@ -222,10 +223,28 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a read-only façade can be neither copied nor pickled; make one with readonly()")
 
+    def __getstate__(self) -> NoReturn:
+        self.__reduce_ex__(2)
 
-def _hooks(audit: AuditHook | Iterable[AuditHook]) -> tuple[AuditHook, ...]:
-    hooks: tuple[Any, ...] = tuple(audit) if isinstance(audit, Iterable) else (audit,)
-    for hook in hooks:
-        if not callable(hook):
-            raise ConfigurationError(f"an audit hook is callable with one AuditEvent; {hook!r} is not")
-    return hooks
+
+_VERBS: Final = ("capabilities", "write", "batch_write", "upsert", "read", "query", "get_columns")
+
+
+def _check_adapter(adapter: object) -> None:
+    missing = [name for name in _VERBS if not hasattr(adapter, name)]
+    if missing:
+        raise ConfigurationError(f"{type(adapter).__name__} is no PersistenceAdapter: it lacks {', '.join(missing)}")
+
+
+def _instance(option: str, value: object, expected: type[T]) -> T:
+    if not isinstance(value, expected):
+        raise ConfigurationError(f"{option} is a {expected.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _callables(option: str, given: Any, expected: str) -> tuple[Any, ...]:
+    layers = tuple(given) if isinstance(given, Iterable) else (given,)
+    for layer in layers:
+        if not callable(layer):
+            raise ConfigurationError(f"{option} holds {type(layer).__name__}; each is {expected}")
+    return layers

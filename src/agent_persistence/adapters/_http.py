@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import contextmanager
+import zlib
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
 import anyio
@@ -35,6 +38,9 @@ class HttpTransport(Protocol):
     async def aclose(self) -> None: ...
 
 
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)
+
+
 def base_url(url: object, *, allow_http: bool) -> httpx.URL:
     """The project's base URL, checked: http or https, a host, nothing behind it but a path."""
     if not isinstance(url, str) or not url.strip():
@@ -43,7 +49,10 @@ def base_url(url: object, *, allow_http: bool) -> httpx.URL:
         )
     try:
         parsed = httpx.URL(url.strip())
-    except httpx.InvalidURL:
+        plain = _HOST.fullmatch(parsed.host) is not None and 0 < (parsed.port or 1) < 65536
+    except (httpx.InvalidURL, ValueError):
+        plain = False
+    if not plain:
         raise ConfigurationError(
             "the Supabase URL cannot be parsed; it looks like https://<project>.supabase.co"
         ) from None
@@ -55,11 +64,23 @@ def base_url(url: object, *, allow_http: bool) -> httpx.URL:
         raise ConfigurationError(
             f"http:// to {parsed.host} would send the API key unencrypted; use https://, or allow_http=True"
         )
-    return parsed.copy_with(path=parsed.path.rstrip("/").removesuffix("/rest/v1") or "/")
+    return parsed.copy_with(raw_path=parsed.raw_path.rstrip(b"/").removesuffix(b"/rest/v1") or b"/")
 
 
 def _is_local(host: str) -> bool:
-    return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _addressed(base: httpx.URL, target: str) -> httpx.URL:
+    """The project's URL with the raw target behind its path; one that the client would rewrite is refused."""
+    raw = base.raw_path.rstrip(b"/") + target.encode("ascii")
+    url = base.copy_with(raw_path=raw)
+    if url.raw_path != raw:
+        raise AdapterError("the request's path would be rewritten on the way", state=FailureState.REJECTED)
+    return url
 
 
 class Lanes:
@@ -72,28 +93,30 @@ class Lanes:
 
     def __init__(self, url: httpx.URL, *, lanes: int = LANES, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
         self._url = url
-        self._prefix = url.path.rstrip("/")
         self._lanes = lanes
         self._max_response_bytes = max_response_bytes
         self._tls: ssl.SSLContext | bool = False
-        self._here: anyio.lowlevel.RunVar[_Pool | None] = anyio.lowlevel.RunVar("lanes", None)
+        self._here: anyio.lowlevel.RunVar[_Pool | None] = anyio.lowlevel.RunVar(f"lanes of {id(self)}", None)
         self._closed = False
 
     async def send(self, request: Request) -> Response:
         if self._closed:
-            raise AdapterError("the adapter is closed; make a new one")
+            raise _closed()
         pool = self._here.get() or await self._open()
         if pool.slots.statistics().tasks_waiting >= MAX_WAITING:
             raise OverloadedError(f"{MAX_WAITING} calls are waiting for a connection already")
         message = httpx.Request(
             request.method,
-            self._url.copy_with(raw_path=(self._prefix + request.target).encode("ascii")),
+            _addressed(self._url, request.target),
             headers=[*_HEADERS, *request.headers],
             content=request.body or None,
             extensions={"timeout": _TIMEOUTS},
         )
         async with pool.slots:
-            return await self._exchange(pool, message)
+            if self._closed:
+                raise _closed()
+            with _quietly():
+                return await self._exchange(pool, message)
 
     async def _exchange(self, pool: _Pool, message: httpx.Request) -> Response:
         lane = (
@@ -110,7 +133,7 @@ class Lanes:
         except BaseException:
             await _discard(lane)
             raise
-        if self._closed:
+        if self._closed or _holds_stray_bytes(lane):
             await _discard(lane)
         else:
             pool.idle.append(lane)
@@ -132,7 +155,8 @@ class Lanes:
         return pool
 
 
-_HEADERS: Final = (("User-Agent", f"agent-persistence/{__version__}"), ("Accept-Encoding", "gzip"))
+_GZIP: Final = ("Accept-Encoding", "gzip")
+_HEADERS: Final = (("User-Agent", f"agent-persistence/{__version__}"), _GZIP)
 _ONE_CONNECTION: Final = httpx.Limits(max_connections=1, max_keepalive_connections=1)
 
 
@@ -153,6 +177,19 @@ class _Pool:
                 await _discard(self.idle.pop())
 
 
+def _holds_stray_bytes(lane: httpx.AsyncHTTPTransport) -> bool:
+    """Whether bytes came behind the response: h11 keeps them, and would take them for the next request's answer.
+
+    httpcore offers no public view of them; a lane that cannot be looked into counts as spoilt.
+    """
+    try:
+        connection: Any
+        (connection,) = lane._pool.connections
+        return bool(connection._connection._h11_state.trailing_data[0])
+    except (AttributeError, ValueError):
+        return True
+
+
 async def _discard(lane: httpx.AsyncHTTPTransport) -> None:
     with anyio.move_on_after(1, shield=True):
         await lane.aclose()
@@ -168,50 +205,87 @@ class InjectedClient:
     def __init__(
         self, client: httpx.AsyncClient, url: httpx.URL, *, max_response_bytes: int = MAX_RESPONSE_BYTES
     ) -> None:
-        _install_log_filter()
         self._client = client
+        self._slots: anyio.lowlevel.RunVar[anyio.Semaphore] = anyio.lowlevel.RunVar(f"slots of {id(self)}")
         self._url = url
-        self._prefix = url.path.rstrip("/")
         self._max_response_bytes = max_response_bytes
 
     async def send(self, request: Request) -> Response:
         message = self._client.build_request(
             request.method,
-            self._url.copy_with(raw_path=(self._prefix + request.target).encode("ascii")),
-            headers=list(request.headers),
+            _addressed(self._url, request.target),
+            headers=[_GZIP, *request.headers],
             content=request.body or None,
         )
-        quiet = _quiet.set(True)
-        try:
-            with mapped_exceptions():
+        if self._client.is_closed:
+            raise AdapterError("the httpx.AsyncClient that was passed in is closed")
+        async with self._limiter():
+            with _quietly(), mapped_exceptions():
                 received = await self._client.send(message, stream=True, follow_redirects=False)
-                try:
-                    body = await _body(received, self._max_response_bytes)
-                finally:
-                    await received.aclose()
-        finally:
-            _quiet.reset(quiet)
-        return Response(received.status_code, received.headers, body)
+                return Response(received.status_code, received.headers, await _body(received, self._max_response_bytes))
+
+    def _limiter(self) -> anyio.Semaphore:
+        """As many slots as the client's pool has connections: a pool that never queues cannot be poisoned."""
+        try:
+            return self._slots.get()
+        except LookupError:
+            pool = getattr(getattr(self._client, "_transport", None), "_pool", None)
+            slots = anyio.Semaphore(min(LANES, getattr(pool, "_max_connections", LANES)), fast_acquire=True)
+            self._slots.set(slots)
+            return slots
 
     async def aclose(self) -> None:
         """Change nothing: the client is its owner's to close."""
 
 
 async def _body(response: httpx.Response, max_bytes: int) -> bytes:
-    """The whole body, decompressed; a larger one than `max_bytes` is refused while it arrives."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > max_bytes:
-            raise AdapterError(
-                f"the response is larger than {max_bytes} bytes; ask for fewer rows or columns",
-                state=FailureState.AMBIGUOUS,
-                status=response.status_code,
-            )
-        chunks.append(chunk)
-    await response.aclose()
-    return b"".join(chunks)
+    """The whole body, decompressed; what exceeds `max_bytes` is refused before it is in memory."""
+    if response.is_stream_consumed:  # a transport that answers from memory
+        return response.content
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    unpacked = _Unpacked(encoding, max_bytes, response.status_code)
+    pieces = response.aiter_raw()
+    try:
+        async for piece in pieces:
+            unpacked.add(piece)
+        return unpacked.whole()
+    finally:
+        await response.aclose()
+        with suppress(Exception):  # the connection is closed: this ends the generators behind it, as trio demands
+            async for _ in pieces:
+                pass
+
+
+class _Unpacked:
+    """A body as it arrives, plain or gzip, of a bounded size."""
+
+    def __init__(self, encoding: str, max_bytes: int, status: int) -> None:
+        self._status = status
+        if encoding not in ("identity", "gzip"):
+            raise self._unreadable("it has an encoding that was not asked for")
+        self._gunzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
+        self._chunks: list[bytes] = []
+        self._max_bytes = max_bytes
+        self._left = max_bytes
+
+    def add(self, piece: bytes) -> None:
+        chunk = self._gunzip.decompress(piece, self._left + 1) if self._gunzip else piece
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise self._unreadable(f"it is larger than {self._max_bytes} bytes; ask for fewer rows or columns")
+        self._chunks.append(chunk)
+
+    def whole(self) -> bytes:
+        if self._gunzip and self._chunks and not self._gunzip.eof:
+            raise self._unreadable("it is compressed and ends too early")
+        return b"".join(self._chunks)
+
+    def _unreadable(self, reason: str) -> AdapterError:
+        return AdapterError(f"the response cannot be read: {reason}", state=FailureState.AMBIGUOUS, status=self._status)
+
+
+def _closed() -> AdapterError:
+    return AdapterError("the adapter is closed; make a new one")
 
 
 STATES: Final[Mapping[type[Exception], FailureState]] = {
@@ -223,13 +297,15 @@ STATES: Final[Mapping[type[Exception], FailureState]] = {
     httpx.ProxyError: FailureState.NOT_SENT,
     httpx.TransportError: FailureState.AMBIGUOUS,
     httpx.RequestError: FailureState.AMBIGUOUS,
+    httpx.HTTPError: FailureState.AMBIGUOUS,
     httpx.StreamError: FailureState.AMBIGUOUS,
+    zlib.error: FailureState.AMBIGUOUS,
 }
 """What each exception of the client says about the request; the nearest class in an exception's ancestry counts."""
 
 
 @contextmanager
-def mapped_exceptions() -> Any:
+def mapped_exceptions() -> Iterator[None]:
     try:
         yield
     except tuple(STATES) as error:
@@ -237,22 +313,37 @@ def mapped_exceptions() -> Any:
 
 
 def _mapped(error: Exception) -> AdapterError:
-    if isinstance(error.__cause__, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+    if "CERTIFICATE_VERIFY_FAILED" in str(error) or any(
+        isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)
+    ):
         return AdapterError("the server's TLS certificate was not accepted; nothing was sent")
     state = next(STATES[cls] for cls in type(error).__mro__ if cls in STATES)
     sent = "nothing was sent" if state is FailureState.NOT_SENT else "the request may have arrived"
     return AdapterError(f"{type(error).__name__} on the way to the server; {sent}", state=state)
 
 
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 _quiet: ContextVar[bool] = ContextVar("agent_persistence_quiet", default=False)
 
 
-def _install_log_filter() -> None:
-    for name in ("httpx", "httpcore"):
-        logger = logging.getLogger(name)
-        if _unless_quiet not in logger.filters:
-            logger.addFilter(_unless_quiet)
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the client's loggers from telling of our requests: URLs hold filter values, headers hold keys."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
 
 
 def _unless_quiet(record: logging.LogRecord) -> bool:
     return not _quiet.get()
+
+
+for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks"):
+    logging.getLogger(_name).addFilter(_unless_quiet)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
 
+MAX_NUMERIC_DIGITS: Final = 300
+"""Beyond them a number would not fit into the float that stands for it in JSON."""
 _TRUE: Final = frozenset({"t", "true", "y", "yes", "on", "1"})
 _FALSE: Final = frozenset({"f", "false", "n", "no", "off", "0"})
 _RANGE: Final = {"smallint": 15, "integer": 31, "bigint": 63}
@@ -29,6 +31,13 @@ def cast(type_name: str, value: Any) -> Any:
     """The value as a column of this type stores and prints it, or NotOfTypeError."""
     if value is None:
         return None
+    try:
+        return _cast(type_name, value)
+    except ArithmeticError:
+        raise _invalid("22003", type_name) from None
+
+
+def _cast(type_name: str, value: Any) -> Any:
     if type_name.endswith("[]"):
         return _array(type_name, value)
     if type_name in _RANGE:
@@ -53,7 +62,7 @@ def _integer(type_name: str, value: Any) -> int:
     text = _text(value)
     if not _INTEGER.fullmatch(text):
         raise _invalid("22P02", type_name)
-    number = int(text)
+    number = int(text) if len(text) < 40 else 2**64
     if not -(2 ** _RANGE[type_name]) <= number < 2 ** _RANGE[type_name]:
         raise _invalid("22003", type_name)
     return number
@@ -64,6 +73,8 @@ def _numeric(type_name: str, value: Any) -> int | float:
         number = Decimal(_text(value).strip())
     except InvalidOperation:
         raise _invalid("22P02", "numeric") from None
+    if not number.is_finite() or number.adjusted() > MAX_NUMERIC_DIGITS:
+        raise _invalid("22003", "numeric")
     modified = _MODIFIED.fullmatch(type_name)
     if modified:
         precision, scale = map(int, modified.groups())
@@ -91,7 +102,7 @@ def _uuid(value: Any) -> str:
 
 def _date(value: Any) -> str:
     try:
-        return date.fromisoformat(_text(value).strip()[:10]).isoformat()
+        return datetime.fromisoformat(_text(value).strip()).date().isoformat()
     except ValueError:
         raise _invalid("22007", "date") from None
 

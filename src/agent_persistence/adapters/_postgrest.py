@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic_core import from_json, to_json
 
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, ValidationError
-from agent_persistence.filters import AllOf, AnyOf, Comparison, Filter, Not, Operator
+from agent_persistence.filters import AllOf, AnyOf, Comparison, Filter, Not, Operator, fold
 from agent_persistence.identifiers import RESERVED
 from agent_persistence.ordering import Order
 from agent_persistence.records import Record, Row, distinct
@@ -32,8 +32,8 @@ class Request:
     """What is to be sent: `target` is the raw path and query below the project's URL."""
 
     method: str
-    target: str
-    headers: tuple[tuple[str, str], ...] = ()
+    target: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
 
 
@@ -42,7 +42,7 @@ class Response:
     """What came back. Header names are lower-case."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 
@@ -126,13 +126,24 @@ CALL_BY_URL: Final = 2048
 
 
 def render_call(function: str, arguments: Record, *, may_write: bool) -> Request:
-    """GET, which the server runs in a read-only transaction; POST for functions that write and for long arguments."""
+    """GET, which the server runs in a read-only transaction; POST for functions that write.
+
+    POST too where a URL would not do: arguments that are long, that are null, or that PostgREST would read there as a
+    parameter of its own (`limit`) or as a filter of the result (`eq.x`).
+    """
     if not may_write:
-        parameters = [(name, _argument(value)) for name, value in arguments.items() if value is not None]
+        parameters = [(name, _argument(value)) for name, value in arguments.items()]
         target = _target(function, parameters, below="rpc/")
-        if len(target) <= CALL_BY_URL and len(parameters) == len(arguments):
+        if len(target) <= CALL_BY_URL and all(map(_is_argument, arguments, arguments.values())):
             return Request("GET", target)
     return Request("POST", _target(function, (), below="rpc/"), (_JSON,), to_json(arguments))
+
+
+_LIKE_A_FILTER = re.compile(r"(not\.)?[a-z]+(\([a-z_]+\))?\.")
+
+
+def _is_argument(name: str, value: Any) -> bool:
+    return value is not None and name not in RESERVED and not _LIKE_A_FILTER.match(_argument(value))
 
 
 def _argument(value: Any) -> str:
@@ -148,6 +159,8 @@ def render_openapi() -> Request:
 
 def _target(name: str, parameters: Iterable[tuple[str, str]], *, below: str = "") -> str:
     """The path of a table, or of a function below `rpc/`, which no character of its name can leave."""
+    if name in ("", ".", ".."):
+        raise ValidationError(name, "this is a path, not a name")
     query = "&".join(f"{quote(key, safe='.')}={quote(value, safe=_SAFE)}" for key, value in parameters)
     path = f"{REST_PATH}{below}{quote(name, safe='')}"
     return f"{path}?{query}" if query else path
@@ -167,6 +180,7 @@ def _names(columns: Iterable[str]) -> str:
 
 def _filter_parameters(filters: Filter | None) -> Iterator[tuple[str, str]]:
     """Conditions that must all hold, one parameter each; at this level values are raw, quotes would be literal."""
+    filters = None if filters is None else fold(filters)
     for term in filters.terms if isinstance(filters, AllOf) else () if filters is None else (filters,):
         match term:
             case Comparison(column=str(column)) if _PLAIN_NAME.fullmatch(column) and column not in RESERVED:
@@ -300,7 +314,7 @@ def parse_error(response: Response, verb: str, table: str, *, now: datetime | No
     """The error that a response is: its class by the code, its state by the tables below."""
     body = _json(response)
     told = {name: text for name, text in body.items() if isinstance(text, str)} if isinstance(body, dict) else {}
-    code = told.get("code") or _proxy_status_code(response)
+    code = _code(told.get("code")) or _proxy_status_code(response)
     message = told.get("message", "")
     about: dict[str, Any] = {
         "state": _state(response.status, code),
@@ -311,7 +325,7 @@ def parse_error(response: Response, verb: str, table: str, *, now: datetime | No
     }
     text = f"{verb} on {table}: {_summary(response.status, code, message)}"
     if code and code.startswith("23"):
-        found = _CONSTRAINT.search(message)
+        found = _CONSTRAINT.search(text)
         return ConflictError(text, constraint=found.group(1) if found else None, **about)
     return AdapterError(text, **about)
 
@@ -349,28 +363,61 @@ def _state(status: int, code: str | None) -> FailureState:
     return _STATE_BY_STATUS.get(status, FailureState.REJECTED if 300 <= status < 500 else FailureState.AMBIGUOUS)
 
 
-_VALUE_FOLLOWS = re.compile(r"[:\"]")
 _CONSTRAINT = re.compile(r'constraint "([^"]+)"')
-_NAMES_ONLY: Final = frozenset(
-    {"23502", "23503", "23505", "23514", "42501", "42703", "42P01", "42P10", "42883", "42725"}
-    | {f"PGRST{number}" for number in (102, 106, 116, 117, 118, 122, 124, 125, 200, 201, 202, 203, 204, 205, 301, 303)}
-)
-"""Codes whose messages hold names of tables, columns and constraints, and nothing of a row or a filter."""
+_NAME: Final = r'"?[\w$.?*() ,\[\]]{1,100}"?'
+_TOLD: Final = {
+    "23502": (
+        "a NOT NULL column has no value",
+        r'null value in column "\w+" of relation "\w+" violates not-null constraint',
+    ),
+    "23503": (
+        "a foreign key is violated",
+        r'(insert or update|update or delete) on table "\w+" violates foreign key constraint "\w+"( on table "\w+")?',
+    ),
+    "23505": ("a unique value exists already", r'duplicate key value violates unique constraint "\w+"'),
+    "23P01": ("an exclusion is violated", r'conflicting key value violates exclusion constraint "\w+"'),
+    "23514": ("a check is violated", r'new row for relation "\w+" violates check constraint "\w+"'),
+    "22P02": ("a value is not valid input for its type", r"invalid input syntax for type [a-z ]+"),
+    "22003": ("a number is out of its type's range", r"[a-z ]+ out of range"),
+    "22001": ("a text is too long", r"value too long for type [a-z ]+\(\d+\)"),
+    "22007": ("a value is not valid input for its type", r"invalid input syntax for type [a-z ]+"),
+    "42501": (
+        "not allowed for the role of the key",
+        r'permission denied for [a-z ]+ \w+|new row violates row-level security policy( "[\w ]+")? for table "\w+"',
+    ),
+    "42703": ("a column does not exist", rf"column {_NAME}( of relation {_NAME})? does not exist"),
+    "42P01": ("a table does not exist", rf"relation {_NAME} does not exist"),
+    "42P10": (
+        "no unique constraint on these columns",
+        "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+    ),
+    "42883": ("no such function or operator", r"(function|operator) [\w$.,() =~*<>!@&|\[\]]{1,100} does not exist"),
+    "57014": ("the statement was cancelled", "canceling statement due to statement timeout"),
+    "PGRST102": ("the request's body is refused", r"[\w ,']{1,100}"),
+    "PGRST116": ("not exactly one row", r"[\w ,()]{1,100}"),
+    "PGRST124": ("more rows than max_affected", r"[\w -]{1,100}"),
+    "PGRST202": ("no such function", rf"Could not find the function {_NAME} .{{0,60}}in the schema cache"),
+    "PGRST204": ("no such column", r"Could not find the '\w+' column of '\w+' in the schema cache"),
+    "PGRST205": ("no such table", r"Could not find the table '[\w.]+' in the schema cache"),
+}
+"""By code: our words, and the form of PostgreSQL's or PostgREST's own message, which holds names and no values.
+
+A trigger may raise any text under any code, so that only a message of exactly this form is repeated.
+"""
 
 
 def _summary(status: int, code: str | None, message: str) -> str:
     if code is None:
         return f"HTTP {status} without a PostgREST error"
-    if code in _NAMES_ONLY:
-        return f"{message[:200]} (HTTP {status}, {code})"
-    if code.startswith("22"):
-        return f"{_VALUE_FOLLOWS.split(message)[0].strip()[:100]} (HTTP {status}, {code})"
-    return f"HTTP {status}, {code}; the server's text is left out because it may hold row content"
+    words, form = _TOLD.get(code, ("the server's text is left out, because it may hold row content", ""))
+    own = re.match(form, message) if form else None
+    told = own.group() if own and (own.end() == len(message) or message[own.end()] == ":") else words
+    return f"{told} (HTTP {status}, {code})"
 
 
 _PRIVILEGE: Final = {
-    "write": "INSERT",
-    "batch_write": "INSERT",
+    "write": "SELECT, INSERT",
+    "batch_write": "SELECT, INSERT",
     "upsert": "SELECT, INSERT, UPDATE",
     "update": "SELECT, UPDATE",
     "delete": "SELECT, DELETE",
@@ -383,8 +430,8 @@ def _hint(status: int, code: str | None, message: str, told: str | None, verb: s
             return f"a row-level security policy of {table} refuses this row for the role of the key"
         right = f"EXECUTE ON FUNCTION {table}" if verb == "call" else f"{_PRIVILEGE.get(verb, 'SELECT')} ON {table}"
         return f"the role of the key lacks a right; grant it with: GRANT {right} TO <role>;"
-    if code in ("42703", "PGRST202", "PGRST204", "PGRST205") and told:
-        return told[:200]
+    if told and re.fullmatch(r"Perhaps you meant [\w .,:'\"()]{1,200}", told):
+        return told
     if code in _REMEDIES:
         return _REMEDIES[code]
     if status == 401:
@@ -412,20 +459,25 @@ _REMEDIES: Final = {
 }
 
 
+def _code(told: str | None) -> str | None:
+    """A SQLSTATE or a code of PostgREST's; what a gateway calls a code is none."""
+    return told if told and re.fullmatch(r"[0-9A-Z]{5}|PGRST[0-9A-Z]{3}", told, re.ASCII) else None
+
+
 def _proxy_status_code(response: Response) -> str | None:
     found = re.fullmatch(r"PostgREST; error=(\w+)", response.headers.get("proxy-status", ""))
-    return found.group(1) if found else None
+    return _code(found.group(1)) if found else None
 
 
 def _retry_after_s(value: str | None, now: datetime) -> float | None:
     """Seconds from a Retry-After header (RFC 9110, section 10.2.3): a number or a date; nonsense is None."""
     if value is None:
         return None
-    if re.fullmatch(r"\d{1,9}", value.strip()):
+    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
         return float(value)
     try:
         seconds = (parsedate_to_datetime(value) - now).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return seconds if seconds > 0 else None
 

@@ -60,7 +60,7 @@ class MemoryTable:
             if isinstance(term, Comparison) and term.operator is Operator.EQ:
                 column = term.column or ""
                 if (column,) in self._indexes:
-                    number = self._indexes[(column,)].get((self.cast(column, term.operand),))
+                    number = self._indexes[(column,)].get((hashable(self.cast(column, term.operand)),))
                     return () if number is None else ((number, self._rows[number]),)
         return self._rows.items()
 
@@ -129,7 +129,11 @@ class MemoryTable:
     def holds(self, column: str, value: Any) -> bool:
         """Whether a row has this value in the column."""
         index = self._indexes.get((column,))
-        return (value,) in index if index is not None else any(row.get(column) == value for row in self._rows.values())
+        return (
+            (hashable(value),) in index
+            if index is not None
+            else any(row.get(column) == value for row in self._rows.values())
+        )
 
     def _complete(self, record: Record) -> Row:
         """The row with types cast and defaults filled in, in the table's column order."""
@@ -193,9 +197,15 @@ class MemoryTable:
         return next((number for number, other in self._rows.items() if _key(other, target) == wanted), None)
 
     def _put(self, number: int, row: OptionalRow) -> OptionalRow:
-        self._journal.append(partial(self._replace, number, self._rows.get(number)))
+        self._journal.append(partial(self._restore, number, self._rows.get(number)))
         self._replace(number, row)
         return row
+
+    def _restore(self, number: int, row: Row | None) -> None:
+        is_back = number not in self._rows
+        self._replace(number, row)
+        if is_back:
+            self._rows = dict(sorted(self._rows.items()))
 
     def _replace(self, number: int, row: Row | None) -> None:
         before = self._rows.get(number)
@@ -211,7 +221,14 @@ class MemoryTable:
 
 
 def _key(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(row.get(column) for column in columns)
+    return tuple(hashable(row.get(column)) for column in columns)
+
+
+def hashable(value: Any) -> Any:
+    """A key's value that equals another one exactly when the JSON values do."""
+    if isinstance(value, (list, dict)):
+        raise AdapterError(f"a key holds one value, not a {type(value).__name__}", status=400, code="22P02")
+    return ("bool", value) if isinstance(value, bool) else value
 
 
 def copied(row: Row) -> Row:

@@ -14,9 +14,9 @@ import anyio.lowlevel
 from agent_persistence.adapter import CAPABILITIES
 from agent_persistence.adapters._tables import MemoryTable, copied
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
-from agent_persistence.filters import Filters, in_, parse_filters, parse_some_rows
+from agent_persistence.filters import Filters, eq, in_, parse_filters, parse_some_rows
 from agent_persistence.ordering import Order, OrderBy, parse_order
-from agent_persistence.records import Record, Row, encode_record
+from agent_persistence.records import Record, Row, as_mapping, encode_record, strip_none
 from agent_persistence.schema_registry import ForeignKey, Schema
 
 _CAPABILITIES: Final = MappingProxyType({name: name != "call" for name in CAPABILITIES})
@@ -42,7 +42,10 @@ class InMemoryAdapter:
         self._journal: list[Callable[[], None]] = []
         self._lock = RLock()
         for table, records in (rows or {}).items():
-            for index, record in enumerate(records):
+            if isinstance(records, (str, Mapping)):
+                raise ValidationError(table, "rows maps a table to a list of records")
+            for index, given in enumerate(records):
+                record = strip_none(as_mapping(table, given, f"rows[{index}]"))
                 self._table(table).insert(encode_record(table, record, f"rows[{index}]"))
         self._journal.clear()
         for table in tuple(self._tables):
@@ -111,7 +114,7 @@ class InMemoryAdapter:
             return len(self._table(table).select(parse_filters(table, filters)))
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
-        rows = await self.query(table, {id_column: id_value}, limit=2)
+        rows = await self.query(table, {id_column: eq(id_value)}, limit=2)
         if len(rows) > 1:
             raise ValidationError(
                 table, f"more than one row has this {id_column}; use query, or read by a unique column"

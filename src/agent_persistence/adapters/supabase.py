@@ -7,6 +7,8 @@ from inspect import isawaitable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import anyio
+from anyio.lowlevel import RunVar
 from pydantic import SecretStr
 
 from agent_persistence.adapter import CAPABILITIES
@@ -14,7 +16,7 @@ from agent_persistence.adapters import _postgrest
 from agent_persistence.adapters._http import HttpTransport, InjectedClient, Lanes, base_url
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import ConfigurationError, ValidationError
-from agent_persistence.filters import FALSE, Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.filters import FALSE, TRUE, Filter, Filters, eq, fold, parse_filters, parse_some_rows
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Schema, default_schema
@@ -49,8 +51,7 @@ class SupabaseAdapter:
     ) -> None:
         base = base_url(url, allow_http=allow_http)
         self._key = SecretStr(_header_value("key", key.get_secret_value() if isinstance(key, SecretStr) else key))
-        self._access_token = access_token
-        self._token: SecretStr | None = None
+        self._tokens = None if access_token is None else _AccessTokens(access_token)
         self._schema = schema or default_schema()
         self._profile = _profile_headers(db_schema)
         self._http: HttpTransport = Lanes(base) if client is None else InjectedClient(client, base)
@@ -94,7 +95,7 @@ class SupabaseAdapter:
         *,
         offset: int = 0,
     ) -> list[Row]:
-        predicate = parse_filters(table, filters)
+        predicate = _folded(parse_filters(table, filters))
         if predicate == FALSE:
             return []
         order = parse_order(table, order_by, descending)
@@ -102,7 +103,7 @@ class SupabaseAdapter:
         return _postgrest.parse_rows(await self._send(request), "query", table)
 
     async def count(self, table: str, filters: Filters | None = None) -> int:
-        predicate = parse_filters(table, filters)
+        predicate = _folded(parse_filters(table, filters))
         if predicate == FALSE:
             return 0
         return _postgrest.parse_count(await self._send(_postgrest.render_count(table, predicate)), table)
@@ -110,14 +111,14 @@ class SupabaseAdapter:
     async def update(
         self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
     ) -> list[Row]:
-        predicate = parse_some_rows(table, filters)
+        predicate = fold(parse_some_rows(table, filters))
         if predicate == FALSE:
             return []
         request = _postgrest.render_update(table, changes, predicate, max_affected=max_affected)
         return _postgrest.parse_rows(await self._send(request), "update", table)
 
     async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
-        predicate = parse_some_rows(table, filters)
+        predicate = fold(parse_some_rows(table, filters))
         if predicate == FALSE:
             return []
         request = _postgrest.render_delete(table, predicate, max_affected=max_affected)
@@ -141,11 +142,12 @@ class SupabaseAdapter:
         await self._http.aclose()
 
     async def _send(self, request: Request) -> Response:
-        token = await self._current_token()
+        if self._tokens is None:
+            return await self._http.send(self._signed(request, None))
+        token = await self._tokens.current()
         response = await self._http.send(self._signed(request, token))
-        if response.status == 401 and callable(self._access_token):
-            token = await self._current_token(refused=token)
-            response = await self._http.send(self._signed(request, token))
+        if response.status == 401 and self._tokens.renewable:
+            response = await self._http.send(self._signed(request, await self._tokens.current(refused=token)))
         return response
 
     def _signed(self, request: Request, token: SecretStr | None) -> Request:
@@ -160,16 +162,41 @@ class SupabaseAdapter:
         kept = tuple((name, value) for name, value in headers if name not in own)
         return Request(request.method, request.target, kept + request.headers, request.body)
 
-    async def _current_token(self, *, refused: SecretStr | None = None) -> SecretStr | None:
-        if self._access_token is None:
-            return None
-        if self._token is None or self._token is refused:
-            told: Any = self._access_token() if callable(self._access_token) else self._access_token
-            self._token = SecretStr(_header_value("access_token", await told if isawaitable(told) else told))
-        return self._token
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._http!r})"
+
+
+class _AccessTokens:
+    """The user's token: given once, or asked of a callable, by one task of an event loop for all that wait."""
+
+    def __init__(self, given: AccessToken) -> None:
+        self.renewable = callable(given)
+        self._ask: Callable[[], Any] = given if callable(given) else lambda: given
+        self._token = None if callable(given) else SecretStr(_header_value("access_token", given))
+        self._asking: RunVar[anyio.Lock] = RunVar(f"asking of {id(self)}")
+
+    async def current(self, *, refused: SecretStr | None = None) -> SecretStr:
+        """The token; a new one if the last is the one that was refused."""
+        if self._token is not None and self._token is not refused:
+            return self._token
+        async with self._lock():
+            if self._token is None or self._token is refused:
+                told: Any = self._ask()
+                self._token = SecretStr(_header_value("access_token", await told if isawaitable(told) else told))
+            return self._token
+
+    def _lock(self) -> anyio.Lock:
+        try:
+            return self._asking.get()
+        except LookupError:
+            lock = anyio.Lock()
+            self._asking.set(lock)
+            return lock
+
+
+def _folded(predicate: Filter | None) -> Filter | None:
+    folded = TRUE if predicate is None else fold(predicate)
+    return None if folded == TRUE else folded
 
 
 def _profile_headers(db_schema: str) -> tuple[tuple[str, str], ...]:
@@ -182,8 +209,9 @@ def _profile_headers(db_schema: str) -> tuple[tuple[str, str], ...]:
 def _header_value(option: str, value: object) -> str:
     """A credential as it may stand in a header; the message of a refusal does not repeat it."""
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{option} is empty; set SUPABASE_SERVICE_KEY or SUPABASE_KEY, or pass it")
+        remedy = "; set SUPABASE_SERVICE_KEY or SUPABASE_KEY, or pass it" if option == "key" else ""
+        raise ConfigurationError(f"{option} is empty or no str{remedy}")
     stripped = value.strip()
     if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
-        raise ConfigurationError(f"{option} holds characters that no API key has (blanks, line ends or non-ASCII)")
+        raise ConfigurationError(f"{option} holds characters that none has (blanks, line ends or non-ASCII)")
     return stripped

@@ -16,6 +16,7 @@ from agent_persistence.chain import Next
 from agent_persistence.exceptions import OutcomeUnknownError, PersistencePermissionError, printable
 from agent_persistence.identifiers import is_identifier
 from agent_persistence.operations import BatchWrite, Operation, Read, Result, Upsert, Write
+from agent_persistence.records import distinct
 
 HOOK_TIMEOUT_S: Final = 1.0
 
@@ -71,7 +72,7 @@ class Audit:
             verb=operation.verb,
             table=table,
             outcome="ok" if error is None else _outcome(operation, error),
-            columns=columns,
+            columns=distinct(columns),
             row_count=0 if result is None else len(rows),
             keys=self._keys(operation, rows),
             duration_s=perf_counter() - start,

@@ -95,7 +95,8 @@ def _may_retry(operation: Operation, error: BaseException) -> bool:
 
 def _given_up(operation: Operation, error: AdapterError) -> AdapterError:
     """The last failure as the caller sees it: sorted by whether a write may have been applied."""
-    if error.state is FailureState.REJECTED or type(error) is not AdapterError:
+    judged = isinstance(error, (BackendUnavailableError, OutcomeUnknownError, OverloadedError))
+    if judged or error.state is FailureState.REJECTED:
         return error
     about: dict[str, Any] = {"status": error.status, "code": error.code, "retry_after_s": error.retry_after_s}
     given_up: AdapterError
