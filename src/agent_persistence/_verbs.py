@@ -116,8 +116,9 @@ class ReadingVerbs(ABC):
         A function listed in the policy's `call` runs in a read-only transaction. One listed in `call_write` may
         write, and is never called again after a failure that leaves its outcome open.
         """
-        encoded = encode_record(function, arguments, "arguments") if arguments else {}
-        made = WritingCall if function in self._writing_functions else Call
+        given = {} if arguments is None else as_mapping(function, arguments, "arguments")
+        encoded = encode_record(function, given, "arguments") if given else {}
+        made = WritingCall if function in [*self._writing_functions] else Call
         return (await self._invoke(made(function, encoded))).value
 
     @property

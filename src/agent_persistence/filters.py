@@ -177,7 +177,7 @@ def is_false() -> Comparison:
 
 def all_of(*terms: Filters) -> AllOf:
     """Every term holds; without terms it always does."""
-    return AllOf(tuple(_parse(term) for term in terms))
+    return _all([_parse(term) for term in terms])
 
 
 def any_of(*terms: Filters) -> AnyOf:
@@ -251,14 +251,20 @@ def _parse(filters: object) -> Filter:
         raise _malformed(
             f"filters are a mapping of column to value or an operator such as any_of(…), not {type(filters).__name__}"
         )
-    terms = tuple(_condition(column, condition) for column, condition in filters.items())
-    return terms[0] if len(terms) == 1 else AllOf(terms)
+    terms = [_condition(column, condition) for column, condition in filters.items()]
+    return terms[0] if len(terms) == 1 else _all(terms)
+
+
+def _all(terms: Iterable[Filter]) -> AllOf:
+    """The conjunction of the terms; those that are conjunctions themselves are taken apart."""
+    return AllOf(tuple(part for term in terms for part in (term.terms if isinstance(term, AllOf) else (term,))))
 
 
 def _condition(column: str, condition: object) -> Filter:
     if condition is None or condition is NULL:
         return Comparison(Operator.IS_NULL, column=column)
     if isinstance(condition, (Comparison, AllOf, AnyOf, Not)):
+        _check_depth(condition)
         return _bind(condition, column)
     return replace(eq(condition), column=column)
 

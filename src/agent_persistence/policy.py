@@ -20,7 +20,8 @@ GOVERNANCE_TABLES: Final = frozenset({"clients", "campaigns"})
 class TablePolicy:
     """What may be touched; anything not named is denied.
 
-    `read` and `write` (insert, update, upsert) and `delete` list tables, `call` functions that only read and
+    `read`, `write` (insert, update, upsert) and `delete` list tables; update and delete choose rows by their content
+    and so need `read` as well. `call` functions that only read and
     `call_write` functions that may write. `max_rows` is the most rows one query may return. Iterables are copied, so
     that later edits of theirs change nothing.
     """

@@ -104,8 +104,8 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         layers.append(guard)
         if middleware:
             layers += [*middleware, guard]
-        if all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset")):
-            layers.append(Paging(self._declared, max_rows=self._policy.max_rows, row_cap=row_cap))
+        pages = all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset"))
+        layers.append(Paging(self._declared, max_rows=self._policy.max_rows, row_cap=row_cap, pages=pages))
         layers.append(retry)
         return layers
 

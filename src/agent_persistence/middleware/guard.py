@@ -27,6 +27,8 @@ class Guard:
 
     def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
         allowed: frozenset[str] = getattr(self._policy, operation.right)
+        if isinstance(operation, (Update, Delete)):
+            allowed &= self._policy.read  # whose rows are affected tells what they hold
         if type(operation.table) is not str or operation.table not in allowed:
             raise TableNotAllowedError(operation.table, operation.verb, allowed)
         columns = operation.columns()
@@ -41,7 +43,7 @@ class Guard:
     async def _blindly(self, operation: Operation, call_next: Next) -> Result:
         """Write to a table that may not be read: of the rows that come back, show what was sent, and the key."""
         result = await call_next(operation)
-        known = {*_sent(operation), *self._schema.primary_key(operation.table)}
+        known = {*operation.columns(), *self._schema.primary_key(operation.table)}
         if isinstance(result.value, list):
             return replace(result, value=[_only(known, row) for row in result.value])
         return replace(result, value=_only(known, result.value))
@@ -55,16 +57,6 @@ class Guard:
     def _check_bounds(self, query: Query) -> None:
         if query.limit is not None and query.limit > self._policy.max_rows:
             raise ValidationError(query.table, f"the limit is above the policy's max_rows of {self._policy.max_rows}")
-
-
-def _sent(operation: Operation) -> Iterable[str]:
-    match operation:
-        case Update(changes=changes):
-            return changes
-        case Delete():
-            return ()
-        case _:
-            return operation.columns()
 
 
 def _only(columns: Container[str], row: Row) -> Row:

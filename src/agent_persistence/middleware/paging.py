@@ -19,23 +19,35 @@ class Paging:
     PostgREST cuts a result at its `max-rows` and does not tell. A page that is shorter than asked, and not empty, is
     therefore followed by another request, unless it is shorter than `row_cap` or than a page seen before. Pages
     follow the caller's order, ties broken by the declared key; where neither is known, a second page that holds rows
-    is refused. More rows than `max_rows` are refused too.
+    is refused. More rows than `max_rows` are refused too. Without `pages`, for adapters that know no order, limit or
+    offset, only that is checked.
     """
 
-    def __init__(self, schema: Schema, *, max_rows: int, row_cap: float | None) -> None:
+    def __init__(self, schema: Schema, *, max_rows: int, row_cap: float | None, pages: bool = True) -> None:
         self._schema = schema
+        self._pages = pages
         self._max_rows = max_rows
         self._longest_page: float = row_cap or 0
 
     async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
         if not isinstance(operation, Query):
             return await call_next(operation)
+        result = await (self._in_pages(operation, call_next) if self._pages else call_next(operation))
+        if operation.limit is None and len(result.value) > self._max_rows:
+            raise ValidationError(
+                operation.table,
+                f"more than {self._max_rows} rows match, the policy's max_rows; pass a limit, or stream with iterate()",
+            )
+        return result
+
+    async def _in_pages(self, operation: Query, call_next: Next) -> Result:
         ordered = replace(operation, order=self._total_order(operation))
         wanted = self._max_rows + 1 if operation.limit is None else operation.limit
         rows: list[Any] = []
         attempts = 0
         while True:
-            page = await call_next(replace(ordered, limit=wanted - len(rows), offset=operation.offset + len(rows)))
+            asked = wanted - len(rows)
+            page = await call_next(replace(ordered, limit=asked, offset=operation.offset + len(rows)))
             attempts = max(attempts, page.attempts)
             if rows and page.value and not ordered.order:
                 raise ValidationError(
@@ -44,14 +56,8 @@ class Paging:
                     " pass order_by, or declare the table's key in the Schema",
                 )
             rows += page.value
-            if self._is_last(page.value, asked=wanted - len(rows) + len(page.value)):
-                break
-        if operation.limit is None and len(rows) > self._max_rows:
-            raise ValidationError(
-                operation.table,
-                f"more than {self._max_rows} rows match, the policy's max_rows; pass a limit, or stream with iterate()",
-            )
-        return Result(rows, attempts)
+            if self._is_last(page.value, asked=asked):
+                return Result(rows, attempts)
 
     def _is_last(self, page: Sequence[Any], *, asked: int) -> bool:
         complete = len(page) >= asked or not page or len(page) < self._longest_page
