@@ -79,6 +79,9 @@ if TYPE_CHECKING:
         ilike as ilike,
     )
     from agent_persistence.filters import (
+        imatch as imatch,
+    )
+    from agent_persistence.filters import (
         in_ as in_,
     )
     from agent_persistence.filters import (
@@ -100,6 +103,9 @@ if TYPE_CHECKING:
         lte as lte,
     )
     from agent_persistence.filters import (
+        match as match,
+    )
+    from agent_persistence.filters import (
         ne as ne,
     )
     from agent_persistence.filters import (
@@ -110,6 +116,12 @@ if TYPE_CHECKING:
     )
     from agent_persistence.filters import (
         not_null as not_null,
+    )
+    from agent_persistence.filters import (
+        overlaps as overlaps,
+    )
+    from agent_persistence.filters import (
+        text_search as text_search,
     )
     from agent_persistence.operations import Operation as Operation
     from agent_persistence.operations import Result as Result
@@ -148,7 +160,8 @@ _ROOMS = {
     " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
-    "filters": "all_of any_of eq gt gte ilike in_ is_false is_null is_true like lt lte ne not_ not_in not_null",
+    "filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt lte"
+    " match ne not_ not_in not_null overlaps text_search",
     "operations": "Operation Result",
     "ordering": "asc desc",
     "persistence_agent": "PersistenceAgent",

@@ -9,12 +9,13 @@ A mapping holds when each of its columns does. Comparisons with a NULL are neith
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
 
 from agent_persistence.exceptions import UnsupportedOperationError, ValidationError
+from agent_persistence.identifiers import is_identifier
 from agent_persistence.records import NULL, encode_value
 
 
@@ -33,16 +34,17 @@ class Operator(StrEnum):
     NOT_NULL = "not_null"
     IS_TRUE = "is_true"
     IS_FALSE = "is_false"
+    MATCH = "match"
+    IMATCH = "imatch"
+    CONTAINS = "contains"
+    CONTAINED_BY = "contained_by"
+    OVERLAPS = "overlaps"
+    TEXT_SEARCH = "text_search"
 
     @property
     def function(self) -> str:
         """The function of this module that makes such a comparison."""
         return "in_" if self is Operator.IN else self.value
-
-    @property
-    def capability(self) -> str:
-        """The key of an adapter's `capabilities` that this operator needs."""
-        return _CAPABILITY.get(self, "equality_filters")
 
 
 _CAPABILITY = {
@@ -50,7 +52,19 @@ _CAPABILITY = {
     **dict.fromkeys((Operator.IN, Operator.NOT_IN), "in_operator"),
     Operator.LIKE: "pattern",
     Operator.ILIKE: "ilike",
+    **dict.fromkeys((Operator.MATCH, Operator.IMATCH), "regex"),
+    **dict.fromkeys((Operator.CONTAINS, Operator.CONTAINED_BY, Operator.OVERLAPS), "arrays"),
+    Operator.TEXT_SEARCH: "text_search",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    """What a full-text search looks for; `config` is a text search configuration, the server's own by default."""
+
+    text: str = field(repr=False)
+    kind: str = "plain"
+    config: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,6 +74,13 @@ class Comparison:
     operator: Operator
     operand: Any = None
     column: str | None = None
+
+    @property
+    def capability(self) -> str:
+        """The key of an adapter's `capabilities` that this comparison needs."""
+        if isinstance(self.operand, dict):
+            return "json"
+        return _CAPABILITY.get(self.operator, "equality_filters")
 
     def __repr__(self) -> str:
         operand = "" if self.operand is None else "…"
@@ -175,6 +196,46 @@ def is_false() -> Comparison:
     return Comparison(Operator.IS_FALSE)
 
 
+def match(pattern: str) -> Comparison:
+    """The text column holds a match of a POSIX regular expression, anywhere unless anchored. Case counts."""
+    return Comparison(Operator.MATCH, _text(Operator.MATCH, pattern))
+
+
+def imatch(pattern: str) -> Comparison:
+    """As `match`, ignoring case."""
+    return Comparison(Operator.IMATCH, _text(Operator.IMATCH, pattern))
+
+
+def contains(value: Sequence[object] | Mapping[str, object]) -> Comparison:
+    """The array holds every element of a list, or the JSON document everything in a list or mapping (`@>`)."""
+    return Comparison(Operator.CONTAINS, _collection(Operator.CONTAINS, value))
+
+
+def contained_by(value: Sequence[object] | Mapping[str, object]) -> Comparison:
+    """The array holds only elements of the list, or the JSON document only what is in `value` (`<@`)."""
+    return Comparison(Operator.CONTAINED_BY, _collection(Operator.CONTAINED_BY, value))
+
+
+def overlaps(values: Sequence[object]) -> Comparison:
+    """The array shares at least one element with the list (`&&`)."""
+    if isinstance(values, Mapping):
+        raise _malformed("overlaps compares arrays; use contains({…}) for JSON documents")
+    return Comparison(Operator.OVERLAPS, _collection(Operator.OVERLAPS, values))
+
+
+TEXT_QUERY_KINDS = ("plain", "phrase", "websearch", "tsquery")
+
+
+def text_search(query: str, *, kind: str = "plain", config: str | None = None) -> Comparison:
+    """The text matches a full-text query: all words (`plain`), in this order (`phrase`), in the manner of a web search
+    (`websearch`: quotes, `or`, `-`), or as PostgreSQL's own syntax (`tsquery`)."""
+    if kind not in TEXT_QUERY_KINDS:
+        raise _malformed(f"text_search: kind is one of {', '.join(TEXT_QUERY_KINDS)}")
+    if config is not None and not is_identifier(config):
+        raise _malformed("text_search: config is the name of a text search configuration, such as 'english'")
+    return Comparison(Operator.TEXT_SEARCH, TextQuery(_text(Operator.TEXT_SEARCH, query), kind, config))
+
+
 def all_of(*terms: Filters) -> AllOf:
     """Every term holds; without terms it always does."""
     return _all([_parse(term) for term in terms])
@@ -213,6 +274,19 @@ def parse_some_rows(table: object, filters: Filters) -> Filter:
     return predicate
 
 
+def map_comparisons(predicate: Filter, change: Callable[[Comparison], Comparison]) -> Filter:
+    """The same filter over changed comparisons."""
+    match predicate:
+        case Comparison():
+            return change(predicate)
+        case AllOf(terms):
+            return AllOf(tuple(map_comparisons(term, change) for term in terms))
+        case AnyOf(terms):
+            return AnyOf(tuple(map_comparisons(term, change) for term in terms))
+        case Not(term):
+            return Not(map_comparisons(term, change))
+
+
 def comparisons(predicate: Filter | None) -> Iterator[Comparison]:
     """Every comparison in the tree, left to right."""
     match predicate:
@@ -235,7 +309,7 @@ def equalities(table: object, predicate: Filter | None) -> dict[str, Any]:
         if not isinstance(term, Comparison) or term.column is None or term.column in pairs:
             raise UnsupportedOperationError(table, "logic")
         if term.operator not in (Operator.EQ, Operator.IS_NULL):
-            raise UnsupportedOperationError(table, term.operator.capability)
+            raise UnsupportedOperationError(table, term.capability)
         pairs[term.column] = term.operand
     return pairs
 
@@ -373,12 +447,24 @@ def _scalars(operator: Operator, values: object) -> tuple[Any, ...]:
     return tuple(_scalar(operator, value) for value in values)
 
 
-def _pattern(operator: Operator, pattern: object) -> str:
-    if not isinstance(pattern, str):
-        raise _malformed(f"{operator.function} takes a pattern as str, not {type(pattern).__name__}")
+def _collection(operator: Operator, value: object) -> Any:
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Mapping, Sequence)):
+        raise _malformed(f"{operator.function} takes a list or a mapping, not {type(value).__name__}")
+    encoded = encode_value("filters", value, f"{operator.function}(…)")
+    return tuple(encoded) if isinstance(encoded, list) else encoded
+
+
+def _text(operator: Operator, text: object) -> str:
+    if not isinstance(text, str):
+        raise _malformed(f"{operator.function} takes text, not {type(text).__name__}")
+    encoded: str = encode_value("filters", text, f"{operator.function}(…)")
+    return encoded
+
+
+def _pattern(operator: Operator, text: object) -> str:
+    pattern = _text(operator, text)
     if "*" in pattern:
         raise _malformed(f"{operator.function}: PostgREST reads * as %, and it cannot be escaped; write % or _ instead")
     if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
         raise _malformed(f"{operator.function}: the pattern ends with the escape character; double the backslash")
-    encoded: str = encode_value("filters", pattern, f"{operator.function}(…)")
-    return encoded
+    return pattern

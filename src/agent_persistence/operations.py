@@ -232,7 +232,7 @@ def filtered_columns(predicate: Filter | None) -> tuple[str, ...]:
 
 
 def _needs(predicate: Filter | None) -> Iterator[str]:
-    yield from (leaf.operator.capability for leaf in comparisons(predicate))
+    yield from (leaf.capability for leaf in comparisons(predicate))
     if _nests(predicate):
         yield "logic"
 

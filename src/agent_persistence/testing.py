@@ -26,18 +26,24 @@ from agent_persistence.exceptions import AdapterError, ConflictError, FailureSta
 from agent_persistence.filters import (
     all_of,
     any_of,
+    contained_by,
+    contains,
     eq,
     gt,
     gte,
     ilike,
+    imatch,
     in_,
     is_true,
     like,
     lt,
+    match,
     ne,
     not_,
     not_in,
     not_null,
+    overlaps,
+    text_search,
 )
 from agent_persistence.ordering import asc, desc
 from agent_persistence.records import Row, encode_record
@@ -210,6 +216,67 @@ async def filters_select_as_sql_does(adapter: PersistenceAdapter) -> None:
     ):
         rows = await adapter.query("leads", filters, order_by="email")
         _equal("".join(row["email"][0] for row in rows), expected, f"for {filters!r}")
+
+
+async def regular_expressions_match_as_in_postgresql(adapter: PersistenceAdapter) -> None:
+    if adapter.capabilities.get("regex"):
+        await _scores(adapter)
+        for condition, expected in (
+            (match("^B.C$"), "c"),
+            (match("cm[ae]"), "ab"),
+            (match("^(Acme|nobody)$"), "a"),
+            (imatch("^acme"), "ab"),
+            (match("me l?td?"), "b"),
+            (match("\\."), ""),
+            (not_(match("cme")), "c"),
+        ):
+            rows = await adapter.query("leads", {"company": condition}, order_by="email")
+            _equal("".join(row["email"][0] for row in rows), expected, f"for {condition!r}")
+
+
+async def arrays_and_documents_contain_as_in_postgresql(adapter: PersistenceAdapter) -> None:
+    if not (adapter.capabilities.get("arrays") and adapter.capabilities.get("json")):
+        return
+    document = {"a": [1, {"b": "x"}], "c": {"d": None, "e": 'f,"g}'}}
+    await adapter.write("leads", {"email": "a@a.example", "tags": ["a,b", '"c"', "\\", "{d}"], "custom": document})
+    await adapter.write("leads", {"email": "b@a.example", "tags": [], "custom": [1, "two", [3]]})
+    await adapter.write("leads", {"email": "c@a.example"})
+    for filters, expected in (
+        ({"tags": contains(["a,b"])}, "a"),
+        ({"tags": contains(["{d}", "\\", '"c"'])}, "a"),
+        ({"tags": contains([])}, "ab"),
+        ({"tags": contained_by(["a,b", '"c"', "\\", "{d}", "more"])}, "ab"),
+        ({"tags": overlaps(["z", '"c"'])}, "a"),
+        ({"tags": overlaps(["z"])}, ""),
+        ({"tags": not_(contains(["z"]))}, "ab"),
+        ({"custom": contains({"a": [{"b": "x"}]})}, "a"),
+        ({"custom": contains({"c": {"e": 'f,"g}'}})}, "a"),
+        ({"custom": contains({"c": {"d": None}})}, "a"),
+        ({"custom": contains({"a": [2]})}, ""),
+        ({"custom": contains(["two"])}, "b"),
+        ({"custom": contains([[3]])}, "b"),
+        ({"custom": contained_by([1, "two", [3, 4], 5])}, "b"),
+        (any_of({"tags": contains(["a,b"])}, {"custom": contains(["two"])}), "ab"),
+        (any_of({"tags": contains(['"c"', "\\"])}, {"custom": contains({"none": 1})}), "a"),
+    ):
+        rows = await adapter.query("leads", filters, order_by="email")
+        _equal("".join(row["email"][0] for row in rows), expected, f"for {filters!r}")
+
+
+async def full_text_search_finds_words(adapter: PersistenceAdapter) -> None:
+    if adapter.capabilities.get("text_search"):
+        for email, notes in (("a", "The quick brown foxes"), ("b", "quick, but not brown"), ("c", None)):
+            await adapter.write("leads", {"email": f"{email}@a.example", "notes": notes})
+        for condition, expected in (
+            (text_search("quick brown", config="simple"), "ab"),
+            (text_search("quick brown", kind="phrase", config="simple"), "a"),
+            (text_search("fox", config="english"), "a"),
+            (text_search("fox or but", kind="websearch", config="simple"), "b"),
+            (text_search("quick & !but", kind="tsquery", config="simple"), "a"),
+            (not_(text_search("foxes", config="simple")), "b"),
+        ):
+            rows = await adapter.query("leads", {"notes": condition}, order_by="email")
+            _equal("".join(row["email"][0] for row in rows), expected, f"for {condition!r}")
 
 
 async def order_puts_nulls_last_when_ascending_and_first_when_descending(adapter: PersistenceAdapter) -> None:
@@ -392,6 +459,9 @@ CONTRACT: Final[tuple[Law, ...]] = (
     reading_what_is_not_there_gives_none,
     reading_by_a_column_that_several_rows_share_is_refused,
     filters_select_as_sql_does,
+    regular_expressions_match_as_in_postgresql,
+    arrays_and_documents_contain_as_in_postgresql,
+    full_text_search_finds_words,
     order_puts_nulls_last_when_ascending_and_first_when_descending,
     limit_and_offset_cut_the_ordered_rows,
     select_returns_the_named_columns_only,

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic_core import from_json, to_json
 
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, ValidationError
-from agent_persistence.filters import AllOf, AnyOf, Comparison, Filter, Not, Operator, fold
+from agent_persistence.filters import AllOf, AnyOf, Comparison, Filter, Not, Operator, TextQuery, fold
 from agent_persistence.identifiers import RESERVED
 from agent_persistence.ordering import Order
 from agent_persistence.records import Record, Row, distinct
@@ -149,7 +149,7 @@ def _is_argument(name: str, value: Any) -> bool:
 def _argument(value: Any) -> str:
     """A function's argument in the URL; arrays as PostgreSQL writes them, documents as JSON."""
     if isinstance(value, list) and not any(isinstance(item, (list, dict)) for item in value):
-        return "{" + ",".join("null" if item is None else _protected(item) for item in value) + "}"
+        return _array(value)
     return _raw(value)
 
 
@@ -222,7 +222,8 @@ _CONSTANT: Final = {
     Operator.IS_TRUE: "is.true",
     Operator.IS_FALSE: "is.false",
 }
-_WIRE: Final = {Operator.NE: "neq"}
+_WIRE: Final = {Operator.NE: "neq", Operator.CONTAINS: "cs", Operator.CONTAINED_BY: "cd", Operator.OVERLAPS: "ov"}
+_SEARCH: Final = {"plain": "plfts", "phrase": "phfts", "websearch": "wfts", "tsquery": "fts"}
 
 
 def _condition(leaf: Comparison, text: Any) -> str:
@@ -233,7 +234,20 @@ def _condition(leaf: Comparison, text: Any) -> str:
             return f"{'neq' if leaf.operator is Operator.NOT_IN else 'eq'}.{text('')}"
         members = ",".join(map(_protected, leaf.operand))
         return f"{'not.' if leaf.operator is Operator.NOT_IN else ''}in.({members})"
-    return f"{_WIRE.get(leaf.operator, leaf.operator)}.{text(leaf.operand)}"
+    operand = leaf.operand
+    if isinstance(operand, TextQuery):
+        config = f"({operand.config})" if operand.config else ""
+        return f"{_SEARCH[operand.kind]}{config}.{text(operand.text)}"
+    if isinstance(operand, tuple):
+        operand = _array(operand)
+    elif isinstance(operand, dict):
+        operand = to_json(operand).decode()
+    return f"{_WIRE.get(leaf.operator, leaf.operator)}.{text(operand)}"
+
+
+def _array(items: Iterable[Any]) -> str:
+    """An array as PostgreSQL writes it, `{"a","b,c"}`; its elements are quoted as those of a list are."""
+    return "{" + ",".join("null" if item is None else _protected(item) for item in items) + "}"
 
 
 def _raw(value: Any) -> str:

@@ -19,7 +19,7 @@ from agent_persistence.ordering import Order, OrderBy, parse_order
 from agent_persistence.records import Record, Row, as_mapping, encode_record, strip_none
 from agent_persistence.schema_registry import ForeignKey, Schema
 
-_CAPABILITIES: Final = MappingProxyType({name: name != "call" for name in CAPABILITIES})
+_CAPABILITIES: Final = MappingProxyType({name: name not in ("call", "text_search") for name in CAPABILITIES})
 
 
 class InMemoryAdapter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from inspect import isawaitable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -10,13 +11,26 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import anyio
 from anyio.lowlevel import RunVar
 from pydantic import SecretStr
+from pydantic_core import to_json
 
 from agent_persistence.adapter import CAPABILITIES
 from agent_persistence.adapters import _postgrest
 from agent_persistence.adapters._http import HttpTransport, InjectedClient, Lanes, base_url
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import ConfigurationError, ValidationError
-from agent_persistence.filters import FALSE, TRUE, Filter, Filters, eq, fold, parse_filters, parse_some_rows
+from agent_persistence.filters import (
+    FALSE,
+    TRUE,
+    Comparison,
+    Filter,
+    Filters,
+    Operator,
+    eq,
+    fold,
+    map_comparisons,
+    parse_filters,
+    parse_some_rows,
+)
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Schema, default_schema
@@ -26,6 +40,7 @@ if TYPE_CHECKING:
 
 AccessToken: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
+_CONTAINMENT: Final = (Operator.CONTAINS, Operator.CONTAINED_BY)
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 
 
@@ -95,7 +110,7 @@ class SupabaseAdapter:
         *,
         offset: int = 0,
     ) -> list[Row]:
-        predicate = _folded(parse_filters(table, filters))
+        predicate = self._predicate(table, parse_filters(table, filters))
         if predicate == FALSE:
             return []
         order = parse_order(table, order_by, descending)
@@ -103,7 +118,7 @@ class SupabaseAdapter:
         return _postgrest.parse_rows(await self._send(request), "query", table)
 
     async def count(self, table: str, filters: Filters | None = None) -> int:
-        predicate = _folded(parse_filters(table, filters))
+        predicate = self._predicate(table, parse_filters(table, filters))
         if predicate == FALSE:
             return 0
         return _postgrest.parse_count(await self._send(_postgrest.render_count(table, predicate)), table)
@@ -111,14 +126,14 @@ class SupabaseAdapter:
     async def update(
         self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
     ) -> list[Row]:
-        predicate = fold(parse_some_rows(table, filters))
+        predicate = self._predicate(table, parse_some_rows(table, filters)) or TRUE
         if predicate == FALSE:
             return []
         request = _postgrest.render_update(table, changes, predicate, max_affected=max_affected)
         return _postgrest.parse_rows(await self._send(request), "update", table)
 
     async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
-        predicate = fold(parse_some_rows(table, filters))
+        predicate = self._predicate(table, parse_some_rows(table, filters)) or TRUE
         if predicate == FALSE:
             return []
         request = _postgrest.render_delete(table, predicate, max_affected=max_affected)
@@ -140,6 +155,20 @@ class SupabaseAdapter:
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+    def _predicate(self, table: str, predicate: Filter | None) -> Filter | None:
+        """The filter without constants, and with lists for JSON columns as documents instead of arrays."""
+        columns = self._schema.columns(table)
+
+        def document(leaf: Comparison) -> Comparison:
+            declared = columns.get(leaf.column or "")
+            is_json = declared is not None and declared.type in ("json", "jsonb")
+            if is_json and isinstance(leaf.operand, tuple) and leaf.operator in _CONTAINMENT:
+                return replace(leaf, operand=to_json(leaf.operand).decode())
+            return leaf
+
+        folded = TRUE if predicate is None else fold(map_comparisons(predicate, document))
+        return None if folded == TRUE else folded
 
     async def _send(self, request: Request) -> Response:
         if self._tokens is None:
@@ -192,11 +221,6 @@ class _AccessTokens:
             lock = anyio.Lock()
             self._asking.set(lock)
             return lock
-
-
-def _folded(predicate: Filter | None) -> Filter | None:
-    folded = TRUE if predicate is None else fold(predicate)
-    return None if folded == TRUE else folded
 
 
 def _profile_headers(db_schema: str) -> tuple[tuple[str, str], ...]:
