@@ -113,7 +113,8 @@ class ReadingVerbs(ABC):
     async def call(self, function: str, arguments: Record | None = None) -> Any:
         """Return what the database function returns. Denied unless the policy names the function.
 
-        A function listed in the policy's `call` runs in a read-only transaction. One listed in `call_write` may
+        A function listed in the policy's `call` is only read from; declare it STABLE, so that the server runs it in a
+        read-only transaction also where its arguments are too long for a GET. One listed in `call_write` may
         write, and is never called again after a failure that leaves its outcome open.
         """
         given = {} if arguments is None else as_mapping(function, arguments, "arguments")

@@ -35,9 +35,11 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Next
     AdapterError: "ambiguous" where the adapter may have written or its connection broke, else "rejected".
     """
 
+    capabilities = adapter.capabilities
+
     async def dispatch(operation: Operation) -> Result:
         for capability in operation.capabilities():
-            if not adapter.capabilities.get(capability, False):
+            if not capabilities.get(capability, False):
                 raise UnsupportedOperationError(operation.table, capability)
         remaining_s = operation.deadline - clock()
         if remaining_s <= 0:

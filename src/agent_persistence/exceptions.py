@@ -75,7 +75,8 @@ class TableNotAllowedError(PersistencePermissionError):
 
 
 _REMEDIES = {
-    "delete": ("table", "policy=TablePolicy(delete={…})"),
+    "update": ("table", "policy=TablePolicy(write={…}, read={…}): update chooses rows by what they hold"),
+    "delete": ("table", "policy=TablePolicy(delete={…}, read={…}): delete chooses rows by what they hold"),
     "call": ("function", "policy=TablePolicy(call={…}) or, for functions that write, call_write={…}"),
 }
 

@@ -84,7 +84,7 @@ def _service(
     policy = options.get("policy")
     policy = config.policy() if policy is None else policy
     made = _adapter(kind, config, schema) if adapter is None else adapter
-    options = {"log": config.logging, **options, "schema": schema, "policy": policy}
+    options = {"log": config.logging or None, **options, "schema": schema, "policy": policy}
     return AsyncPersistenceService(made, owns_adapter=adapter is None, **options)
 
 

@@ -55,14 +55,17 @@ class PersistenceConfig(BaseModel):
     logging: bool = False
 
     def __init__(self, **options: Any) -> None:
+        problems = ""
         try:
             super().__init__(**options)
         except pydantic.ValidationError as invalid:
             problems = "; ".join(
                 f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in invalid.errors(include_input=False)
             )
-            options_known = ", ".join(type(self).model_fields)
-            raise ConfigurationError(f"{problems} (options: {options_known})") from None
+        if problems:  # raised out here, because the error above remembers the key that was given
+            raise ConfigurationError(f"{problems} (options: {', '.join(type(self).model_fields)})")
+        if "@" in (self.supabase_url or ""):
+            raise ConfigurationError("supabase_url holds a user name or password; give the base URL alone")
         for option, variable in _LISTS.items():
             for name in getattr(self, option) or ():
                 if not is_identifier(name):

@@ -6,6 +6,7 @@ import os
 import random as random_module
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 import anyio
@@ -66,6 +67,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         _check_adapter(adapter)
+        self._capabilities = MappingProxyType(dict(adapter.capabilities))
         self._adapter = adapter
         self._policy = TablePolicy() if policy is None else _instance("policy", policy, TablePolicy)
         self._declared = default_schema() if schema is None else _instance("schema", schema, Schema)
@@ -82,7 +84,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
                 ),
                 actor=actor,
                 row_cap=getattr(adapter, "row_cap", None) if row_cap is None else row_cap,
-                retry=Retry(self._retry, clock=clock, random=random, sleep=sleep),
+                retry=Retry(self._retry, self._declared.primary_key, clock=clock, random=random, sleep=sleep),
             ),
             dispatch_to(adapter, clock),
         )
@@ -124,7 +126,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     @property
     def capabilities(self) -> Mapping[str, bool]:
         """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
-        return self._adapter.capabilities
+        return self._capabilities
 
     @property
     def _writing_functions(self) -> frozenset[str]:

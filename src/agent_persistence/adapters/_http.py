@@ -47,15 +47,9 @@ def base_url(url: object, *, allow_http: bool) -> httpx.URL:
         raise ConfigurationError(
             "the Supabase URL is empty; it looks like https://<project>.supabase.co (SUPABASE_URL)"
         )
-    try:
-        parsed = httpx.URL(url.strip())
-        plain = _HOST.fullmatch(parsed.host) is not None and 0 < (parsed.port or 1) < 65536
-    except (httpx.InvalidURL, ValueError):
-        plain = False
-    if not plain:
-        raise ConfigurationError(
-            "the Supabase URL cannot be parsed; it looks like https://<project>.supabase.co"
-        ) from None
+    parsed = _parsed(url.strip())
+    if parsed is None:
+        raise ConfigurationError("the Supabase URL cannot be parsed; it looks like https://<project>.supabase.co")
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigurationError("the Supabase URL needs a scheme and a host: https://<project>.supabase.co")
     if parsed.userinfo or parsed.query or parsed.fragment:
@@ -65,6 +59,15 @@ def base_url(url: object, *, allow_http: bool) -> httpx.URL:
             f"http:// to {parsed.host} would send the API key unencrypted; use https://, or allow_http=True"
         )
     return parsed.copy_with(raw_path=parsed.raw_path.rstrip(b"/").removesuffix(b"/rest/v1") or b"/")
+
+
+def _parsed(url: str) -> httpx.URL | None:
+    try:
+        parsed = httpx.URL(url)
+        plain = _HOST.fullmatch(parsed.host) and 0 < (parsed.port or 1) < 65536
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return parsed if plain else None
 
 
 def _is_local(host: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -241,6 +242,10 @@ def _rank(value: Any) -> tuple[int, Any]:
 
 _shared = InMemoryAdapter()
 _shared_schema: Schema | None = None
+
+
+if hasattr(os, "register_at_fork"):  # a child forked while another thread writes must not inherit a held lock
+    os.register_at_fork(after_in_child=lambda: setattr(_shared, "_lock", RLock()))
 
 
 def shared_memory(schema: Schema) -> InMemoryAdapter:

@@ -13,7 +13,7 @@ import anyio
 
 from agent_persistence.audit import AuditEvent, AuditHook, Outcome
 from agent_persistence.chain import Next
-from agent_persistence.exceptions import OutcomeUnknownError, PersistencePermissionError, printable
+from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError, PersistencePermissionError, printable
 from agent_persistence.identifiers import is_identifier
 from agent_persistence.operations import BatchWrite, Operation, Read, Result, Upsert, Write
 from agent_persistence.records import distinct
@@ -76,7 +76,9 @@ class Audit:
             row_count=0 if result is None else len(rows),
             keys=self._keys(operation, rows),
             duration_s=perf_counter() - start,
-            attempts=result.attempts if result else getattr(error, "attempts", 1),
+            attempts=result.attempts
+            if result
+            else getattr(error, "attempts", int(not isinstance(error, PersistenceError))),
             actor=self._actor,
             error_type=type(error).__name__ if error else None,
             at=at,

@@ -64,7 +64,7 @@ def _only(columns: Container[str], row: Row) -> Row:
 
 
 def _reason(column: object) -> str:
-    if column in RESERVED:
+    if type(column) is str and column in RESERVED:
         return "PostgREST reads this name as an instruction; declare the column in the Schema if the table has it"
     return (
         "names are lower-case letters, digits and _, without embedding, alias, cast or path;"

@@ -16,7 +16,7 @@ from agent_persistence.exceptions import (
     OutcomeUnknownError,
     OverloadedError,
 )
-from agent_persistence.operations import Operation, Result
+from agent_persistence.operations import Operation, Result, Upsert, Write
 from agent_persistence.retry import RetryPolicy
 
 
@@ -31,12 +31,14 @@ class Retry:
     def __init__(
         self,
         policy: RetryPolicy,
+        key_columns: Callable[[str], tuple[str, ...]],
         *,
         clock: Callable[[], float],
         random: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._policy = policy
+        self._key_columns = key_columns
         self._clock = clock
         self._random = random
         self._sleep = sleep
@@ -50,6 +52,8 @@ class Retry:
             return await self._try_again(operation, call_next, first_failure)
         except AdapterError as error:
             given_up = _given_up(operation, error)
+            if isinstance(given_up, OutcomeUnknownError) and given_up.key is None:
+                given_up.key = self._key(operation)
             if given_up is error:
                 raise
             raise given_up from error
@@ -75,6 +79,12 @@ class Retry:
                     error.attempts = number
                     raise
         raise AssertionError("tenacity ends by returning or raising")
+
+    def _key(self, operation: Operation) -> object:
+        """The primary key of the row that the caller gave, if it did."""
+        record = operation.record if isinstance(operation, (Write, Upsert)) else {}
+        key = tuple(record.get(column) for column in self._key_columns(operation.table))
+        return None if None in key else key[0] if len(key) == 1 else key
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

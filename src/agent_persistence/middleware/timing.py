@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import perf_counter
 
 from agent_persistence.chain import Next
@@ -35,4 +36,10 @@ class Timing:
             duration_s = perf_counter() - start
             self._metrics.record(operation.verb, table, duration_s, failed=failed)
             if self._log:
-                print(f"[persistence] op={operation.verb} table={table} ms={duration_s * 1000:.2f}")
+                _tell(f"[persistence] op={operation.verb} table={table} ms={duration_s * 1000:.2f}")
+
+
+def _tell(line: str) -> None:
+    """Print the line if stdout still works: a call that is settled must not fail for it."""
+    with suppress(OSError, ValueError):
+        print(line)

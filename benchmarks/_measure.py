@@ -1,0 +1,115 @@
+"""What the benchmarks share: interleaved rounds, what is told of them, and the machine they ran on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import anyio.lowlevel
+
+PACKAGES = ("agent-persistence", "httpx", "anyio", "pydantic", "tenacity")
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """The seconds that one case took, a number for every round."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.seconds)
+
+    @property
+    def least(self) -> float:
+        return min(self.seconds)
+
+    def ratio(self, base: Rounds) -> float:
+        """The median of the ratios within a round, so that a disturbance that hits both does not count."""
+        return median(mine / theirs for mine, theirs in zip(self.seconds, base.seconds, strict=True))
+
+    def summary(self) -> dict[str, float]:
+        return {"median_s": self.median, "least_s": self.least}
+
+
+async def interleave(cases: Mapping[str, Callable[[], Awaitable[float]]], *, rounds: int) -> dict[str, Rounds]:
+    """Run every case once a round, each round beginning with another case; one round before them is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    names = list(cases)
+    for number in range(-1, rounds):
+        shift = number % len(names)
+        for name in names[shift:] + names[:shift]:
+            took_s = await cases[name]()
+            if number >= 0:
+                seconds[name].append(took_s)
+    return {name: Rounds(tuple(taken)) for name, taken in seconds.items()}
+
+
+async def per_call(call: Callable[[], Awaitable[object]], calls: int) -> float:
+    """The seconds that one call takes on average; the event loop gets one turn for all of them."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        await call()
+    await anyio.lowlevel.checkpoint()
+    return (time.perf_counter() - start) / calls
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A number the project promises: `value` is at most `limit`."""
+
+    what: str
+    value: float
+    limit: float
+    unit: str
+
+    def line(self) -> str:
+        verdict = "passes" if self.value <= self.limit else "FALLS SHORT"
+        return f"target {self.what} <= {self.limit:g}{self.unit}: {verdict} with {self.value:.2f}{self.unit}"
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on, `load` being the machine's other work."""
+    return {
+        "cpu": f"{os.cpu_count()} x {_cpu_model()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "load": "/".join(f"{load:.1f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def _cpu_model() -> str:
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def arguments(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"interleaved rounds (default {rounds})")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    return parser
+
+
+def report(table: Sequence[str], targets: Sequence[Target], figures: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the machine, the table and whether the targets are met; or all of it as JSON."""
+    about = machine()
+    if as_json:
+        met = [
+            {"what": t.what, "value": t.value, "limit": t.limit, "unit": t.unit.strip(), "met": t.value <= t.limit}
+            for t in targets
+        ]
+        print(json.dumps({"machine": about, "targets": met, **figures}, indent=2))
+        return
+    print(" · ".join(f"{name} {value}" for name, value in about.items()), "", *table, "", sep="\n")
+    print(*(target.line() for target in targets), sep="\n")

@@ -1,0 +1,133 @@
+"""A query never comes back silently short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agent_persistence import (
+    AsyncPersistenceService,
+    InMemoryAdapter,
+    Schema,
+    SupabaseAdapter,
+    TablePolicy,
+    ValidationError,
+    desc,
+    gte,
+)
+from agent_persistence.records import Row
+from agent_persistence.schema_registry import default_schema
+from tests.server import LocalServer
+
+pytestmark = pytest.mark.asyncio
+
+
+class Capped(InMemoryAdapter):
+    """A server that cuts every result at `cap` rows and does not tell, as PostgREST does."""
+
+    def __init__(self, count: int, *, cap: int, table: str = "leads", schema: Schema | None = None) -> None:
+        rows = {table: [{"email": f"{number:04}@x.io", "score": number % 3} for number in range(count)]}
+        super().__init__(rows, schema=schema or default_schema())
+        self.row_cap = None  # type: ignore[assignment, misc]
+        self.cap = cap
+        self.pages: list[int] = []
+
+    async def query(
+        self, table: str, filters: Any = None, limit: int | None = None, *args: Any, **options: Any
+    ) -> list[Row]:
+        rows = await super().query(table, filters, min(limit or self.cap, self.cap), *args, **options)
+        self.pages.append(len(rows))
+        return rows
+
+
+def _service(adapter: InMemoryAdapter | SupabaseAdapter, **options: Any) -> AsyncPersistenceService:
+    return AsyncPersistenceService(adapter, retry=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "pages"),
+    [
+        (25, None, [10, 10, 5]),
+        (20, None, [10, 10, 0]),
+        (7, None, [7, 0]),
+        (0, None, [0]),
+        (25, 10, [10]),
+        (25, 12, [10, 2]),
+        (25, 3, [3]),
+        (8, 9, [8, 0]),
+    ],
+)
+async def test_a_page_shorter_than_asked_is_followed_by_another(
+    count: int, limit: int | None, pages: list[int]
+) -> None:
+    """Unless it is empty, or shorter than a page seen before."""
+    adapter = Capped(count, cap=10)
+    rows = await _service(adapter).query("leads", limit=limit, order_by="email")
+    assert [row["email"] for row in rows] == [f"{n:04}@x.io" for n in range(min(count, limit or count))]
+    assert adapter.pages == pages
+
+
+async def test_once_a_longer_page_was_seen_a_short_one_is_complete() -> None:
+    """The server can send more than this, so nothing was cut."""
+    adapter = Capped(25, cap=10)
+    service = _service(adapter)
+    await service.query("leads")
+    adapter.pages.clear()
+    await service.query("leads", {"email": gte("0020")})
+    assert adapter.pages == [5]
+
+
+async def test_a_known_cap_saves_the_question() -> None:
+    """`row_cap` tells what a full page is; the in-memory store has no cap at all."""
+    adapter = Capped(7, cap=10)
+    await _service(adapter, row_cap=10).query("leads")
+    assert adapter.pages == [7]
+
+
+async def test_an_offset_is_kept() -> None:
+    """Pages go on from where the caller began."""
+    rows = await _service(Capped(25, cap=10)).query("leads", order_by="email", offset=4, limit=15)
+    assert [row["email"][:4] for row in rows] == [f"{n:04}" for n in range(4, 19)]
+
+
+async def test_ties_are_broken_by_the_key_so_that_no_row_repeats_or_is_lost() -> None:
+    """Many rows share a score; every row comes once."""
+    rows = await _service(Capped(25, cap=4)).query("leads", order_by=desc("score"))
+    assert len({row["id"] for row in rows}) == 25
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+
+
+async def test_more_rows_than_the_policy_allows_are_refused() -> None:
+    """The error says what to do instead."""
+    service = _service(Capped(25, cap=10), policy=TablePolicy(max_rows=20))
+    with pytest.raises(ValidationError, match="max_rows"):
+        await service.query("leads")
+    assert len(await service.query("leads", limit=20)) == 20
+
+
+async def test_a_second_page_without_any_known_order_is_refused() -> None:
+    """Nothing keeps such pages apart: rows could repeat or be lost."""
+    service = _service(Capped(25, cap=10, table="odd", schema=Schema()), policy=TablePolicy(read=frozenset({"odd"})))
+    with pytest.raises(ValidationError, match="order_by"):
+        await service.query("odd")
+    assert len(await service.query("odd", order_by="email")) == 25
+
+
+async def test_one_page_without_any_known_order_is_complete() -> None:
+    """An empty second page proves that the first one was everything."""
+    adapter = Capped(7, cap=10, table="odd", schema=Schema())
+    service = _service(adapter, policy=TablePolicy(read=frozenset({"odd"})))
+    assert len(await service.query("odd")) == 7
+    assert adapter.pages == [7, 0]
+
+
+async def test_past_the_real_servers_cap(server: LocalServer) -> None:
+    """Hosted Supabase sends 1,000 rows at most, whatever the limit; the control asks the adapter itself."""
+    server.execute("insert into inquiries (email) select n || '@x.io' from generate_series(1, 2300) n")
+    adapter = SupabaseAdapter(server.url, server.service_key)
+    async with _service(adapter, owns_adapter=True) as service:
+        assert len(await adapter.query("inquiries")) == 1000
+        rows = await service.query("inquiries")
+        assert sorted(row["id"] for row in rows) == list(range(1, 2301))
+        assert len(await service.query("inquiries", limit=1500)) == 1500
