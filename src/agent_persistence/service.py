@@ -23,6 +23,7 @@ from agent_persistence.middleware.audit import Audit
 from agent_persistence.middleware.guard import Guard
 from agent_persistence.middleware.paging import Paging
 from agent_persistence.middleware.retry import Retry
+from agent_persistence.middleware.splitting import Splitting
 from agent_persistence.middleware.timing import Timing
 from agent_persistence.operations import Operation, Result
 from agent_persistence.policy import TablePolicy
@@ -39,8 +40,9 @@ LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
 class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     """The only way to an adapter: every verb builds an operation and sends it down the chain.
 
-    The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, paging,
-    retry, adapter. Layers that are not configured are not in it. `aclose()` closes the adapter only if `owns_adapter`.
+    The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, splitting,
+    paging, retry, adapter. Layers that are not configured are not in it. `aclose()` closes the adapter only if
+    `owns_adapter`.
 
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
     `actor` is told to the audit hooks. `row_cap` is the server's cap on rows (PostgREST's max-rows, 1,000 on hosted
@@ -106,6 +108,9 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         layers.append(guard)
         if middleware:
             layers += [*middleware, guard]
+        url_size = getattr(self._adapter, "url_size", None)
+        if url_size is not None:
+            layers.append(Splitting(self._declared, url_size))
         pages = all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset"))
         layers.append(Paging(self._declared, max_rows=self._policy.max_rows, row_cap=row_cap, pages=pages))
         layers.append(retry)

@@ -78,6 +78,18 @@ def render_select(
     limit: int | None = None,
     offset: int = 0,
 ) -> Request:
+    return Request("GET", _fitting(table, target_of(table, filters, select, order, limit, offset)))
+
+
+def target_of(
+    table: str,
+    filters: Filter | None,
+    select: Sequence[str] | None,
+    order: Sequence[Order],
+    limit: int | None,
+    offset: int,
+) -> str:
+    """The path and query of a select."""
     parameters = [("select", _names(select) if select else "*"), *_filter_parameters(filters)]
     if order:
         parameters.append(("order", ",".join(f"{_name(k.column)}.{'desc' if k.descending else 'asc'}" for k in order)))
@@ -85,11 +97,10 @@ def render_select(
         parameters.append(("limit", str(limit)))
     if offset:
         parameters.append(("offset", str(offset)))
-    return Request("GET", _fitting(table, parameters))
+    return _target(table, parameters)
 
 
-def _fitting(table: str, parameters: Iterable[tuple[str, str]]) -> str:
-    target = _target(table, parameters)
+def _fitting(table: str, target: str) -> str:
     if len(target) > MAX_TARGET:
         raise ValidationError(
             table,
@@ -118,7 +129,7 @@ def _change(method: str, table: str, filters: Filter, max_affected: int | None, 
     if max_affected is not None:
         prefer += f", handling=strict, max-affected={max_affected}"
     headers = (_JSON, ("Prefer", prefer)) if body else (("Prefer", prefer),)
-    return Request(method, _fitting(table, tuple(_filter_parameters(filters))), headers, body)
+    return Request(method, _fitting(table, _target(table, _filter_parameters(filters))), headers, body)
 
 
 CALL_BY_URL: Final = 2048

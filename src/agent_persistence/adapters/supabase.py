@@ -31,6 +31,7 @@ from agent_persistence.filters import (
     parse_filters,
     parse_some_rows,
 )
+from agent_persistence.operations import Query
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Schema, default_schema
@@ -116,6 +117,12 @@ class SupabaseAdapter:
         order = parse_order(table, order_by, descending)
         request = _postgrest.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
         return _postgrest.parse_rows(await self._send(request), "query", table)
+
+    def url_size(self, query: Query) -> int:
+        """How many bytes of URL, path and parameters, the query would need."""
+        predicate = self._predicate(query.table, query.filters)
+        order, limit, offset = query.order, query.limit, query.offset
+        return len(_postgrest.target_of(query.table, predicate, query.select, order, limit, offset))
 
     async def count(self, table: str, filters: Filters | None = None) -> int:
         predicate = self._predicate(table, parse_filters(table, filters))
