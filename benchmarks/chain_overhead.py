@@ -18,8 +18,15 @@ from typing import Any
 import anyio
 from _measure import Rounds, Target, arguments, interleave, per_call, report
 
-from agent_persistence import AsyncPersistenceService, AuditEvent, Middleware, Next, RetryPolicy, TablePolicy
-from agent_persistence.adapter import CAPABILITIES
+from agent_persistence import (
+    AsyncPersistenceService,
+    AuditEvent,
+    InMemoryAdapter,
+    Middleware,
+    Next,
+    RetryPolicy,
+    TablePolicy,
+)
 from agent_persistence.chain import compose
 from agent_persistence.dispatch import dispatch_to
 from agent_persistence.metrics import Metrics
@@ -44,10 +51,8 @@ KEY = "95ead0bf-4624-47a9-a9fe-6ea1aca6311f"
 STORED = {"id": KEY, **LEAD, "created_at": "2026-03-02T07:10:33+00:00"}
 
 
-class NoOpAdapter:
-    """Answers the same row to everything, at once. Its other verbs are never called."""
-
-    capabilities: Mapping[str, bool] = dict.fromkeys(CAPABILITIES, True)
+class NoOpAdapter(InMemoryAdapter):
+    """Answers the same row to every write and read, at once."""
 
     async def write(self, table: str, record: Mapping[str, Any]) -> dict[str, Any]:
         return STORED

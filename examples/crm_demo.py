@@ -17,6 +17,7 @@ from rich.table import Table
 from agent_persistence import (
     AuditEvent,
     PersistenceAgent,
+    PersistenceError,
     TableNotAllowedError,
     build_rag_context,
     create_persistence_agent,
@@ -111,7 +112,7 @@ async def look_around(agent: PersistenceAgent) -> None:
 
 async def build_the_prompt(agent: PersistenceAgent) -> None:
     console.rule("What the model is given about Maya")
-    context = await build_rag_context(agent.readonly(), lead_filters={"email": MAYA}, limits={"messages": 12})
+    context = await build_rag_context(agent.readonly(), lead_filters={"email": MAYA}, limits={"messages": 6})
     print(context.to_prompt())
     for table, told in context.report.items():
         console.print(f"{table:<14} {told['kept']:>3} kept{', more exist' if told['more_exist'] else ''}")
@@ -120,14 +121,17 @@ async def build_the_prompt(agent: PersistenceAgent) -> None:
 def show_metrics() -> None:
     console.rule("metrics.snapshot()")
     table = Table("operation", "table")
-    for heading in ("count", "errors", "avg ms", "p50", "p95", "max"):
+    for heading in ("count", "errors", "avg ms", "p95 ms"):
         table.add_column(heading, justify="right")
     for operation, tables in metrics.snapshot().items():
         for name, told in tables.items():
-            latencies = [f"{told[figure]:.2f}" for figure in ("avg_ms", "p50_ms", "p95_ms", "max_ms")]
+            latencies = [f"{told[figure]:.2f}" for figure in ("avg_ms", "p95_ms")]
             table.add_row(operation, name, str(told["count"]), str(told["errors"]), *latencies)
     console.print(table)
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    try:
+        anyio.run(main)
+    except PersistenceError as failure:
+        sys.exit(f"{type(failure).__name__}: {failure}")

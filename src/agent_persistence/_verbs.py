@@ -92,7 +92,7 @@ class ReadingVerbs(ABC):
         """Return the rows that `filters` selects, sorted by `order_by`, at most `limit` of them after `offset`.
 
         `filters` maps columns to values or to operators (`gte(0.5)`); None as a value means IS NULL. `select` lists
-        the columns to return, all by default. Without `order_by` the order is the backend's.
+        the columns to return, all by default. Ties, and everything without `order_by`, are sorted by the declared key.
         """
         operation = Query(
             table,
@@ -146,7 +146,9 @@ class ReadingVerbs(ABC):
         """
         size = _at_least(table, "page_size", page_size, 1)
         if not isinstance(order_by, str):
-            raise ValidationError(table, f"order_by is one column here, not {type(order_by).__name__}")
+            raise ValidationError(
+                table, f"order_by is the name of one column here, and ascending; not {type(order_by).__name__}"
+            )
         keys = distinct((order_by, *_key(self._schema, table, order_by)))
         columns = _names(table, "select", select)
         given: list[Filters] = [] if filters is None else [filters]
@@ -265,7 +267,7 @@ def _at_least(table: str, option: str, value: object, least: int) -> int | None:
     if value is None:
         return None
     if type(value) is not int or value < least:
-        given = "less" if type(value) is int else type(value).__name__
+        given = value if type(value) is int and abs(value) < 10**9 else type(value).__name__
         raise ValidationError(table, f"{option} is an int of at least {least}, not {given}")
     return value
 

@@ -6,7 +6,7 @@
     │  ├ TableNotAllowedError          .table .verb
     │  ├ ColumnNotAllowedError         .table .column
     │  └ ReadOnlyError                 also an AttributeError
-    ├ ValidationError                  .table .problems; nothing was sent
+    ├ ValidationError                  .table .problems
     │  └ UnsupportedOperationError     .capability
     └ AdapterError                     .state .status .code .hint
        ├ ConflictError                 an integrity rule of the database: .constraint
@@ -21,6 +21,7 @@ never a credential or the content of a row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -67,14 +68,23 @@ class TableNotAllowedError(PersistencePermissionError):
     def __init__(self, table: object, verb: str, allowed: Iterable[str] = ()) -> None:
         self.table = table
         self.verb = verb
-        names = ", ".join(sorted(allowed)) or "none"
-        kind, remedy = _REMEDIES.get(verb, ("table", "PERSIST_READ_TABLES or PERSIST_WRITE_TABLES, or pass policy="))
+        known = sorted(allowed)
+        names = ", ".join(known) or "none"
+        meant = get_close_matches(table.lower().rpartition(".")[2], known, n=1) if type(table) is str else []
+        guess = f" (did you mean {meant[0]}?)" if meant else ""
+        kind, remedy = _REMEDIES.get(verb, _READ)
         super().__init__(
-            f"{verb} on {kind} {printable(table)} is not allowed; allowed here: {names}. To widen it, set {remedy}."
+            f"{verb} on {kind} {printable(table)} is not allowed{guess}; allowed here: {names}."
+            f" To allow it, name it in {remedy}."
         )
 
 
+_READ = ("table", "PERSIST_READ_TABLES, which replaces the whole list, or in policy=TablePolicy(read={…})")
+_WRITE = ("table", "PERSIST_WRITE_TABLES, which replaces the whole list, or in policy=TablePolicy(write={…})")
 _REMEDIES = {
+    "write": _WRITE,
+    "batch_write": _WRITE,
+    "upsert": _WRITE,
     "update": ("table", "policy=TablePolicy(write={…}, read={…}): update chooses rows by what they hold"),
     "delete": ("table", "policy=TablePolicy(delete={…}, read={…}): delete chooses rows by what they hold"),
     "call": ("function", "policy=TablePolicy(call={…}) or, for functions that write, call_write={…}"),
@@ -99,7 +109,7 @@ class ReadOnlyError(PersistencePermissionError, AttributeError):
 
 
 class ValidationError(PersistenceError):
-    """The call is malformed; no request left. `problems` lists every one found."""
+    """The call cannot be carried out as it stands; `problems` lists every one found."""
 
     def __init__(self, table: object, problems: str | Sequence[str]) -> None:
         self.table = table

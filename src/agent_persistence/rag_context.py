@@ -88,6 +88,11 @@ async def build_rag_context(
     if on_error not in ("raise", "partial"):
         raise ValidationError("build_rag_context", f"on_error is 'raise' or 'partial', not {on_error!r:.40}")
     facade = source.readonly()
+    if not isinstance(facade, ReadOnlyPersistenceFacade):
+        raise ValidationError(
+            "build_rag_context",
+            f"{type(source).__name__} blocks; pass it to agent_persistence.sync.build_rag_context, without await",
+        )
     filters = {
         "clients": client_filters,
         "leads": lead_filters,

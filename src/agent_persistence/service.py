@@ -85,7 +85,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
                     log=LOGGING_VARIABLE in os.environ if log is None else log,
                 ),
                 actor=actor,
-                row_cap=getattr(adapter, "row_cap", None) if row_cap is None else row_cap,
+                row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
                 retry=Retry(self._retry, self._declared.primary_key, clock=clock, random=random, sleep=sleep),
             ),
             dispatch_to(adapter, clock),
@@ -246,6 +246,12 @@ def _check_adapter(adapter: object) -> None:
 def _instance(option: str, value: object, expected: type[T]) -> T:
     if not isinstance(value, expected):
         raise ConfigurationError(f"{option} is a {expected.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _row_cap(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 1:
+        raise ConfigurationError("row_cap is the server's cap on rows, a number of at least 1")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import product
 from typing import Any, TypeAlias
 
 import pytest
@@ -27,6 +28,7 @@ from agent_persistence import (
     not_in,
 )
 from agent_persistence.adapters.memory import InMemoryAdapter
+from agent_persistence.identifiers import RESERVED
 from agent_persistence.schema_registry import Column, Table
 from agent_persistence.service import AsyncPersistenceService
 from tests.doubles import Lying, RecordingAdapter, shown
@@ -177,14 +179,20 @@ async def test_no_call_on_a_hostile_table_arrives(
     assert events[0].table.isascii()
 
 
-@pytest.mark.parametrize("call", ON_COLUMNS.values(), ids=ON_COLUMNS)
-@pytest.mark.parametrize("column", HOSTILE_COLUMNS, ids=shown)
+@pytest.mark.parametrize(
+    ("place", "column"),
+    [pair for pair in product(ON_COLUMNS, HOSTILE_COLUMNS) if pair[0] != "argument" or pair[1] not in RESERVED],
+    ids=shown,
+)
 async def test_no_call_with_a_hostile_column_arrives(
-    call: Call, column: Any, service: AsyncPersistenceService, adapter: RecordingAdapter, events: list[AuditEvent]
+    place: str, column: Any, service: AsyncPersistenceService, adapter: RecordingAdapter, events: list[AuditEvent]
 ) -> None:
-    """Embedding, alias, cast, path, aggregate, parameter names: refused wherever a column can stand, and audited."""
+    """Embedding, alias, cast, path, aggregate, parameter names: refused wherever a column can stand, and audited.
+
+    Only arguments of functions may be called as a parameter is: the codec then puts them into a body.
+    """
     with pytest.raises(ColumnNotAllowedError):
-        await call(service, column)
+        await ON_COLUMNS[place](service, column)
     assert adapter.calls == []
     assert [event.outcome for event in events] == ["denied"]
 

@@ -48,6 +48,8 @@ def base_url(url: object, *, allow_http: bool) -> httpx.URL:
             "the Supabase URL is empty; it looks like https://<project>.supabase.co (SUPABASE_URL)"
         )
     parsed = _parsed(url.strip())
+    if "://" not in url:
+        raise ConfigurationError("the Supabase URL lacks its scheme; it looks like https://<project>.supabase.co")
     if parsed is None:
         raise ConfigurationError("the Supabase URL cannot be parsed; it looks like https://<project>.supabase.co")
     if parsed.scheme not in ("http", "https") or not parsed.host:
@@ -128,7 +130,7 @@ class Lanes:
             else httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, http2=False, limits=_ONE_CONNECTION)
         )
         try:
-            with mapped_exceptions():
+            with mapped_exceptions(self._url.host):
                 received = await lane.handle_async_request(message)
                 response = Response(
                     received.status_code, received.headers, await _body(received, self._max_response_bytes)
@@ -223,7 +225,7 @@ class InjectedClient:
         if self._client.is_closed:
             raise AdapterError("the httpx.AsyncClient that was passed in is closed")
         async with self._limiter():
-            with _quietly(), mapped_exceptions():
+            with _quietly(), mapped_exceptions(self._url.host):
                 received = await self._client.send(message, stream=True, follow_redirects=False)
                 return Response(received.status_code, received.headers, await _body(received, self._max_response_bytes))
 
@@ -308,21 +310,22 @@ STATES: Final[Mapping[type[Exception], FailureState]] = {
 
 
 @contextmanager
-def mapped_exceptions() -> Iterator[None]:
+def mapped_exceptions(host: str = "the server") -> Iterator[None]:
     try:
         yield
     except tuple(STATES) as error:
-        raise _mapped(error) from error
+        raise _mapped(error, host) from error
 
 
-def _mapped(error: Exception) -> AdapterError:
+def _mapped(error: Exception, host: str = "the server") -> AdapterError:
     if "CERTIFICATE_VERIFY_FAILED" in str(error) or any(
         isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)
     ):
         return AdapterError("the server's TLS certificate was not accepted; nothing was sent")
     state = next(STATES[cls] for cls in type(error).__mro__ if cls in STATES)
-    sent = "nothing was sent" if state is FailureState.NOT_SENT else "the request may have arrived"
-    return AdapterError(f"{type(error).__name__} on the way to the server; {sent}", state=state)
+    if state is FailureState.NOT_SENT:
+        return AdapterError(f"{type(error).__name__}: {host} was not reached, nothing was sent", state=state)
+    return AdapterError(f"{type(error).__name__} on the way to {host}; the request may have arrived", state=state)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -471,6 +471,7 @@ def _hint(status: int, code: str | None, message: str, told: str | None, verb: s
 
 
 _REMEDIES: Final = {
+    "23505": "to change the row that exists, use upsert with on_conflict",
     "57014": "the statement ran into the statement_timeout of the key's role",
     "40001": "the transaction met a concurrent one; trying again is safe",
     "40P01": "the transaction met a deadlock; trying again is safe",

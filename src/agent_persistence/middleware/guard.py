@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError, ValidationError
-from agent_persistence.identifiers import RESERVED, are_columns
-from agent_persistence.operations import Delete, Operation, Query, Result, Update, WritingCall
+from agent_persistence.identifiers import RESERVED, are_columns, is_identifier
+from agent_persistence.operations import Call, Delete, Operation, Query, Result, Update, WritingCall
 from agent_persistence.policy import TablePolicy
 from agent_persistence.records import Row
 from agent_persistence.schema_registry import Schema
@@ -32,7 +32,9 @@ class Guard:
         if type(operation.table) is not str or operation.table not in allowed:
             raise TableNotAllowedError(operation.table, operation.verb, allowed)
         columns = operation.columns()
-        if not are_columns(columns):
+        if isinstance(operation, Call):
+            _check_arguments(operation)
+        elif not are_columns(columns):
             self._check_declared(operation.table, columns)
         if isinstance(operation, Query):
             self._check_bounds(operation)
@@ -63,9 +65,17 @@ def _only(columns: Container[str], row: Row) -> Row:
     return {name: value for name, value in row.items() if name in columns}
 
 
+def _check_arguments(call: Call) -> None:
+    for name in call.arguments:
+        if not is_identifier(name):
+            raise ColumnNotAllowedError(call.table, name, "arguments of functions are lower-case letters, digits and _")
+
+
 def _reason(column: object) -> str:
     if type(column) is str and column in RESERVED:
         return "PostgREST reads this name as an instruction; declare the column in the Schema if the table has it"
+    if isinstance(column, str) and (column.startswith("-") or column.lower().endswith((" desc", " asc"))):
+        return "to sort, write desc(column) or asc(column) with the name alone"
     return (
         "names are lower-case letters, digits and _, without embedding, alias, cast or path;"
         " a column with another name must be declared in the Schema"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,9 +29,10 @@ class Paging:
         self._max_rows = max_rows
         self._longest_page: float = row_cap or 0
 
-    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
-        if not isinstance(operation, Query):
-            return await call_next(operation)
+    def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
+        return self._whole(operation, call_next) if isinstance(operation, Query) else call_next(operation)
+
+    async def _whole(self, operation: Query, call_next: Next) -> Result:
         result = await (self._in_pages(operation, call_next) if self._pages else call_next(operation))
         if operation.limit is None and len(result.value) > self._max_rows:
             raise ValidationError(

@@ -116,8 +116,8 @@ def _given_up(operation: Operation, error: AdapterError) -> AdapterError:
         )
     else:
         given_up = BackendUnavailableError(
-            f"{operation.verb} on {operation.table} was given up after {error.attempts} attempt(s),"
-            f" nothing was applied: {error}",
+            f"{operation.verb} on {operation.table} was given up after {error.attempts} attempt(s)"
+            f"{', nothing was applied' if operation.writes else ''}: {error}",
             state=error.state,
             **about,
         )

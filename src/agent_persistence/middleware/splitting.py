@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -37,17 +37,20 @@ class Splitting:
         self._schema = schema
         self._url_size = url_size
 
-    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
-        if not isinstance(operation, (Count, Query)) or not _may_be_long(operation.filters):
-            return await call_next(operation)
-        if isinstance(operation, Count):
-            query = Query(operation.table, operation.filters)
-            parts = self._parts(query)
-            counts = await _all_of_them([replace(operation, filters=part.filters) for part in parts], call_next)
-            return Result(sum(result.value for result in counts), max(result.attempts for result in counts))
-        if self._url_size(operation) <= MAX_URL_BYTES:
-            return await call_next(operation)
-        return await self._merged(operation, call_next)
+    def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
+        if isinstance(operation, Count) and _may_be_long(operation.filters):
+            return self._summed(operation, call_next)
+        if isinstance(operation, Query) and self._is_too_long(operation):
+            return self._merged(operation, call_next)
+        return call_next(operation)
+
+    def _is_too_long(self, query: Query) -> bool:
+        return _may_be_long(query.filters) and self._url_size(query) > MAX_URL_BYTES
+
+    async def _summed(self, count: Count, call_next: Next) -> Result:
+        parts = self._parts(Query(count.table, count.filters))
+        results = await _all_of_them([replace(count, filters=part.filters) for part in parts], call_next)
+        return Result(sum(result.value for result in results), max(result.attempts for result in results))
 
     async def _merged(self, query: Query, call_next: Next) -> Result:
         order = self._total_order(query)
