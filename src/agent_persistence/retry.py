@@ -29,10 +29,6 @@ class RetryPolicy:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise ConfigurationError(f"{option.name} is a positive number, not {value!r}")
 
-    def deadline_s(self, *, writes: bool) -> float:
-        """How long a call may take in all."""
-        return self.write_deadline_s if writes else self.read_deadline_s
-
     def wait_s(self, attempt: int, retry_after_s: float | None, random: Callable[[], float]) -> float:
         """The pause after the given failed attempt, counted from 1.
 

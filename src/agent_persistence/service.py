@@ -118,8 +118,8 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
 
     async def _invoke(self, operation: Operation) -> Result:
         """Send the operation down the chain, with the one deadline that everything below obeys."""
-        deadline = self._clock() + self._retry.deadline_s(writes=operation.writes)
-        result = await self._chain(operation.due(deadline))
+        patience_s = self._retry.write_deadline_s if operation.writes else self._retry.read_deadline_s
+        result = await self._chain(operation.due(self._clock() + patience_s))
         if not isinstance(result, Result):
             raise ConfigurationError(f"a middleware returned {type(result).__name__}; it must return a Result")
         return result

@@ -23,22 +23,24 @@ class Guard:
 
     def __init__(self, policy: TablePolicy, schema: Schema) -> None:
         self._policy = policy
+        self._allowed: dict[str, frozenset[str]] = {
+            right: getattr(policy, right) for right in ("read", "write", "delete", "call", "call_write")
+        }
         self._schema = schema
 
     def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
-        allowed: frozenset[str] = getattr(self._policy, operation.right)
+        allowed = self._allowed[operation.right]
         if isinstance(operation, (Update, Delete)):
             allowed &= self._policy.read  # whose rows are affected tells what they hold
-        if type(operation.table) is not str or operation.table not in allowed:
-            raise TableNotAllowedError(operation.table, operation.verb, allowed)
+        table = operation.table
+        if type(table) is not str or table not in allowed:
+            raise TableNotAllowedError(table, operation.verb, allowed)
         columns = operation.columns()
-        if isinstance(operation, Call):
-            _check_arguments(operation)
-        elif not are_columns(columns):
-            self._check_declared(operation.table, columns)
+        if not are_columns(columns):
+            self._check_declared(operation, columns)
         if isinstance(operation, Query):
             self._check_bounds(operation)
-        if operation.writes and operation.table not in self._policy.read and not isinstance(operation, WritingCall):
+        if operation.writes and table not in self._policy.read and not isinstance(operation, WritingCall):
             return self._blindly(operation, call_next)
         return call_next(operation)
 
@@ -50,11 +52,14 @@ class Guard:
             return replace(result, value=[_only(known, row) for row in result.value])
         return replace(result, value=_only(known, result.value))
 
-    def _check_declared(self, table: str, columns: Iterable[str]) -> None:
-        declared = self._schema.columns(table)
+    def _check_declared(self, operation: Operation, columns: Iterable[str]) -> None:
+        if isinstance(operation, Call):
+            return _check_arguments(operation)
+        declared = self._schema.columns(operation.table)
         for column in columns:
             if not are_columns((column,)) and (type(column) is not str or column not in declared):
-                raise ColumnNotAllowedError(table, column, _reason(column))
+                raise ColumnNotAllowedError(operation.table, column, _reason(column))
+        return None
 
     def _check_bounds(self, query: Query) -> None:
         if query.limit is not None and query.limit > self._policy.max_rows:
