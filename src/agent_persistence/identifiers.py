@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
@@ -20,11 +19,11 @@ def is_identifier(name: object) -> bool:
     return type(name) is str and _IDENTIFIER.fullmatch(name) is not None
 
 
-def are_columns(names: Collection[object]) -> bool:
+def are_columns(names: tuple[object, ...]) -> bool:
     """Whether all names are identifiers and none of them is reserved."""
-    return {*map(type, names)} <= {str} and all(map(_is_column, names))
+    return {*map(type, names)} <= {str} and _are_columns(names)
 
 
-@lru_cache(maxsize=4096)
-def _is_column(name: object) -> bool:
-    return is_identifier(name) and name not in RESERVED
+@lru_cache(maxsize=1024)
+def _are_columns(names: tuple[str, ...]) -> bool:
+    return all(is_identifier(name) and name not in RESERVED for name in names)

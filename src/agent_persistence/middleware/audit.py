@@ -72,7 +72,7 @@ class Audit:
             verb=operation.verb,
             table=table,
             outcome="ok" if error is None else _outcome(operation, error),
-            columns=distinct(columns),
+            columns=columns if isinstance(operation, (Write, Read)) else distinct(columns),
             row_count=0 if result is None else len(rows),
             keys=self._keys(operation, rows),
             duration_s=perf_counter() - start,
