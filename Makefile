@@ -12,7 +12,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.venv/pyright
 export XDG_CACHE_HOME := $(CURDIR)/.venv/cache
 
-.PHONY: demo demo-server test lint bench clean
+.PHONY: demo demo-server test test-deep lint bench clean
 
 demo: $(DEMO)
 	$(BIN)/python -m examples.closing_example
@@ -23,6 +23,10 @@ demo-server: $(DEV)
 
 test: lint
 	$(BIN)/pytest -q -n 2
+
+# The differential suite with thousands of examples instead of hundreds.
+test-deep: $(DEV)
+	AGENT_PERSISTENCE_DEEP=1 $(BIN)/pytest -q -n 2 tests/differential
 
 lint: $(DEV)
 	$(BIN)/ruff check .
