@@ -18,11 +18,6 @@ from agent_persistence.adapters._postgrest import (
     REST_PATH,
     Request,
     Response,
-    parse_columns,
-    parse_count,
-    parse_error,
-    parse_rows,
-    parse_value,
     render_call,
     render_count,
     render_delete,
@@ -31,15 +26,19 @@ from agent_persistence.adapters._postgrest import (
     render_select,
     render_update,
 )
+from agent_persistence.adapters._responses import parse_columns, parse_count, parse_error, parse_rows, parse_value
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, ValidationError
 from agent_persistence.filters import (
     Filters,
     all_of,
     any_of,
+    contained_by,
+    contains,
     eq,
     gt,
     gte,
     ilike,
+    imatch,
     in_,
     is_false,
     is_null,
@@ -47,12 +46,15 @@ from agent_persistence.filters import (
     like,
     lt,
     lte,
+    match,
     ne,
     not_,
     not_in,
     not_null,
+    overlaps,
     parse_filters,
     parse_some_rows,
+    text_search,
 )
 from agent_persistence.identifiers import RESERVED
 from agent_persistence.ordering import OrderBy, asc, desc, parse_order
@@ -477,6 +479,34 @@ def test_any_names_and_texts_come_out_as_they_went_in(table: str, filters: dict[
     select, *conditions = parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
     assert select == ("select", "*")
     assert [told(condition) for condition in conditions] == list(filters.items())
+
+
+@pytest.mark.parametrize(
+    ("condition", "alone", "grouped"),
+    [
+        (match("^a.b$"), "c=match.^a.b$", 'or=(c.match."^a.b$",d.eq.1)'),
+        (imatch('"x"'), 'c=imatch."x"', 'or=(c.imatch."\\"x\\"",d.eq.1)'),
+        (contains(["a", "b,c", 1]), 'c=cs.{"a","b,c",1}', 'or=(c.cs."{\\"a\\",\\"b,c\\",1}",d.eq.1)'),
+        (contains([]), "c=cs.{}", 'or=(c.cs."{}",d.eq.1)'),
+        (contained_by(['"']), 'c=cd.{"\\""}', 'or=(c.cd."{\\"\\\\\\"\\"}",d.eq.1)'),
+        (overlaps(["a"]), 'c=ov.{"a"}', 'or=(c.ov."{\\"a\\"}",d.eq.1)'),
+        (contains({"a": [1, "x"]}), 'c=cs.{"a":[1,"x"]}', 'or=(c.cs."{\\"a\\":[1,\\"x\\"]}",d.eq.1)'),
+        (text_search("red fox"), "c=plfts.red fox", 'or=(c.plfts."red fox",d.eq.1)'),
+        (
+            text_search("fox", kind="phrase", config="english"),
+            "c=phfts(english).fox",
+            'or=(c.phfts(english)."fox",d.eq.1)',
+        ),
+        (text_search("a or b", kind="websearch"), "c=wfts.a or b", 'or=(c.wfts."a or b",d.eq.1)'),
+        (text_search("a & b", kind="tsquery"), "c=fts.a & b", 'or=(c.fts."a & b",d.eq.1)'),
+    ],
+    ids=str,
+)
+def test_patterns_arrays_documents_and_searches_on_the_wire(condition: Any, alone: str, grouped: str) -> None:
+    """Raw at the top; below `or` the whole operand is one quoted text."""
+    for filters, expected in (({"c": condition}, alone), (any_of({"c": condition}, {"d": 1}), grouped)):
+        request = render_select("t", parse_filters("t", filters))
+        assert unquote(request.target) == f"/rest/v1/t?select=*&{expected}"
 
 
 # --- responses --------------------------------------------------------------------------------------------------------

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
@@ -18,6 +16,8 @@ import httpx
 
 from agent_persistence._version import __version__
 from agent_persistence.adapters._postgrest import Request, Response
+from agent_persistence.adapters._quiet import quietly
+from agent_persistence.adapters._unpacking import Unpacked
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, OverloadedError
 
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
@@ -120,7 +120,7 @@ class Lanes:
         async with pool.slots:
             if self._closed:
                 raise _closed()
-            with _quietly():
+            with quietly():
                 return await self._exchange(pool, message)
 
     async def _exchange(self, pool: _Pool, message: httpx.Request) -> Response:
@@ -225,7 +225,7 @@ class InjectedClient:
         if self._client.is_closed:
             raise AdapterError("the httpx.AsyncClient that was passed in is closed")
         async with self._limiter():
-            with _quietly(), mapped_exceptions(self._url.host):
+            with quietly(), mapped_exceptions(self._url.host):
                 received = await self._client.send(message, stream=True, follow_redirects=False)
                 return Response(received.status_code, received.headers, await _body(received, self._max_response_bytes))
 
@@ -248,7 +248,7 @@ async def _body(response: httpx.Response, max_bytes: int) -> bytes:
     if response.is_stream_consumed:  # a transport that answers from memory
         return response.content
     encoding = response.headers.get("content-encoding", "identity").lower()
-    unpacked = _Unpacked(encoding, max_bytes, response.status_code)
+    unpacked = Unpacked(encoding, max_bytes, response.status_code)
     pieces = response.aiter_raw()
     try:
         async for piece in pieces:
@@ -259,34 +259,6 @@ async def _body(response: httpx.Response, max_bytes: int) -> bytes:
         with suppress(Exception):  # the connection is closed: this ends the generators behind it, as trio demands
             async for _ in pieces:
                 pass
-
-
-class _Unpacked:
-    """A body as it arrives, plain or gzip, of a bounded size."""
-
-    def __init__(self, encoding: str, max_bytes: int, status: int) -> None:
-        self._status = status
-        if encoding not in ("identity", "gzip"):
-            raise self._unreadable("it has an encoding that was not asked for")
-        self._gunzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
-        self._chunks: list[bytes] = []
-        self._max_bytes = max_bytes
-        self._left = max_bytes
-
-    def add(self, piece: bytes) -> None:
-        chunk = self._gunzip.decompress(piece, self._left + 1) if self._gunzip else piece
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise self._unreadable(f"it is larger than {self._max_bytes} bytes; ask for fewer rows or columns")
-        self._chunks.append(chunk)
-
-    def whole(self) -> bytes:
-        if self._gunzip and self._chunks and not self._gunzip.eof:
-            raise self._unreadable("it is compressed and ends too early")
-        return b"".join(self._chunks)
-
-    def _unreadable(self, reason: str) -> AdapterError:
-        return AdapterError(f"the response cannot be read: {reason}", state=FailureState.AMBIGUOUS, status=self._status)
 
 
 def _closed() -> AdapterError:
@@ -332,24 +304,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-_quiet: ContextVar[bool] = ContextVar("agent_persistence_quiet", default=False)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the client's loggers from telling of our requests: URLs hold filter values, headers hold keys."""
-    token = _quiet.set(True)
-    try:
-        yield
-    finally:
-        _quiet.reset(token)
-
-
-def _unless_quiet(record: logging.LogRecord) -> bool:
-    return not _quiet.get()
-
-
-for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks"):
-    logging.getLogger(_name).addFilter(_unless_quiet)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pydantic_core import to_json
 
 from agent_persistence.adapter import CAPABILITIES
-from agent_persistence.adapters import _postgrest
+from agent_persistence.adapters import _postgrest, _responses
 from agent_persistence.adapters._http import HttpTransport, InjectedClient, Lanes, base_url
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import ConfigurationError, ValidationError
@@ -78,22 +78,22 @@ class SupabaseAdapter:
 
     async def write(self, table: str, record: Record) -> Row:
         response = await self._send(_postgrest.render_insert(table, [record]))
-        return _postgrest.parse_rows(response, "write", table, expected=1)[0]
+        return _responses.parse_rows(response, "write", table, expected=1)[0]
 
     async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
         if not records:
             return []
         response = await self._send(_postgrest.render_insert(table, records))
-        return _postgrest.parse_rows(response, "batch_write", table, expected=len(records))
+        return _responses.parse_rows(response, "batch_write", table, expected=len(records))
 
     async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
         response = await self._send(_postgrest.render_insert(table, [record], on_conflict=on_conflict or ()))
-        return _postgrest.parse_rows(response, "upsert", table, expected=1)[0]
+        return _responses.parse_rows(response, "upsert", table, expected=1)[0]
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
         filters = parse_filters(table, {id_column: eq(id_value)})
         response = await self._send(_postgrest.render_select(table, filters, limit=2))
-        rows = _postgrest.parse_rows(response, "read", table)
+        rows = _responses.parse_rows(response, "read", table)
         if len(rows) > 1:
             raise ValidationError(
                 table, f"more than one row has this {id_column}; use query, or read by a unique column"
@@ -116,7 +116,7 @@ class SupabaseAdapter:
             return []
         order = parse_order(table, order_by, descending)
         request = _postgrest.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
-        return _postgrest.parse_rows(await self._send(request), "query", table)
+        return _responses.parse_rows(await self._send(request), "query", table)
 
     def url_size(self, query: Query) -> int:
         """How many bytes of URL, path and parameters, the query would need."""
@@ -128,7 +128,7 @@ class SupabaseAdapter:
         predicate = self._predicate(table, parse_filters(table, filters))
         if predicate == FALSE:
             return 0
-        return _postgrest.parse_count(await self._send(_postgrest.render_count(table, predicate)), table)
+        return _responses.parse_count(await self._send(_postgrest.render_count(table, predicate)), table)
 
     async def update(
         self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
@@ -137,14 +137,14 @@ class SupabaseAdapter:
         if predicate == FALSE:
             return []
         request = _postgrest.render_update(table, changes, predicate, max_affected=max_affected)
-        return _postgrest.parse_rows(await self._send(request), "update", table)
+        return _responses.parse_rows(await self._send(request), "update", table)
 
     async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
         predicate = self._predicate(table, parse_some_rows(table, filters)) or TRUE
         if predicate == FALSE:
             return []
         request = _postgrest.render_delete(table, predicate, max_affected=max_affected)
-        return _postgrest.parse_rows(await self._send(request), "delete", table)
+        return _responses.parse_rows(await self._send(request), "delete", table)
 
     async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> Any:
         """Call by GET, which cannot write; by POST if it `may_write`, or if the arguments are too long for a URL.
@@ -153,11 +153,11 @@ class SupabaseAdapter:
         is meant only to read must be declared so.
         """
         request = _postgrest.render_call(function, arguments, may_write=may_write)
-        return _postgrest.parse_value(await self._send(request), function)
+        return _responses.parse_value(await self._send(request), function)
 
     async def get_columns(self, table: str) -> list[str] | None:
         """Ask the server's OpenAPI description, which needs a secret key on hosted Supabase; else the schema."""
-        told = _postgrest.parse_columns(await self._send(_postgrest.render_openapi()), table)
+        told = _responses.parse_columns(await self._send(_postgrest.render_openapi()), table)
         return told or list(self._schema.columns(table)) or None
 
     async def aclose(self) -> None:

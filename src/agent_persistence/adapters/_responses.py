@@ -1,0 +1,259 @@
+"""The other half of the PostgREST codec: responses to rows or errors. Pure; it moves no bytes.
+
+Wire rules: https://docs.postgrest.org/en/v14/references/errors.html (codes and statuses) and
+…/api/preferences.html (what Prefer makes the server return).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from agent_persistence.adapters._postgrest import Response
+from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
+from agent_persistence.records import Row
+
+
+def parse_rows(response: Response, verb: str, table: str, *, expected: int | None = None) -> list[Row]:
+    """The rows of the response, `expected` of them if given; or the error that the response is."""
+    if not 200 <= response.status < 300:
+        raise parse_error(response, verb, table)
+    rows = _json(response)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise AdapterError(
+            f"{verb} on {table}: HTTP {response.status} without the JSON rows that PostgREST would send",
+            state=FailureState.AMBIGUOUS,
+            status=response.status,
+            hint="does SUPABASE_URL point at a Supabase project, or at a proxy or captive portal?",
+        )
+    if expected is not None and len(rows) != expected:
+        raise AdapterError(
+            f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back",
+            state=FailureState.AMBIGUOUS,
+            status=response.status,
+        )
+    return rows
+
+
+def parse_count(response: Response, table: str) -> int:
+    """The total behind the slash of Content-Range (RFC 9110, section 14.4)."""
+    if not 200 <= response.status < 300:
+        raise parse_error(response, "count", table)
+    found = re.fullmatch(r"(?:\*|\d+-\d+)/(\d+)", response.headers.get("content-range", ""))
+    if found is None:
+        raise AdapterError(
+            f"count on {table}: the server did not tell a total", state=FailureState.AMBIGUOUS, status=response.status
+        )
+    return int(found.group(1))
+
+
+def parse_value(response: Response, function: str) -> Any:
+    """What the function returned: any JSON value, or None for no content."""
+    if not 200 <= response.status < 300:
+        raise parse_error(response, "call", function)
+    if not response.body:
+        return None
+    value = _json(response)
+    if value is None and response.body.strip() != b"null":
+        raise AdapterError(
+            f"call on {function}: HTTP {response.status} without the JSON that PostgREST would send",
+            state=FailureState.AMBIGUOUS,
+            status=response.status,
+        )
+    return value
+
+
+def parse_columns(response: Response, table: str) -> list[str] | None:
+    """The table's columns in the OpenAPI description, or None where it does not tell, or not to this key."""
+    if response.status == 429 or response.status >= 500:
+        raise parse_error(response, "get_columns", table)
+    try:
+        return list(_json(response)["definitions"][table]["properties"]) if response.status == 200 else None
+    except (KeyError, TypeError):
+        return None
+
+
+def parse_error(response: Response, verb: str, table: str, *, now: datetime | None = None) -> AdapterError:
+    """The error that a response is: its class by the code, its state by the tables below."""
+    body = _json(response)
+    told = {name: text for name, text in body.items() if isinstance(text, str)} if isinstance(body, dict) else {}
+    code = _code(told.get("code")) or _proxy_status_code(response)
+    message = told.get("message", "")
+    about: dict[str, Any] = {
+        "state": _state(response.status, code),
+        "status": response.status,
+        "code": code,
+        "hint": _hint(response.status, code, message, told.get("hint"), verb, table),
+        "retry_after_s": _retry_after_s(response.headers.get("retry-after"), now or datetime.now(UTC)),
+    }
+    text = f"{verb} on {table}: {_summary(response.status, code, message)}"
+    if code and code.startswith("23"):
+        found = _CONSTRAINT.search(text)
+        return ConflictError(text, constraint=found.group(1) if found else None, **about)
+    return AdapterError(text, **about)
+
+
+_STATE_BY_CODE: Final = {
+    "40001": FailureState.RETRYABLE,
+    "40P01": FailureState.RETRYABLE,
+    "55P03": FailureState.RETRYABLE,
+    "53": FailureState.RETRYABLE,
+    "PGRST000": FailureState.RETRYABLE,
+    "PGRST002": FailureState.RETRYABLE,
+    "PGRST003": FailureState.RETRYABLE,
+    "57014": FailureState.REJECTED,
+    "57P01": FailureState.AMBIGUOUS,
+    "PGRST001": FailureState.AMBIGUOUS,
+    "08": FailureState.AMBIGUOUS,
+}
+"""By SQLSTATE, its class of two characters, or PostgREST's code; any other code: the statement was rolled back."""
+
+_STATE_BY_STATUS: Final = {
+    408: FailureState.AMBIGUOUS,
+    425: FailureState.AMBIGUOUS,
+    429: FailureState.RETRYABLE,
+}
+
+
+def _state(status: int, code: str | None) -> FailureState:
+    """The code decides where there is one: 503 and 504 are sent both before and after a statement has run."""
+    if code:
+        known = _STATE_BY_CODE.get(code) or _STATE_BY_CODE.get(code[:2] if len(code) == 5 else "")
+        if known:
+            return known
+        if status not in _STATE_BY_STATUS and status not in (502, 503, 504):
+            return FailureState.REJECTED
+    return _STATE_BY_STATUS.get(status, FailureState.REJECTED if 300 <= status < 500 else FailureState.AMBIGUOUS)
+
+
+_CONSTRAINT = re.compile(r'constraint "([^"]+)"')
+_NAME: Final = r'"?[\w$.?*() ,\[\]]{1,100}"?'
+_TOLD: Final = {
+    "23502": (
+        "a NOT NULL column has no value",
+        r'null value in column "\w+" of relation "\w+" violates not-null constraint',
+    ),
+    "23503": (
+        "a foreign key is violated",
+        r'(insert or update|update or delete) on table "\w+" violates foreign key constraint "\w+"( on table "\w+")?',
+    ),
+    "23505": ("a unique value exists already", r'duplicate key value violates unique constraint "\w+"'),
+    "23P01": ("an exclusion is violated", r'conflicting key value violates exclusion constraint "\w+"'),
+    "23514": ("a check is violated", r'new row for relation "\w+" violates check constraint "\w+"'),
+    "22P02": ("a value is not valid input for its type", r"invalid input syntax for type [a-z ]+"),
+    "22003": ("a number is out of its type's range", r"[a-z ]+ out of range"),
+    "22001": ("a text is too long", r"value too long for type [a-z ]+\(\d+\)"),
+    "22007": ("a value is not valid input for its type", r"invalid input syntax for type [a-z ]+"),
+    "42501": (
+        "not allowed for the role of the key",
+        r'permission denied for [a-z ]+ \w+|new row violates row-level security policy( "[\w ]+")? for table "\w+"',
+    ),
+    "42703": ("a column does not exist", rf"column {_NAME}( of relation {_NAME})? does not exist"),
+    "42P01": ("a table does not exist", rf"relation {_NAME} does not exist"),
+    "42P10": (
+        "no unique constraint on these columns",
+        "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+    ),
+    "42883": ("no such function or operator", r"(function|operator) [\w$.,() =~*<>!@&|\[\]]{1,100} does not exist"),
+    "57014": ("the statement was cancelled", "canceling statement due to statement timeout"),
+    "PGRST102": ("the request's body is refused", r"[\w ,']{1,100}"),
+    "PGRST116": ("not exactly one row", r"[\w ,()]{1,100}"),
+    "PGRST124": ("more rows than max_affected", r"[\w -]{1,100}"),
+    "PGRST202": ("no such function", rf"Could not find the function {_NAME} .{{0,60}}in the schema cache"),
+    "PGRST204": ("no such column", r"Could not find the '\w+' column of '\w+' in the schema cache"),
+    "PGRST205": ("no such table", r"Could not find the table '[\w.]+' in the schema cache"),
+}
+"""By code: our words, and the form of PostgreSQL's or PostgREST's own message, which holds names and no values.
+
+A trigger may raise any text under any code, so that only a message of exactly this form is repeated.
+"""
+
+
+def _summary(status: int, code: str | None, message: str) -> str:
+    if code is None:
+        return f"HTTP {status} without a PostgREST error"
+    words, form = _TOLD.get(code, ("the server's text is left out, because it may hold row content", ""))
+    own = re.match(form, message) if form else None
+    told = own.group() if own and (own.end() == len(message) or message[own.end()] == ":") else words
+    return f"{told} (HTTP {status}, {code})"
+
+
+_PRIVILEGE: Final = {
+    "write": "SELECT, INSERT",
+    "batch_write": "SELECT, INSERT",
+    "upsert": "SELECT, INSERT, UPDATE",
+    "update": "SELECT, UPDATE",
+    "delete": "SELECT, DELETE",
+}
+
+
+def _hint(status: int, code: str | None, message: str, told: str | None, verb: str, table: str) -> str | None:
+    if code == "42501":
+        if "row-level security" in message:
+            return f"a row-level security policy of {table} refuses this row for the role of the key"
+        right = f"EXECUTE ON FUNCTION {table}" if verb == "call" else f"{_PRIVILEGE.get(verb, 'SELECT')} ON {table}"
+        return f"the role of the key lacks a right; grant it with: GRANT {right} TO <role>;"
+    if told and re.fullmatch(r"Perhaps you meant [\w .,:'\"()]{1,200}", told):
+        return told
+    if code in _REMEDIES:
+        return _REMEDIES[code]
+    if status == 401:
+        return "the API key or access token was refused; check SUPABASE_SERVICE_KEY or SUPABASE_KEY"
+    if 300 <= status < 400 and code is None:
+        return "redirects are never followed; set SUPABASE_URL to the address it redirects to, if you trust it"
+    if status == 404 and code is None:
+        return "is SUPABASE_URL the project's base URL? /rest/v1 is added to it"
+    if status == 414:
+        return "the filter does not fit into a URL; ask for fewer values at a time"
+    return None
+
+
+_REMEDIES: Final = {
+    "23505": "to change the row that exists, use upsert with on_conflict",
+    "57014": "the statement ran into the statement_timeout of the key's role",
+    "40001": "the transaction met a concurrent one; trying again is safe",
+    "40P01": "the transaction met a deadlock; trying again is safe",
+    "53300": "the database has no connections left",
+    "PGRST000": "the server cannot reach its database",
+    "PGRST001": "the server lost its database during the request",
+    "PGRST002": "the server cannot read its database's schema yet",
+    "PGRST003": "the server's pool of database connections is exhausted",
+    "PGRST301": "the access token is not valid for this project",
+    "PGRST303": "the access token is not valid; it may have expired",
+}
+
+
+def _code(told: str | None) -> str | None:
+    """A SQLSTATE or a code of PostgREST's; what a gateway calls a code is none."""
+    return told if told and re.fullmatch(r"[0-9A-Z]{5}|PGRST[0-9A-Z]{3}", told, re.ASCII) else None
+
+
+def _proxy_status_code(response: Response) -> str | None:
+    found = re.fullmatch(r"PostgREST; error=(\w+)", response.headers.get("proxy-status", ""))
+    return _code(found.group(1)) if found else None
+
+
+def _retry_after_s(value: str | None, now: datetime) -> float | None:
+    """Seconds from a Retry-After header (RFC 9110, section 10.2.3): a number or a date; nonsense is None."""
+    if value is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        return float(value)
+    try:
+        seconds = (parsedate_to_datetime(value) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return seconds if seconds > 0 else None
+
+
+def _json(response: Response) -> Any:
+    if "json" not in response.headers.get("content-type", ""):
+        return None
+    try:
+        return from_json(response.body)
+    except ValueError:
+        return None
