@@ -12,13 +12,14 @@ import pytest_asyncio
 from agent_persistence import (
     AsyncPersistenceService,
     InMemoryAdapter,
+    Schema,
     SupabaseAdapter,
     TablePolicy,
     ValidationError,
     gte,
     sync,
 )
-from agent_persistence.schema_registry import default_schema
+from agent_persistence.schema_registry import Column, Table, default_schema
 from tests.doubles import RecordingAdapter
 from tests.server import LocalServer
 
@@ -122,3 +123,14 @@ async def test_ties_in_a_table_without_a_known_key_are_refused() -> None:
         async for _ in service.iterate("odd", order_by="a"):
             pass
     assert [row["a"] async for row in service.iterate("odd")] == [1, 1]
+
+
+@pytest.mark.anyio
+async def test_ties_in_a_table_that_is_declared_without_a_key_are_refused() -> None:
+    """A view has none; by `id`, which is taken to be unique, it can be streamed."""
+    view = Table({"id": Column("bigint"), "email": Column("text")}, primary_key=())
+    adapter = RecordingAdapter(InMemoryAdapter({"leads": [{"id": 1}, {"id": 2}]}))
+    service = AsyncPersistenceService(adapter, schema=Schema({"leads": view}))
+    with pytest.raises(ValidationError, match="ties of email"):
+        await anext(aiter(service.iterate("leads", order_by="email")))
+    assert [row["id"] async for row in service.iterate("leads", page_size=1)] == [1, 2]

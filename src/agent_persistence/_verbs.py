@@ -248,11 +248,12 @@ class WritingVerbs(ABC):
 
 def _key(schema: Schema, table: str, order_by: str) -> tuple[str, ...]:
     declared = schema.tables.get(table)
-    if declared is None and order_by != "id":
+    key = declared.primary_key if declared else ()
+    if not key and order_by != "id":
         raise ValidationError(
             table, f"ties of {order_by} need the table's key; declare it in the Schema, or order by id"
         )
-    return declared.primary_key if declared else ("id",)
+    return key or ("id",)
 
 
 def _behind(keys: Sequence[str], position: Row) -> Filter:

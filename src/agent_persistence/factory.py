@@ -80,11 +80,10 @@ def _service(
     if tables is not None and options.get("policy") is not None:
         raise ConfigurationError("tables= and policy= both say what is allowed; give one of them")
     schema = options.get("schema")
-    schema = default_schema() if schema is None else schema
     policy = options.get("policy")
     policy = config.policy() if policy is None else policy
-    made = _adapter(kind, config, schema) if adapter is None else adapter
-    options = {"log": config.logging or None, **options, "schema": schema, "policy": policy}
+    made = _adapter(kind, config, default_schema() if schema is None else schema) if adapter is None else adapter
+    options = {"log": config.logging or None, **options, "policy": policy}
     return AsyncPersistenceService(made, owns_adapter=adapter is None, **options)
 
 

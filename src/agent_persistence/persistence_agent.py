@@ -10,6 +10,7 @@ from agent_persistence.operations import Operation, Result
 from agent_persistence.records import Record
 from agent_persistence.schema_registry import Schema
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
+from agent_persistence.typed import Model, TypedTable
 
 if TYPE_CHECKING:
     from agent_persistence.adapter import PersistenceAdapter
@@ -49,6 +50,10 @@ class PersistenceAgent(ReadingVerbs, WritingVerbs, Closing):
     def capabilities(self) -> Mapping[str, bool]:
         """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
         return self._service.capabilities
+
+    def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
+        """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
+        return TypedTable(self, self, model, name)
 
     def readonly(self) -> ReadOnlyPersistenceFacade:
         """A façade over the same service that cannot write; closing it leaves the service open."""

@@ -2,56 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from agent_persistence._schema import document as documents
+from agent_persistence._schema import files, models, openapi
+from agent_persistence._schema.checks import check_column, check_known, check_table_name, declared, entries, located
+from agent_persistence._schema.values import Column, ForeignKey, Generated, Table
+from agent_persistence.exceptions import printable
 
-class Generated(Enum):
-    """Defaults that the database makes anew for each row."""
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
-    UUID = "gen_random_uuid()"
-    NOW = "now()"
-    IDENTITY = "identity"
+__all__ = ["Column", "ForeignKey", "Generated", "Schema", "Table", "default_schema"]
 
-
-_NO_DEFAULT: Final = None
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its PostgreSQL type, whether it may be NULL, its default and the only values a check allows."""
-
-    type: str
-    nullable: bool = True
-    default: Any = _NO_DEFAULT
-    one_of: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
-    """A column whose values are keys of another table."""
-
-    column: str
-    table: str
-    references: str = "id"
-    on_delete_cascade: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table: its columns in order, its primary key, its unique sets of columns and its foreign keys."""
-
-    columns: Mapping[str, Column]
-    primary_key: tuple[str, ...] = ("id",)
-    unique: tuple[tuple[str, ...], ...] = ()
-    foreign_keys: tuple[ForeignKey, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", MappingProxyType(dict(self.columns)))
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +30,13 @@ class Schema:
     tables: Mapping[str, Table] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tables", MappingProxyType(dict(self.tables)))
+        object.__setattr__(self, "tables", MappingProxyType(declared("tables", self.tables, Table)))
+        for name, table in self.tables.items():
+            check_table_name(name)
+            for link in table.foreign_keys:
+                target = self.tables.get(link.table)
+                if target is not None:
+                    check_column(f"{name}.foreign_keys: {link.table}", link.references, target.columns)
 
     def primary_key(self, table: str) -> tuple[str, ...]:
         """The table's key columns; ("id",) for a table that is not declared."""
@@ -73,124 +48,106 @@ class Schema:
         declared = self.tables.get(table)
         return declared.columns if declared else {}
 
+    @staticmethod
+    def default() -> Schema:
+        """The eight business tables of the reference schema."""
+        return default_schema()
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read a schema from a `.toml` or `.json` file; both hold the same keys.
+
+            [tables.leads]
+            primary_key = ["id"]              # this is the default; [] for a view
+            unique = [["email"]]
+
+            [tables.leads.columns]
+            id = { type = "uuid", nullable = false, generated = "uuid" }       # or "now", "identity"
+            email = { type = "text", nullable = false, pii = "email" }
+            status = { type = "text", default = "new", one_of = ["new", "won"] }
+            custom = { type = "jsonb", default_json = '{"seen": null}' }       # what TOML cannot say, as JSON
+            client_id = "uuid"                # a column of which only the type is told
+
+            [[tables.leads.foreign_keys]]
+            column = "client_id"
+            table = "clients"
+            references = "id"                 # the default
+            on_delete_cascade = false         # the default
+
+        Anything else raises ConfigurationError with the place and the key that may have been meant.
+        """
+        with located(str(path)):
+            return cls.from_document(files.read(Path(path)))
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Make a schema from the mapping that a file of `from_file` holds."""
+        tables = entries(document, known=("tables",), needed=("tables",))["tables"]
+        with located("tables"):
+            tables = entries(tables)
+        made = {}
+        for name, told in tables.items():
+            check_table_name(name)
+            with located(name):
+                made[name] = documents.table(told)
+        return cls(made)
+
+    @classmethod
+    def from_models(
+        cls,
+        by_table: Mapping[str, type[BaseModel]],
+        /,
+        *,
+        primary_keys: Mapping[str, Sequence[str]] = _NOTHING,
+        unique: Mapping[str, Sequence[Sequence[str]]] = _NOTHING,
+    ) -> Self:
+        """Make a schema from pydantic models by table name, with the columns that writing such a model would name.
+
+        Types and nullability are those of the fields, by serialisation alias; `Field(json_schema_extra={"pii": …})`
+        tags a column. Models do not tell which defaults the database makes, and so no default is declared, nor which
+        columns are keys: `primary_keys` and `unique` say it by table; "id", where there is one, is the primary key.
+        """
+        told = {}
+        for option, names in (("primary_keys", primary_keys), ("unique", unique)):
+            check_known(option, names, by_table)
+        for name, model in by_table.items():
+            with located(printable(name)):
+                told[name] = models.table(model, primary_keys.get(name), unique.get(name, ()))
+        return cls.from_document({"tables": told})
+
+    @classmethod
+    def from_openapi(
+        cls,
+        document: Mapping[str, Any],
+        *,
+        unique: Mapping[str, Sequence[Sequence[str]]] = _NOTHING,
+    ) -> Self:
+        """Make a schema from PostgREST's OpenAPI description, which is the JSON at the root of its URL.
+
+        It tells no unique sets, which `unique` adds by table, no foreign keys of several columns, and no expressions
+        but the usual generated ones; an integer primary key without a default is taken for an identity. Tables whose
+        names are no plain identifiers are left out.
+        """
+        told = openapi.tables(document)
+        check_known("unique", unique, told)
+        for name, sets in unique.items():
+            told[name]["unique"] = sets
+        return cls.from_document({"tables": told})
+
+    def to_document(self) -> dict[str, Any]:
+        """The mapping from which `from_document` makes an equal schema; it holds nothing but JSON."""
+        return {"tables": {name: documents.told_table(table) for name, table in self.tables.items()}}
+
+    def to_toml(self) -> str:
+        """The schema as TOML, in the format of `from_file`."""
+        return files.to_toml(self.to_document())
+
+    def to_file(self, path: str | Path) -> None:
+        """Write the schema into a `.toml` or `.json` file, from which `from_file` reads an equal one."""
+        files.write(Path(path), self.to_document())
+
 
 @cache
 def default_schema() -> Schema:
     """The eight business tables of the reference schema."""
-    return Schema(
-        {
-            "clients": Table(
-                {
-                    "id": _UUID_KEY,
-                    "name": _required("text"),
-                    "email": Column("text"),
-                    "plan": Column("text", default="free"),
-                    "budget": Column("numeric(12,2)"),
-                    "is_active": _required("boolean", default=True),
-                    "tags": Column("text[]", default=[]),
-                    "metadata": Column("jsonb", default={}),
-                    "created_at": _NOW,
-                    "updated_at": _NOW,
-                },
-                unique=(("email",),),
-            ),
-            "campaigns": Table(
-                {
-                    "id": _UUID_KEY,
-                    "client_id": Column("uuid"),
-                    "name": _required("text"),
-                    "status": _required("text", default="draft", one_of=("draft", "active", "paused", "done")),
-                    "daily_limit": Column("integer", default=50),
-                    "starts_on": Column("date"),
-                    "settings": Column("jsonb"),
-                    "created_at": _NOW,
-                },
-                foreign_keys=(ForeignKey("client_id", "clients"),),
-            ),
-            "leads": Table(
-                {
-                    "id": _UUID_KEY,
-                    "client_id": Column("uuid"),
-                    "campaign_id": Column("uuid"),
-                    "email": _required("text"),
-                    "first_name": Column("text"),
-                    "last_name": Column("text"),
-                    "phone": Column("text"),
-                    "company": Column("text"),
-                    "status": _required("text", default="new"),
-                    "score": Column("numeric"),
-                    "is_qualified": Column("boolean", default=False),
-                    "tags": Column("text[]"),
-                    "custom": Column("jsonb"),
-                    "notes": Column("text"),
-                    "last_contacted_at": Column("timestamptz"),
-                    "created_at": _NOW,
-                },
-                unique=(("email",),),
-                foreign_keys=(ForeignKey("client_id", "clients"), ForeignKey("campaign_id", "campaigns")),
-            ),
-            "conversations": Table(
-                {
-                    "id": _UUID_KEY,
-                    "lead_id": Column("uuid"),
-                    "channel": Column("text", default="email"),
-                    "subject": Column("text"),
-                    "opened": Column("boolean"),
-                    "created_at": _NOW,
-                },
-                foreign_keys=(ForeignKey("lead_id", "leads", on_delete_cascade=True),),
-            ),
-            "messages": Table(
-                {
-                    "id": _IDENTITY_KEY,
-                    "conversation_id": _required("uuid"),
-                    "role": _required("text"),
-                    "content": Column("text"),
-                    "tokens": Column("integer"),
-                    "cost": Column("numeric"),
-                    "created_at": _NOW,
-                },
-                foreign_keys=(ForeignKey("conversation_id", "conversations", on_delete_cascade=True),),
-            ),
-            "sequences": Table(
-                {
-                    "id": _IDENTITY_KEY,
-                    "campaign_id": Column("uuid"),
-                    "step": _required("integer"),
-                    "delay_hours": Column("integer", default=24),
-                    "template": Column("text"),
-                    "created_at": _NOW,
-                },
-                unique=(("campaign_id", "step"),),
-                foreign_keys=(ForeignKey("campaign_id", "campaigns"),),
-            ),
-            "staging_leads": Table(
-                {
-                    "id": _IDENTITY_KEY,
-                    "email": Column("text"),
-                    "raw": Column("jsonb"),
-                    "source": Column("text"),
-                    "status": Column("text", default="new"),
-                    "created_at": _NOW,
-                }
-            ),
-            "inquiries": Table(
-                {
-                    "id": _IDENTITY_KEY,
-                    "email": Column("text"),
-                    "body": Column("text"),
-                    "handled": Column("boolean", default=False),
-                    "created_at": _NOW,
-                }
-            ),
-        }
-    )
-
-
-def _required(type: str, *, default: Any = _NO_DEFAULT, one_of: tuple[str, ...] = ()) -> Column:
-    return Column(type, nullable=False, default=default, one_of=one_of)
-
-
-_UUID_KEY: Final = _required("uuid", default=Generated.UUID)
-_IDENTITY_KEY: Final = _required("bigint", default=Generated.IDENTITY)
-_NOW: Final = _required("timestamptz", default=Generated.NOW)
+    return Schema.from_file(Path(__file__).parent / "_schema" / "default.toml")

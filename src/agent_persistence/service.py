@@ -25,11 +25,13 @@ from agent_persistence.middleware.paging import Paging
 from agent_persistence.middleware.retry import Retry
 from agent_persistence.middleware.splitting import Splitting
 from agent_persistence.middleware.timing import Timing
+from agent_persistence.middleware.validation import Validation
 from agent_persistence.operations import Operation, Result
 from agent_persistence.policy import TablePolicy
 from agent_persistence.records import Record, strip_none
 from agent_persistence.retry import RetryPolicy, retry_policy
 from agent_persistence.schema_registry import Schema, default_schema
+from agent_persistence.typed import Model, ReadOnlyTable, TypedTable
 
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
@@ -40,9 +42,9 @@ LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
 class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     """The only way to an adapter: every verb builds an operation and sends it down the chain.
 
-    The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, splitting,
-    paging, retry, adapter. Layers that are not configured are not in it. `aclose()` closes the adapter only if
-    `owns_adapter`.
+    The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, validation,
+    splitting, paging, retry, adapter. Layers that are not configured are not in it; validation needs a `schema`, since
+    the default one is a guess. `aclose()` closes the adapter only if `owns_adapter`.
 
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
     `actor` is told to the audit hooks. `row_cap` is the server's cap on rows (PostgREST's max-rows, 1,000 on hosted
@@ -85,6 +87,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
                     log=LOGGING_VARIABLE in os.environ if log is None else log,
                 ),
                 actor=actor,
+                validated=schema is not None,
                 row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
                 retry=Retry(self._retry, self._declared.primary_key, clock=clock, random=random, sleep=sleep),
             ),
@@ -98,6 +101,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         timing: Timing,
         audit: Sequence[AuditHook],
         actor: str | None,
+        validated: bool,
         row_cap: float | None,
         retry: Retry,
     ) -> list[Middleware]:
@@ -108,6 +112,8 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         layers.append(guard)
         if middleware:
             layers += [*middleware, guard]
+        if validated:
+            layers.append(Validation(self._declared))
         url_size = getattr(self._adapter, "url_size", None)
         if url_size is not None:
             layers.append(Splitting(self._declared, url_size))
@@ -150,6 +156,10 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     @property
     def _schema(self) -> Schema:
         return self._declared
+
+    def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
+        """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
+        return TypedTable(self, self, model, name)
 
     def readonly(self) -> ReadOnlyPersistenceFacade:
         """A façade over this service that cannot write; closing it leaves the service open."""
@@ -204,6 +214,10 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
     def readable_tables(self) -> frozenset[str]:
         """The tables that the policy lets this façade read."""
         return self.__service.policy.read
+
+    def table(self, model: type[Model], name: str | None = None) -> ReadOnlyTable[Model]:
+        """The reading verbs over one table whose rows come back as models, named as in a service's `table`."""
+        return ReadOnlyTable(self, model, name)
 
     def readonly(self) -> Self:
         """This façade: it is read-only already."""

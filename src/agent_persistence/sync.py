@@ -22,16 +22,18 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from agent_persistence import factory, rag_context
+from agent_persistence import factory, rag_context, typed
 from agent_persistence import service as async_service
 from agent_persistence._verbs import ReadingVerbs, WritingVerbs
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.persistence_agent import PersistenceAgent as AsyncPersistenceAgent
 from agent_persistence.persistence_config import PersistenceConfig
 from agent_persistence.service import AsyncPersistenceService
+from agent_persistence.typed import Model
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Owner = TypeVar("Owner")
 
 
 class _EventLoopThread:
@@ -86,7 +88,7 @@ class _HasInner(Protocol):
     def _inner(self) -> Any: ...
 
 
-def _blocking(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[Concatenate[_HasInner, P], T]:
+def _blocking(method: Callable[Concatenate[Owner, P], Awaitable[T]]) -> Callable[Concatenate[_HasInner, P], T]:
     """The verb of the async class as a method that waits for it, with the same signature and docstring."""
     name: str = getattr(method, "__name__")  # noqa: B009  a Callable's type has no __name__
 
@@ -98,7 +100,7 @@ def _blocking(method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[C
 
 
 def _iterating(
-    method: Callable[Concatenate[Any, P], AsyncIterator[T]], *, take: int = 100
+    method: Callable[Concatenate[Owner, P], AsyncIterator[T]], *, take: int = 100
 ) -> Callable[Concatenate[_HasInner, P], Iterator[T]]:
     """The async iteration as a blocking one, which crosses into the loop once for `take` items."""
     name: str = getattr(method, "__name__")  # noqa: B009
@@ -122,6 +124,45 @@ async def _next_items(items: AsyncIterator[T], count: int) -> list[T]:
         if len(taken) == count:
             break
     return taken
+
+
+class _Refusing:
+    """What the async object refuses to have, it refuses as well, with the same error."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # a type checker is to report the verb as missing
+
+        def __getattr__(self, name: str) -> NoReturn:
+            getattr(self._inner, name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+class ReadOnlyTable(_Refusing, Generic[Model]):
+    """The reading verbs of `agent_persistence.typed.ReadOnlyTable` without `await`."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: typed.ReadOnlyTable[Model]) -> None:
+        self._inner: Any = inner
+
+    read = _blocking(typed.ReadOnlyTable[Model].read)
+    query = _blocking(typed.ReadOnlyTable[Model].query)
+    count = _blocking(typed.ReadOnlyTable[Model].count)
+    iterate = _iterating(typed.ReadOnlyTable[Model].iterate)
+    get_columns = _blocking(typed.ReadOnlyTable[Model].get_columns)
+
+
+class TypedTable(ReadOnlyTable[Model]):
+    """The verbs of `agent_persistence.typed.TypedTable` without `await`."""
+
+    __slots__ = ()
+
+    write = _blocking(typed.TypedTable[Model].write)
+    batch_write = _blocking(typed.TypedTable[Model].batch_write)
+    upsert = _blocking(typed.TypedTable[Model].upsert)
+    update = _blocking(typed.TypedTable[Model].update)
+    delete = _blocking(typed.TypedTable[Model].delete)
 
 
 Inner = TypeVar("Inner", AsyncPersistenceService, AsyncPersistenceAgent, async_service.ReadOnlyPersistenceFacade)
@@ -172,6 +213,10 @@ class _Writing(_Reading[Inner]):
     update = _blocking(WritingVerbs.update)
     delete = _blocking(WritingVerbs.delete)
 
+    def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
+        """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
+        return TypedTable(self._inner.table(model, name))
+
 
 class PersistenceService(_Writing[AsyncPersistenceService]):
     """AsyncPersistenceService without `await`; it takes the same options."""
@@ -188,16 +233,14 @@ class PersistenceAgent(_Writing[AsyncPersistenceAgent]):
     __slots__ = ()
 
 
-class ReadOnlyPersistenceFacade(_Reading[async_service.ReadOnlyPersistenceFacade]):
+class ReadOnlyPersistenceFacade(_Refusing, _Reading[async_service.ReadOnlyPersistenceFacade]):
     """ReadOnlyPersistenceFacade without `await`: it has no writing verb, and touching one raises ReadOnlyError."""
 
     __slots__ = ()
 
-    if not TYPE_CHECKING:  # a type checker is to report the verb as missing
-
-        def __getattr__(self, name: str) -> NoReturn:
-            getattr(self._inner, name)
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    def table(self, model: type[Model], name: str | None = None) -> ReadOnlyTable[Model]:
+        """The reading verbs over one table whose rows come back as models, named as in a service's `table`."""
+        return ReadOnlyTable(self._inner.table(model, name))
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a read-only façade can be neither copied nor pickled; make one with readonly()")

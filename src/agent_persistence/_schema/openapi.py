@@ -1,0 +1,91 @@
+"""Tables as PostgREST's OpenAPI root tells them (PostgREST, src/PostgREST/Response/OpenAPI.hs)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from agent_persistence._schema.checks import entries, located, words
+from agent_persistence._schema.types import short_name
+from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.identifiers import is_identifier
+
+_FOREIGN_KEY: Final = re.compile(r"<fk table='([^']+)' column='([^']+)'/>")
+_INTEGERS: Final = frozenset({"smallint", "integer", "bigint"})
+
+
+def tables(document: object) -> dict[str, Any]:
+    """The tables and views of the document whose names this package can ask for."""
+    definitions = entries(document).get("definitions")
+    if definitions is None:
+        raise ConfigurationError(
+            "the OpenAPI document has no definitions; hosted Supabase tells them to a secret key only"
+        )
+    told: dict[str, Any] = {}
+    for name, definition in entries(definitions).items():
+        if is_identifier(name):
+            with located(f"definitions.{name}"):
+                told[name] = _table(entries(definition))
+    return told
+
+
+def _table(definition: Mapping[str, Any]) -> dict[str, Any]:
+    properties = {name: entries(told) for name, told in entries(definition.get("properties", {})).items()}
+    required = words("required", definition.get("required", ()))
+    key = [name for name, told in properties.items() if "<pk/>" in _description(told)]
+    columns = {name: _column(told, nullable=name not in required) for name, told in properties.items()}
+    if len(key) == 1 and _is_bare_integer(columns[key[0]]):
+        columns[key[0]]["generated"] = "identity"
+    return {
+        "columns": columns,
+        "primary_key": key,
+        "foreign_keys": [link for name, told in properties.items() for link in _foreign_keys(name, told)],
+    }
+
+
+def _is_bare_integer(column: Mapping[str, Any]) -> bool:
+    """An identity, most likely: PostgREST leaves out the `nextval(…)` of a number."""
+    return column["type"] in _INTEGERS and "default" not in column and "generated" not in column
+
+
+def _column(told: Mapping[str, Any], *, nullable: bool) -> dict[str, Any]:
+    form = told.get("format") or told.get("type") or "any"
+    length = told.get("maxLength")
+    column = {"type": short_name(form) if length is None else f"{form}({length})", "nullable": nullable}
+    if isinstance(told.get("enum"), Sequence):
+        column["one_of"] = told["enum"]
+    return column | _default(told.get("default"))
+
+
+_GENERATED: Final = (
+    (re.compile(r"(\w+\.)?(gen_random_uuid|uuid_generate_v4)\(\)"), "uuid"),
+    (re.compile(r"now\(\)|CURRENT_TIMESTAMP|transaction_timestamp\(\)|timezone\('utc'::text, now\(\)\)"), "now"),
+    (re.compile(r"nextval\(.*\)"), "identity"),
+)
+_CONSTANT: Final = re.compile(r"'((?:[^']|'')*)'::[\w .\"]+")
+_EXPRESSION: Final = re.compile(r"[\w.]+\(.*\)|CURRENT_\w+|LOCALTIME\w*|NULL(::.*)?|\(.*\).*", re.DOTALL)
+
+
+def _default(default: Any) -> dict[str, Any]:
+    """What the column's default is; an expression that this package cannot compute is none."""
+    if not isinstance(default, str):
+        return {} if default is None else {"default": default}
+    for pattern, name in _GENERATED:
+        if pattern.fullmatch(default):
+            return {"generated": name}
+    quoted = _CONSTANT.fullmatch(default)
+    if quoted is None and _EXPRESSION.fullmatch(default):
+        return {}
+    return {"default": (quoted[1] if quoted else default).replace("''", "'")}
+
+
+def _foreign_keys(column: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = _FOREIGN_KEY.search(_description(told))
+    if found is None or not is_identifier(found[1]):
+        return []
+    return [{"column": column, "table": found[1], "references": found[2]}]
+
+
+def _description(told: Mapping[str, Any]) -> str:
+    return str(told.get("description") or "")
