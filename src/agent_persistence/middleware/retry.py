@@ -84,7 +84,7 @@ class Retry:
         """The primary key of the row that the caller gave, if it did."""
         record = operation.record if isinstance(operation, (Write, Upsert)) else {}
         key = tuple(record.get(column) for column in self._key_columns(operation.table))
-        return None if None in key else key[0] if len(key) == 1 else key
+        return None if not key or None in key else key[0] if len(key) == 1 else key
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
