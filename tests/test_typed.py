@@ -281,3 +281,18 @@ def test_a_blocking_table_gives_models() -> None:
         assert service.readonly().table(Lead).count() == 2
     with sync.create_persistence_agent("memory") as agent:
         assert agent.table(Lead).query() == []
+
+
+async def test_a_models_default_does_not_overwrite_what_is_stored() -> None:
+    """Merging and updating use the fields that were set; inserting uses the defaults too."""
+
+    class Prospect(BaseModel):
+        email: str = "nobody@x.io"
+        status: str = "prospect"
+
+    agent = PersistenceAgent(AsyncPersistenceService(InMemoryAdapter(schema=Schema.default())))
+    leads = agent.table(Prospect, "leads")
+    assert (await leads.write(Prospect(email="a@x.io"))).status == "prospect"
+    await leads.update({"status": "won"}, {"email": "a@x.io"})
+    assert (await leads.upsert(Prospect(email="a@x.io"), ["email"])).status == "won"
+    assert (await agent.update("leads", Prospect(status="lost"), {"email": "a@x.io"}))[0]["email"] == "a@x.io"

@@ -209,11 +209,11 @@ class WritingVerbs(ABC):
     async def upsert(self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None) -> Row:
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns.
 
-        Without `on_conflict` the primary key decides. Columns the record does not name keep their values; the row
-        is returned as stored.
+        Without `on_conflict` the primary key decides. Columns the record does not name keep their values, and so do
+        fields of a model that were not set; the row is returned as stored.
         """
         target = _names(table, "on_conflict", on_conflict) or ()
-        row: Row = (await self._invoke(Upsert(table, self._prepare(table, record), target))).value
+        row: Row = (await self._invoke(Upsert(table, self._prepare(table, record, only_set=True), target))).value
         return row
 
     async def update(
@@ -225,7 +225,7 @@ class WritingVerbs(ABC):
         """
         operation = Update(
             table,
-            self._prepare(table, changes, "changes"),
+            self._prepare(table, changes, "changes", only_set=True),
             parse_some_rows(table, filters),
             _at_least(table, "max_affected", max_affected, 1),
         )
@@ -242,8 +242,8 @@ class WritingVerbs(ABC):
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
 
-    def _prepare(self, table: str, record: object, where: str = "") -> Record:
-        return encode_record(table, self._clean(as_mapping(table, record, where)), where)
+    def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> Record:
+        return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)
 
 
 def _key(schema: Schema, table: str, order_by: str) -> tuple[str, ...]:

@@ -40,10 +40,10 @@ class _NotJsonError(Exception):
         super().__init__(f"{path}: {reason}")
 
 
-def as_mapping(table: object, record: object, where: str = "") -> Record:
-    """The record as a mapping; a pydantic model gives its fields."""
+def as_mapping(table: object, record: object, where: str = "", *, only_set: bool = False) -> Record:
+    """The record as a mapping; a pydantic model gives its fields, or only those that were set."""
     if isinstance(record, BaseModel):
-        return record.model_dump(by_alias=True)
+        return record.model_dump(by_alias=True, exclude_unset=only_set)
     if not isinstance(record, Mapping):
         raise ValidationError(
             table,
