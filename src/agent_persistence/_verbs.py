@@ -217,7 +217,7 @@ class WritingVerbs(ABC):
         return row
 
     async def update(
-        self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
+        self, table: str, changes: Record | BaseModel, filters: Filters, *, max_affected: int | None = None
     ) -> list[Row]:
         """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows.
 
