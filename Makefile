@@ -36,7 +36,7 @@ lint: $(DEV)
 	$(BIN)/pyright
 
 bench: $(DEV)
-	for script in chain_overhead import_time rag_wall_time; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in chain_overhead import_time memory_query rag_wall_time; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/server/node_modules

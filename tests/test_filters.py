@@ -33,6 +33,7 @@ from agent_persistence import (
     not_in,
     not_null,
 )
+from agent_persistence.adapters._pgtypes import pg_type
 from agent_persistence.adapters._predicates import predicate
 from agent_persistence.filters import (
     FALSE,
@@ -210,7 +211,7 @@ _TREES: st.SearchStrategy[Filter] = st.recursive(
 
 
 def _ids(tree: Filter | None) -> list[str]:
-    holds = predicate(AllOf(()) if tree is None else tree, lambda column, value: value)
+    holds = predicate(AllOf(()) if tree is None else tree, lambda column: pg_type("any"))
     return [row["id"] for row in ROWS if holds(row) is True]
 
 

@@ -1,135 +1,168 @@
-"""PostgreSQL's types as far as the in-memory adapter follows them: JSON in, the JSON that PostgREST would print out."""
+"""PostgreSQL's types as far as the in-memory adapter follows them: what a text means, and what a JSON value becomes.
+
+Stored values compare as PostgreSQL compares them: numbers are int or Decimal, times are texts whose order is that of
+time, documents and arrays have a key. `printed` gives the JSON that the REST interface would send.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Final
-from uuid import UUID
 
-MAX_NUMERIC_DIGITS: Final = 300
-"""Beyond them a number would not fit into the float that stands for it in JSON."""
-_TRUE: Final = frozenset({"t", "true", "y", "yes", "on", "1"})
-_FALSE: Final = frozenset({"f", "false", "n", "no", "off", "0"})
-_RANGE: Final = {"smallint": 15, "integer": 31, "bigint": 63}
-_INTEGER = re.compile(r"\s*[+-]?\d+\s*")
-_MODIFIED = re.compile(r"numeric\((\d+),(\d+)\)")
+from pydantic_core import to_json
 
+from agent_persistence.adapters._arrays import array_items
+from agent_persistence.adapters._documents import document, document_key, read_document
+from agent_persistence.adapters._numbers import number, read_double, read_integer, read_numeric, round_numeric
+from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
+from agent_persistence.adapters._times import read_date, read_timestamp, read_timestamptz
 
-class NotOfTypeError(ValueError):
-    """The value is none of the type; `code` is PostgreSQL's SQLSTATE."""
-
-    def __init__(self, code: str, problem: str) -> None:
-        super().__init__(problem)
-        self.code = code
+_BLANK: Final = " \t\n\r\v\f"
 
 
-def cast(type_name: str, value: Any) -> Any:
-    """The value as a column of this type stores and prints it, or NotOfTypeError."""
-    if value is None:
-        return None
-    try:
-        return _cast(type_name, value)
-    except ArithmeticError:
-        raise _invalid("22003", type_name) from None
+@dataclass(frozen=True, slots=True, eq=False)
+class PgType:
+    """One type: `read` is its input function, `store` casts a JSON value as a column of the type does.
+
+    `key` turns a stored value into what is compared, where that is not the value itself.
+    """
+
+    kind: str
+    """text, boolean, number, time, uuid, array, jsonb, json; any (no type at all) or unknown (a type not followed)."""
+    read: Callable[[str], Any]
+    store: Callable[[Any], Any]
+    key: Callable[[Any], Any] | None = None
+    element: PgType | None = None
 
 
-def _cast(type_name: str, value: Any) -> Any:
-    if type_name.endswith("[]"):
-        return _array(type_name, value)
-    if type_name in _RANGE:
-        return _integer(type_name, value)
-    if type_name.startswith("numeric"):
-        return _numeric(type_name, value)
-    convert = _CASTS.get(type_name)
-    return value if convert is None else convert(value)
+def sent(value: Any) -> str:
+    """The text in which a JSON value reaches the database."""
+    return value if isinstance(value, str) else to_json(value).decode()
 
 
-def timestamp(moment: datetime) -> str:
-    """The moment as PostgREST prints a timestamptz on a server in UTC."""
-    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
-    return (text.rstrip("0") if "." in text else text) + "+00:00"
+def printed(value: Any) -> Any:
+    """The JSON of a stored value; it shares nothing mutable with it."""
+    match value:
+        case None | str() | int() | float():
+            return value
+        case list():
+            return [printed(item) for item in value]
+        case dict():
+            return {key: printed(item) for key, item in value.items()}
+        case _:
+            return number(value)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+@cache
+def pg_type(name: str) -> PgType:
+    """The type of this name; its modifiers, as in numeric(12,2), count in `store` only."""
+    found = _NAME.fullmatch(name)
+    if found is None or name == "any":
+        return _ANY if name == "any" else _UNKNOWN
+    base, modifier, dimensions = found.groups()
+    scalar = _scalar(_ALIASES.get(base, base), modifier)
+    return scalar if not dimensions or scalar.kind == "unknown" else _array_of(scalar)
 
 
-def _integer(type_name: str, value: Any) -> int:
-    text = _text(value)
-    if not _INTEGER.fullmatch(text):
-        raise _invalid("22P02", type_name)
-    number = int(text) if len(text) < 40 else 2**64
-    if not -(2 ** _RANGE[type_name]) <= number < 2 ** _RANGE[type_name]:
-        raise _invalid("22003", type_name)
-    return number
+def _scalar(name: str, modifier: str | None) -> PgType:
+    if name == "character varying" and modifier:
+        return _plain("text", str, partial(_cut, int(modifier)))
+    if name == "numeric" and modifier:
+        precision, _, scale = modifier.partition(",")
+        return _plain("number", read_numeric, partial(_rounded, int(precision), int(scale or 0)))
+    return _UNKNOWN if modifier else _TYPES.get(name, _UNKNOWN)
 
 
-def _numeric(type_name: str, value: Any) -> int | float:
-    try:
-        number = Decimal(_text(value).strip())
-    except InvalidOperation:
-        raise _invalid("22P02", "numeric") from None
-    if not number.is_finite() or number.adjusted() > MAX_NUMERIC_DIGITS:
-        raise _invalid("22003", "numeric")
-    modified = _MODIFIED.fullmatch(type_name)
-    if modified:
-        precision, scale = map(int, modified.groups())
-        number = number.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP)
-        if abs(number) >= Decimal(10) ** (precision - scale):
-            raise _invalid("22003", "numeric")
-    return int(number) if number == number.to_integral_value() and "." not in str(number) else float(number)
+def _plain(kind: str, read: Callable[[str], Any], modify: Callable[[Any], Any] | None = None) -> PgType:
+    """A scalar type, which takes the text of any JSON value."""
+    store = (lambda value: read(sent(value))) if modify is None else (lambda value: modify(read(sent(value))))
+    return PgType(kind, read, store)
 
 
-def _boolean(value: Any) -> bool:
-    text = _text(value).strip().lower()
-    if text in _TRUE:
+def _array_of(element: PgType) -> PgType:
+    def read(text: str) -> list[Any]:
+        return [None if item is None else element.read(item) for item in array_items(text)]
+
+    def store(value: Any) -> list[Any]:
+        if isinstance(value, str):
+            return read(value)
+        if not isinstance(value, list):
+            raise NotOfTypeError("22P02", "array")
+        if any(isinstance(item, list) for item in value) and element.kind not in ("jsonb", "json"):
+            raise TwinCannotTellError("arrays of more than one dimension")
+        return [None if item is None else element.store(item) for item in value]
+
+    def key(items: list[Any]) -> tuple[Any, ...]:
+        """Element by element, NULL above every value; the shorter of two that agree comes first."""
+        value_key = element.key
+        return tuple((item is None, value_key(item) if value_key and item is not None else item) for item in items)
+
+    return PgType("array", read, store, key, element)
+
+
+def _cut(length: int, text: str) -> str:
+    if len(text) > length and text[length:].strip(" "):
+        raise NotOfTypeError("22001", f"character varying({length})")
+    return text[:length]
+
+
+def _rounded(precision: int, scale: int, value: Any) -> Any:
+    return round_numeric(value, precision, scale)
+
+
+def _read_boolean(text: str) -> bool:
+    """Any beginning of true, false, yes and no counts (`parse_bool_with_len` in bool.c)."""
+    word = text.strip(_BLANK).lower()
+    if word and (word in ("on", "1") or "true".startswith(word) or "yes".startswith(word)):
         return True
-    if text in _FALSE:
+    if word and (word in ("of", "off", "0") or "false".startswith(word) or "no".startswith(word)):
         return False
-    raise _invalid("22P02", "boolean")
+    raise NotOfTypeError("22P02", "boolean")
 
 
-def _uuid(value: Any) -> str:
-    try:
-        return str(UUID(_text(value)))
-    except ValueError:
-        raise _invalid("22P02", "uuid") from None
+_UUID: Final = re.compile(r"(\{)?((?:[0-9a-f]{4}-?){7}[0-9a-f]{4})(?(1)\})", re.IGNORECASE | re.ASCII)
 
 
-def _date(value: Any) -> str:
-    try:
-        return datetime.fromisoformat(_text(value).strip()).date().isoformat()
-    except ValueError:
-        raise _invalid("22007", "date") from None
+def _read_uuid(text: str) -> str:
+    """Hyphens may stand behind every four digits, braces around all (`string_to_uuid` in uuid.c)."""
+    found = _UUID.fullmatch(text)
+    if found is None:
+        raise NotOfTypeError("22P02", "uuid")
+    digits = found.group(2).replace("-", "").lower()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def _timestamptz(value: Any) -> str:
-    try:
-        moment = datetime.fromisoformat(_text(value).strip())
-    except ValueError:
-        raise _invalid("22007", "timestamp with time zone") from None
-    return timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-
-
-def _array(type_name: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise _invalid("22P02", "array")
-    return [cast(type_name[:-2], item) for item in value]
-
-
-_CASTS: Final[dict[str, Callable[[Any], Any]]] = {
-    "text": _text,
-    "boolean": _boolean,
-    "uuid": _uuid,
-    "date": _date,
-    "timestamptz": _timestamptz,
+_ANY: Final = PgType("any", str, lambda value: value)
+_UNKNOWN: Final = PgType("unknown", str, lambda value: value)
+_NAME: Final = re.compile(r"([a-z][a-z0-9 ]*?)(?:\((\d+(?:,\s*-?\d+)?)\))?(\[\])?")
+_ALIASES: Final = {
+    "bool": "boolean",
+    "int2": "smallint",
+    "int4": "integer",
+    "int": "integer",
+    "int8": "bigint",
+    "decimal": "numeric",
+    "float8": "double precision",
+    "varchar": "character varying",
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
 }
-
-
-def _invalid(code: str, type_name: str) -> NotOfTypeError:
-    problem = "out of range for" if code == "22003" else "not valid input for"
-    return NotOfTypeError(code, f"the value is {problem} type {type_name} ({code})")
+_TYPES: Final = {
+    "text": _plain("text", str),
+    "character varying": _plain("text", str),
+    "boolean": _plain("boolean", _read_boolean),
+    "smallint": _plain("number", partial(read_integer, "smallint", 15)),
+    "integer": _plain("number", partial(read_integer, "integer", 31)),
+    "bigint": _plain("number", partial(read_integer, "bigint", 63)),
+    "numeric": _plain("number", read_numeric, round_numeric),
+    "double precision": _plain("number", read_double),
+    "uuid": _plain("uuid", _read_uuid),
+    "date": _plain("time", read_date),
+    "timestamp without time zone": _plain("time", read_timestamp),
+    "timestamp with time zone": _plain("time", read_timestamptz),
+    "jsonb": PgType("jsonb", read_document, document, document_key),
+    "json": PgType("json", read_document, document),
+}

@@ -1,44 +1,51 @@
-"""Filters as functions over rows, with SQL's three truth values: True, False and None for unknown."""
+"""Filters as functions over rows, with SQL's three truth values: True, False and None for unknown.
+
+Operands are read by the column's type, once and before any row is looked at, so that what PostgreSQL refuses when it
+parses a statement is refused here over an empty table too.
+"""
 
 from __future__ import annotations
 
-import operator
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
+from agent_persistence.adapters import _patterns
+from agent_persistence.adapters._documents import contains as document_contains
+from agent_persistence.adapters._documents import document
+from agent_persistence.adapters._pgtypes import PgType, sent
+from agent_persistence.adapters._sqlstate import NoSuchOperatorError, TwinCannotTellError
+from agent_persistence.adapters._untyped import value_test
+from agent_persistence.exceptions import UnsupportedOperationError
 from agent_persistence.filters import AllOf, AnyOf, Comparison, Filter, Not, Operator
 
-Predicate: TypeAlias = Callable[[Mapping[str, Any]], bool | None]
-Cast: TypeAlias = Callable[[str, Any], Any]
-"""Brings an operand into the form in which the column's values are stored."""
+Row: TypeAlias = Mapping[str, Any]
+Predicate: TypeAlias = Callable[[Row], bool | None]
+ValueTest: TypeAlias = Callable[[Any], bool]
+TypeOf: TypeAlias = Callable[[str], PgType]
 
-_COMPARE: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
-    Operator.EQ: operator.eq,
-    Operator.NE: operator.ne,
-    Operator.GT: operator.gt,
-    Operator.GTE: operator.ge,
-    Operator.LT: operator.lt,
-    Operator.LTE: operator.le,
-}
+_ORDERING: Final = frozenset({Operator.EQ, Operator.NE, Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
+_TEXT_ONLY: Final = frozenset({Operator.LIKE, Operator.ILIKE, Operator.MATCH, Operator.IMATCH})
+_CONTAINMENT: Final = frozenset({Operator.CONTAINS, Operator.CONTAINED_BY, Operator.OVERLAPS})
 
 
-def predicate(tree: Filter, cast: Cast) -> Predicate:
+def predicate(tree: Filter, type_of: TypeOf) -> Predicate:
     """The filter as a function of a row."""
     match tree:
         case Comparison():
-            return _comparison(tree, cast)
+            try:
+                return _comparison(tree, type_of(tree.column or ""))
+            except TwinCannotTellError as problem:
+                raise UnsupportedOperationError("filters", tree.capability, str(problem)) from None
         case AllOf(terms):
-            return _all([predicate(term, cast) for term in terms])
+            return _all([predicate(term, type_of) for term in terms])
         case AnyOf(terms):
-            return _any([predicate(term, cast) for term in terms])
+            return _any([predicate(term, type_of) for term in terms])
         case Not(term):
-            return _not(predicate(term, cast))
+            return _not(predicate(term, type_of))
 
 
 def _all(terms: list[Predicate]) -> Predicate:
-    def holds(row: Mapping[str, Any]) -> bool | None:
+    def holds(row: Row) -> bool | None:
         verdict: bool | None = True
         for term in terms:
             part = term(row)
@@ -52,7 +59,7 @@ def _all(terms: list[Predicate]) -> Predicate:
 
 
 def _any(terms: list[Predicate]) -> Predicate:
-    def holds(row: Mapping[str, Any]) -> bool | None:
+    def holds(row: Row) -> bool | None:
         verdict: bool | None = False
         for term in terms:
             part = term(row)
@@ -66,16 +73,55 @@ def _any(terms: list[Predicate]) -> Predicate:
 
 
 def _not(term: Predicate) -> Predicate:
-    def holds(row: Mapping[str, Any]) -> bool | None:
+    def holds(row: Row) -> bool | None:
         part = term(row)
         return None if part is None else not part
 
     return holds
 
 
-def _comparison(leaf: Comparison, cast: Cast) -> Predicate:
+def _comparison(leaf: Comparison, kind: PgType) -> Predicate:
     column = leaf.column or ""
+    if kind.kind == "any":
+        return _untyped(leaf, column)
+    if leaf.operator not in _NULL_TESTS:
+        check_operator(leaf.operator, column, kind)
+    if leaf.operator in _ORDERING and kind.key is None:
+        return _compared(leaf.operator, column, kind.read(sent(leaf.operand)))
+    return _constant(leaf, column) or _unless_null(column, _value_test(leaf, kind))
+
+
+_NULL_TESTS: Final = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
+
+
+def check_operator(operator: Operator, column: str, kind: PgType) -> None:
+    """Refuse an operator that PostgreSQL does not have for the type, with its code for that."""
+    if kind.kind == "unknown":
+        raise TwinCannotTellError(f"{operator.function} on {column}, which has a type that it does not know")
+    code = _missing(operator, kind.kind)
+    if code is not None:
+        raise NoSuchOperatorError(code, operator.function, column)
+
+
+def _missing(operator: Operator, kind: str) -> str | None:
+    if operator in (Operator.IS_TRUE, Operator.IS_FALSE):
+        return None if kind == "boolean" else "42804"
+    if operator in _TEXT_ONLY:
+        return None if kind == "text" else "42883"
+    if operator in _CONTAINMENT:
+        if kind == "array" or (kind == "jsonb" and operator is not Operator.OVERLAPS):
+            return None
+        return "42725" if operator is Operator.CONTAINED_BY else "42883"
+    if operator in (Operator.IN, Operator.NOT_IN) and kind == "array":
+        return "42704"  # `= ANY (…)` would need an array of arrays
+    return "42883" if kind == "json" and operator is not Operator.TEXT_SEARCH else None
+
+
+def _constant(leaf: Comparison, column: str) -> Predicate | None:
+    """The comparisons that are never unknown."""
     match leaf.operator:
+        case Operator.IN | Operator.NOT_IN if not leaf.operand:
+            return lambda row: leaf.operator is Operator.NOT_IN
         case Operator.IS_NULL:
             return lambda row: row.get(column) is None
         case Operator.NOT_NULL:
@@ -84,163 +130,105 @@ def _comparison(leaf: Comparison, cast: Cast) -> Predicate:
             return lambda row: row.get(column) is True
         case Operator.IS_FALSE:
             return lambda row: row.get(column) is False
+        case _:
+            return None
+
+
+def _compared(operator: Operator, column: str, operand: Any) -> Predicate:
+    """A comparison of values that compare as they are stored; one function call a row."""
+    match operator:
+        case Operator.EQ:
+            return lambda row: None if (value := row[column]) is None else value == operand
+        case Operator.NE:
+            return lambda row: None if (value := row[column]) is None else value != operand
+        case Operator.GT:
+            return lambda row: None if (value := row[column]) is None else value > operand
+        case Operator.GTE:
+            return lambda row: None if (value := row[column]) is None else value >= operand
+        case Operator.LT:
+            return lambda row: None if (value := row[column]) is None else value < operand
+        case _:
+            return lambda row: None if (value := row[column]) is None else value <= operand
+
+
+def _unless_null(column: str, test: ValueTest) -> Predicate:
+    return lambda row: None if (value := row[column]) is None else test(value)
+
+
+def _value_test(leaf: Comparison, kind: PgType) -> ValueTest:
+    """The comparison as a test of values that are not NULL."""
+    match leaf.operator:
         case Operator.IN | Operator.NOT_IN:
-            operands = [cast(column, operand) for operand in leaf.operand]
-            return _member(column, operands, wanted=leaf.operator is Operator.IN)
-        case Operator.LIKE | Operator.ILIKE:
-            return _pattern(column, leaf.operand, ignore_case=leaf.operator is Operator.ILIKE)
+            return _member(leaf, kind)
+        case Operator.LIKE:
+            return _patterns.like(leaf.operand)
+        case Operator.ILIKE:
+            return _patterns.ilike(leaf.operand)
         case Operator.MATCH | Operator.IMATCH:
-            return _regex(column, leaf.operand, ignore_case=leaf.operator is Operator.IMATCH)
-        case Operator.CONTAINS:
-            inner = cast(column, _listed(leaf.operand))
-            return _present(column, lambda value: json_contains(value, inner))
-        case Operator.CONTAINED_BY:
-            outer = cast(column, _listed(leaf.operand))
-            return _present(column, lambda value: json_contains(outer, value))
-        case Operator.OVERLAPS:
-            items = cast(column, _listed(leaf.operand))
-            return _present(column, lambda value: any(_among(item, value) for item in items if item is not None))
+            return _patterns.regex(leaf.operand, ignore_case=leaf.operator is Operator.IMATCH)
+        case Operator.CONTAINS | Operator.CONTAINED_BY | Operator.OVERLAPS:
+            return _document_test(leaf) if kind.kind == "jsonb" else _array_test(leaf, kind)
         case Operator.TEXT_SEARCH:
             raise UnsupportedOperationError("filters", "text_search")
         case _:
-            return _ordered(column, _COMPARE[leaf.operator], cast(column, leaf.operand))
+            return _by_key(leaf, kind)
 
 
-def _ordered(column: str, compare: Callable[[Any, Any], bool], operand: Any) -> Predicate:
-    def holds(row: Mapping[str, Any]) -> bool | None:
-        value = row.get(column)
-        if value is None:
-            return None
-        try:
-            return compare(value, operand)
-        except TypeError:
-            raise AdapterError(
-                f"{column} holds {type(value).__name__} and is compared with {type(operand).__name__}",
-                status=404,
-                code="42883",
-            ) from None
-
-    return holds
+def _by_key(leaf: Comparison, kind: PgType) -> ValueTest:
+    key = kind.key or _itself
+    compare = _compared(leaf.operator, "", key(kind.read(sent(leaf.operand))))
+    return lambda value: compare({"": key(value)}) is True
 
 
-def _member(column: str, operands: list[Any], *, wanted: bool) -> Predicate:
-    if not operands:
-        return lambda row: not wanted
-
-    def holds(row: Mapping[str, Any]) -> bool | None:
-        value = row.get(column)
-        return None if value is None else (value in operands) is wanted
-
-    return holds
+def _member(leaf: Comparison, kind: PgType) -> ValueTest:
+    key = kind.key or _itself
+    members = frozenset(key(kind.read(sent(operand))) for operand in leaf.operand)
+    if leaf.operator is Operator.NOT_IN:
+        return lambda value: key(value) not in members
+    return lambda value: key(value) in members
 
 
-def _pattern(column: str, pattern: str, *, ignore_case: bool) -> Predicate:
-    matches = re.compile(like_to_regex(pattern), re.DOTALL | (re.IGNORECASE if ignore_case else 0)).fullmatch
-
-    def holds(row: Mapping[str, Any]) -> bool | None:
-        value = row.get(column)
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            raise AdapterError(f"{column} is not text; patterns match text only", status=404, code="42883")
-        return matches(value) is not None
-
-    return holds
+def _itself(value: Any) -> Any:
+    return value
 
 
-def _present(column: str, test: Callable[[Any], bool]) -> Predicate:
-    def holds(row: Mapping[str, Any]) -> bool | None:
-        value = row.get(column)
-        return None if value is None else test(value)
-
-    return holds
-
-
-def _listed(operand: Any) -> Any:
-    return list(operand) if isinstance(operand, tuple) else operand
+def _document_test(leaf: Comparison) -> ValueTest:
+    operand = document(list(leaf.operand) if isinstance(leaf.operand, tuple) else leaf.operand)
+    if leaf.operator is Operator.CONTAINS:
+        return lambda value: document_contains(value, operand)
+    return lambda value: document_contains(operand, value)
 
 
-def _among(item: Any, items: Any) -> bool:
-    return any(_same(item, other) for other in items)
-
-
-def _same(left: Any, right: Any) -> bool:
-    return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
-
-
-def json_contains(outer: Any, inner: Any) -> bool:
-    """PostgreSQL's `@>`: an array contains the elements of another in any order and number, and a lone scalar.
-
-    https://www.postgresql.org/docs/current/datatype-json.html#JSON-CONTAINMENT
-    """
-    match outer, inner:
-        case dict(), dict():
-            return all(key in outer and _nested_contains(outer[key], item) for key, item in inner.items())
-        case list(), list():
-            return all(any(_nested_contains(element, item) for element in outer) for item in inner)
-        case list(), dict():
-            return False
-        case list(), _:
-            return _among(inner, outer)
+def _array_test(leaf: Comparison, kind: PgType) -> ValueTest:
+    """NULL elements equal nothing: a list with one is contained in no array (array_contain_compare in arrayfuncs.c)."""
+    items = _array_operand(leaf.operand, kind)
+    known = frozenset(item for item in items if item is not None)
+    has_null = len(known) < len(set(items))
+    match leaf.operator:
+        case Operator.CONTAINS:
+            return lambda value: not has_null and known.issubset(value)
+        case Operator.CONTAINED_BY:
+            return known.issuperset
         case _:
-            return _same(outer, inner)
+            return lambda value: not known.isdisjoint(value)
 
 
-def _nested_contains(outer: Any, inner: Any) -> bool:
-    """Below the top an array contains no lone scalar."""
-    if isinstance(outer, list) and not isinstance(inner, list):
-        return False
-    return json_contains(outer, inner)
+def _array_operand(operand: Any, kind: PgType) -> list[Any]:
+    element = kind.element or kind
+    if element.key is not None or element.kind in ("json", "unknown"):
+        raise TwinCannotTellError("comparing the elements of arrays of this type")
+    if isinstance(operand, dict):
+        items: list[Any] = kind.read(sent(operand))
+        return items
+    if any(isinstance(item, (list, dict)) for item in operand):
+        raise TwinCannotTellError("arrays of more than one dimension")
+    return [None if item is None else element.read(sent(item)) for item in operand]
 
 
-_PORTABLE = re.compile(
-    r"""(?: [^\\\[\](){}*+?|.^$]            # a character that stands for itself
-          | \\[\\\[\](){}*+?|.^$/-]        # one that is escaped to stand for itself
-          | \[\^?[^\\\[\]^]+\]             # a set of characters, without classes and escapes
-          | [.()|^$]                       # any character, a group, an alternative, an anchor
-          | (?<=[^*+?{}(|^])[*+?](?![*+?]) # how often, greedy and once
-        )*""",
-    re.VERBOSE,
-)
-
-
-_END = re.compile(r"\\.|\[\^?[^\]]+\]|\$")
-
-
-def _at_the_very_end(part: re.Match[str]) -> str:
-    """Python's `$` matches before a last line end as well, PostgreSQL's does not."""
-    return r"\Z" if part.group() == "$" else part.group()
-
-
-def _regex(column: str, pattern: str, *, ignore_case: bool) -> Predicate:
-    """The part of PostgreSQL's regular expressions that means the same in Python; the rest is refused."""
-    problem = UnsupportedOperationError(
-        "filters",
-        "regex",
-        "this regular expression means something else in PostgreSQL than in Python, which the in-memory adapter uses;"
-        " it follows characters, . [sets] (groups) | ^ $ * + ? and escaped punctuation",
-    )
-    if not _PORTABLE.fullmatch(pattern) or "(?" in pattern or "()" in pattern:
-        raise problem
-    try:
-        compiled = re.compile(_END.sub(_at_the_very_end, pattern), re.DOTALL | (re.IGNORECASE if ignore_case else 0))
-    except re.error:
-        raise AdapterError("the regular expression is not valid", status=400, code="2201B") from None
-    return _present(column, lambda value: compiled.search(value) is not None)
-
-
-def like_to_regex(pattern: str) -> str:
-    """The SQL pattern as a regular expression: % is any text, _ one character, a backslash makes the next literal."""
-    parts: list[str] = []
-    characters = iter(pattern)
-    for character in characters:
-        match character:
-            case "%":
-                parts.append(".*")
-            case "_":
-                parts.append(".")
-            case "\\":
-                parts.append(re.escape(next(characters)))
-            case _:
-                parts.append(re.escape(character))
-    return "".join(parts)
+def _untyped(leaf: Comparison, column: str) -> Predicate:
+    """A column of a table that nobody declared: JSON values as they were given, compared if Python compares them."""
+    constant = _constant(leaf, column)
+    if constant is not None:
+        return constant
+    test = value_test(leaf, column)
+    return lambda row: None if (value := row.get(column)) is None else test(value)

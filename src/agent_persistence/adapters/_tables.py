@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from agent_persistence.adapters._pgtypes import NotOfTypeError, cast, timestamp
-from agent_persistence.adapters._predicates import predicate
-from agent_persistence.exceptions import AdapterError, ConflictError
+from agent_persistence.adapters._pgtypes import PgType, pg_type, sent
+from agent_persistence.adapters._predicates import check_operator, predicate
+from agent_persistence.adapters._rules import check_values, duplicate
+from agent_persistence.adapters._sqlstate import NoSuchOperatorError, NotOfTypeError, TwinCannotTellError
+from agent_persistence.adapters._times import stamp
+from agent_persistence.adapters._untyped import rank
+from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
 from agent_persistence.filters import AllOf, Comparison, Filter, Operator, comparisons
+from agent_persistence.ordering import Order
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Column, Generated, Table
 
@@ -23,7 +29,8 @@ _UNDECLARED = Table({"id": Column("any", default=Generated.UUID), "created_at": 
 class MemoryTable:
     """Rows by an internal number, and an index for the primary key and every unique set of columns.
 
-    Every change appends to `journal` how to take it back.
+    Rows hold values as their types store them, not as they are printed. Every change appends to `journal` how to take
+    it back.
     """
 
     def __init__(self, name: str, declared: Table | None, journal: list[Callable[[], None]]) -> None:
@@ -31,6 +38,7 @@ class MemoryTable:
         self._journal = journal
         self._open = declared is None
         self._definition = declared or _UNDECLARED
+        self._types = {column: pg_type(declared.type) for column, declared in self._definition.columns.items()}
         self._rows: dict[int, Row] = {}
         self._numbers = itertools.count()
         self._identity = itertools.count(1)
@@ -42,37 +50,85 @@ class MemoryTable:
     def primary_key(self) -> tuple[str, ...]:
         return self._definition.primary_key
 
+    # --- reading ------------------------------------------------------------------------------------------------------
+
     def rows(self) -> list[Row]:
         """The stored rows themselves, in order of insertion."""
         return list(self._rows.values())
 
-    def select(self, tree: Filter | None) -> dict[int, Row]:
-        """The stored rows that the filter selects, by number, in order of insertion."""
+    def find(self, tree: Filter | None) -> list[Row]:
+        """The stored rows that the filter selects, in order of insertion."""
         if tree is None:
-            return dict(self._rows)
+            return self.rows()
+        holds = self._predicate(tree)
+        found = self._found(tree)
+        rows = self._rows.values() if found is None else [self._rows[number] for number in found]
+        with self._told():
+            return [row for row in rows if holds(row)]
+
+    def select(self, tree: Filter) -> dict[int, Row]:
+        """The stored rows that the filter selects, by number, in order of insertion."""
+        holds = self._predicate(tree)
+        found = self._found(tree)
+        numbers = self._rows if found is None else found
+        with self._told():
+            return {number: row for number in numbers if holds(row := self._rows[number])}
+
+    def referring(self, column: str, values: frozenset[Any]) -> dict[int, Row]:
+        """The rows that hold one of the stored values in the column, by number."""
+        if (column,) in self._indexes:
+            index = self._indexes[(column,)]
+            return {number: self._rows[number] for value in values if (number := index.get((value,))) is not None}
+        return {number: row for number, row in self._rows.items() if row.get(column) in values}
+
+    def holds(self, column: str, value: Any) -> bool:
+        """Whether a row has this stored value in the column."""
+        index = self._indexes.get((column,))
+        if index is not None:
+            return (self._index_value(column, value),) in index
+        return any(row.get(column) == value for row in self._rows.values())
+
+    def ordered(self, rows: list[Row], order: Sequence[Order]) -> list[Row]:
+        """The rows by the most significant key first; NULLs above every value; ties keep the order of insertion."""
+        for key in reversed(order):
+            rows = sorted(rows, key=self._sort_key(key.column), reverse=key.descending)
+        return rows
+
+    def _sort_key(self, column: str) -> Callable[[Row], tuple[Any, Any]]:
+        kind = self.type_of(column)
+        if kind.kind == "any":
+            return lambda row: rank(row.get(column))
+        with self._told():
+            check_operator(Operator.LT, column, kind)
+        key = kind.key
+        if key is None:
+            return lambda row: ((value := row[column]) is None, value)
+        return lambda row: ((value := row[column]) is None, None if value is None else key(value))
+
+    def _predicate(self, tree: Filter) -> Callable[[Mapping[str, Any]], bool | None]:
         self.check_columns([leaf.column or "" for leaf in comparisons(tree)])
-        holds = predicate(tree, self.cast)
-        return {number: row for number, row in self._candidates(tree) if holds(row)}
+        with self._told():
+            return predicate(tree, self.type_of)
 
-    def _candidates(self, tree: Filter) -> Iterable[tuple[int, Row]]:
-        """The rows that can satisfy the filter: one at most where it fixes a unique column, else all."""
+    def _found(self, tree: Filter) -> Sequence[int] | None:
+        """The numbers of the rows that can satisfy the filter, where it fixes a unique column; None for all rows."""
         for term in tree.terms if isinstance(tree, AllOf) else (tree,):
-            if isinstance(term, Comparison) and term.operator is Operator.EQ:
-                column = term.column or ""
-                if (column,) in self._indexes:
-                    number = self._indexes[(column,)].get((hashable(self.cast(column, term.operand)),))
-                    return () if number is None else ((number, self._rows[number]),)
-        return self._rows.items()
+            if isinstance(term, Comparison) and (term.column,) in self._indexes:
+                operands = _EQUALS.get(term.operator, _nothing)(term.operand)
+                if operands is not None:
+                    return self._numbers_of(term.column or "", operands)
+        return None
 
-    def cast(self, column: str, value: Any) -> Any:
-        """The value as the column would store it."""
-        declared = self._definition.columns.get(column)
-        if declared is None:
-            return value
-        try:
-            return cast(declared.type, value)
-        except NotOfTypeError as problem:
-            raise AdapterError(f"{self._name}.{column}: {problem}", status=400, code=problem.code) from None
+    def _numbers_of(self, column: str, operands: Sequence[Any]) -> list[int]:
+        index, kind = self._indexes[(column,)], self.type_of(column)
+        values = operands if kind.kind == "any" else [kind.read(sent(operand)) for operand in operands]
+        found = {index.get((self._index_value(column, value),)) for value in values}
+        return sorted(number for number in found if number is not None)
+
+    # --- columns and values -------------------------------------------------------------------------------------------
+
+    def type_of(self, column: str) -> PgType:
+        return self._types.get(column) or pg_type("any")
 
     def column_names(self) -> list[str] | None:
         if not self._open:
@@ -85,40 +141,66 @@ class MemoryTable:
             if not self._open and name not in self._definition.columns:
                 raise AdapterError(f"column {self._name}.{name} does not exist", status=400, code="42703")
 
-    def insert(self, record: Record) -> Row:
-        """Store a new row and return it, or raise what PostgreSQL would."""
-        row = self._complete(record)
+    def stored(self, record: Record) -> Row:
+        """The record's values as their columns store them; PGRST204 for a column that is not there."""
+        unknown = next((name for name in record if not self._open and name not in self._definition.columns), None)
+        if unknown is not None:
+            raise AdapterError(
+                f"{self._name} has no column {unknown!r}; it has {', '.join(self._definition.columns)}",
+                status=400,
+                code="PGRST204",
+            )
+        return {name: self._store(name, value) for name, value in record.items()}
+
+    def _store(self, column: str, value: Any) -> Any:
+        kind = self.type_of(column)
+        if value is None or kind.kind in ("any", "unknown"):
+            return _copied(value)
+        with self._told(column):
+            return kind.store(value)
+
+    @contextmanager
+    def _told(self, column: str | None = None) -> Iterator[None]:
+        """What was raised below without knowledge of the table, as errors of this package."""
+        where = self._name if column is None else f"{self._name}.{column}"
+        try:
+            yield
+        except (NotOfTypeError, NoSuchOperatorError) as problem:
+            status = 404 if problem.code == "42883" else 400
+            raise AdapterError(f"{where}: {problem}", status=status, code=problem.code) from None
+        except TwinCannotTellError as problem:
+            raise UnsupportedOperationError(where, "types", str(problem)) from None
+
+    def _index_value(self, column: str, value: Any) -> Any:
+        key = self.type_of(column).key
+        return hashable(value) if key is None or value is None else key(value)
+
+    def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
+        return tuple([self._index_value(column, row.get(column)) for column in columns])
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def insert(self, values: Row) -> Row:
+        """Store a new row of these stored values and return it, or raise what PostgreSQL would."""
+        row = self._complete(values)
         self._check_unique(row, None)
         return self._put(next(self._numbers), row)
 
-    def upsert(self, record: Record, target: Sequence[str]) -> tuple[Row | None, Row]:
-        """Store a new row, or set the record's columns in the row that equals it in the target columns.
+    def upsert(self, values: Row, target: Sequence[str]) -> tuple[Row | None, Row]:
+        """Store a new row, or set the values in the row that equals it in the target columns.
 
         Returns that row as it was, or None, and as it is.
         """
-        if not self._open and tuple(sorted(target)) not in {tuple(sorted(columns)) for columns in self._indexes}:
-            raise AdapterError(
-                f"{self._name} has no unique constraint on ({', '.join(target)})", status=400, code="42P10"
-            )
-        row = self._complete(record)
+        self._check_target(target)
+        row = self._complete(values)
         number = self._conflicting(row, target)
         if number is None:
             self._check_unique(row, None)
             return None, self._put(next(self._numbers), row)
-        return self._rows[number], self._merge(number, {column: row[column] for column in record})
+        return self._rows[number], self._merge(number, values)
 
-    def _merge(self, number: int, changes: Mapping[str, Any]) -> Row:
-        merged = {**self._rows[number], **changes}
-        self._check_unique(merged, number)
-        return self._put(number, merged)
-
-    def update(self, changes: Record, numbers: Iterable[int]) -> list[Row]:
-        """Set the columns in the rows of these numbers, and return the rows as they are now."""
-        self.check_columns(changes)
-        values = {name: copied_value(self.cast(name, value)) for name, value in changes.items()}
-        for name, column in self._definition.columns.items():
-            if name in values:
-                self._check_value(name, column, values[name])
+    def update(self, values: Row, numbers: Iterable[int]) -> list[Row]:
+        """Set the stored values in the rows of these numbers, and return the rows as they are now."""
         return [self._merge(number, values) for number in numbers]
 
     def delete(self, numbers: Iterable[int]) -> None:
@@ -126,75 +208,52 @@ class MemoryTable:
         for number in numbers:
             self._put(number, None)
 
-    def holds(self, column: str, value: Any) -> bool:
-        """Whether a row has this value in the column."""
-        index = self._indexes.get((column,))
-        return (
-            (hashable(value),) in index
-            if index is not None
-            else any(row.get(column) == value for row in self._rows.values())
-        )
+    def _merge(self, number: int, values: Row) -> Row:
+        merged = {**self._rows[number], **_copied(values)}
+        check_values(self._name, self._definition.columns, merged)
+        self._check_unique(merged, number)
+        return self._put(number, merged)
 
-    def _complete(self, record: Record) -> Row:
-        """The row with types cast and defaults filled in, in the table's column order."""
-        unknown = [name for name in record if name not in self._definition.columns]
-        if unknown and not self._open:
-            raise AdapterError(
-                f"{self._name} has no column {unknown[0]!r}; it has {', '.join(self._definition.columns)}",
-                status=400,
-                code="PGRST204",
-            )
+    def _complete(self, values: Row) -> Row:
+        """The row with defaults filled in, in the table's column order."""
         row = {
-            name: copied_value(self.cast(name, record[name])) if name in record else self._default(column)
+            name: values[name] if name in values else self._default(name, column)
             for name, column in self._definition.columns.items()
         }
-        for name, column in self._definition.columns.items():
-            self._check_value(name, column, row[name])
-        return row | {name: copied_value(record[name]) for name in unknown}
+        check_values(self._name, self._definition.columns, row)
+        return row | {name: value for name, value in values.items() if name not in row}
 
-    def _default(self, column: Column) -> Any:
+    def _default(self, name: str, column: Column) -> Any:
         match column.default:
             case Generated.UUID:
                 return str(uuid4())
             case Generated.NOW:
-                return timestamp(datetime.now(UTC))
+                return stamp(datetime.now(UTC))
             case Generated.IDENTITY:
                 return next(self._identity)
             case constant:
-                return copied_value(constant)
+                return self._store(name, constant)
 
-    def _check_value(self, name: str, column: Column, value: Any) -> None:
-        if value is None and not column.nullable:
-            raise ConflictError(f"{self._name}.{name} may not be null", constraint=None, status=400, code="23502")
-        if column.one_of and value is not None and value not in column.one_of:
-            constraint = f"{self._name}_{name}_check"
-            raise ConflictError(
-                f"{self._name}.{name} must be one of {', '.join(column.one_of)} ({constraint})",
-                constraint=constraint,
-                status=400,
-                code="23514",
+    def _check_target(self, target: Sequence[str]) -> None:
+        self.check_columns(target)
+        if not self._open and set(target) not in [set(columns) for columns in self._indexes]:
+            raise AdapterError(
+                f"{self._name} has no unique constraint on ({', '.join(target)})", status=400, code="42P10"
             )
 
     def _check_unique(self, row: Row, own_number: int | None) -> None:
         for columns, index in self._indexes.items():
-            if index.get(_key(row, columns), own_number) != own_number:
-                suffix = "pkey" if columns == self.primary_key else f"{'_'.join(columns)}_key"
-                constraint = f"{self._name}_{suffix}"
-                raise ConflictError(
-                    f"a row of {self._name} with this {', '.join(columns)} exists ({constraint})",
-                    constraint=constraint,
-                    status=409,
-                    code="23505",
-                )
+            if index.get(self._key(row, columns), own_number) != own_number:
+                raise duplicate(self._name, columns, is_primary=columns == self.primary_key)
 
     def _conflicting(self, row: Row, target: Sequence[str]) -> int | None:
         for columns, index in self._indexes.items():
-            if sorted(columns) == sorted(target):
-                return index.get(_key(row, columns))
-        wanted = _key(row, target)
+            if set(columns) == set(target):
+                return index.get(self._key(row, columns))
+        wanted = self._key(row, target)
         if None in wanted:
             return None
-        return next((number for number, other in self._rows.items() if _key(other, target) == wanted), None)
+        return next((number for number, other in self._rows.items() if self._key(other, target) == wanted), None)
 
     def _put(self, number: int, row: OptionalRow) -> OptionalRow:
         self._journal.append(partial(self._restore, number, self._rows.get(number)))
@@ -211,17 +270,23 @@ class MemoryTable:
         before = self._rows.get(number)
         for columns, index in self._indexes.items():
             if before is not None:
-                index.pop(_key(before, columns), None)
-            if row is not None and None not in _key(row, columns):
-                index[_key(row, columns)] = number
+                index.pop(self._key(before, columns), None)
+            if row is not None and None not in (key := self._key(row, columns)):
+                index[key] = number
         if row is None:
             self._rows.pop(number, None)
         else:
             self._rows[number] = row
 
 
-def _key(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(hashable(row.get(column)) for column in columns)
+def _nothing(operand: Any) -> None:
+    return None
+
+
+_EQUALS: dict[Operator, Callable[[Any], Sequence[Any] | None]] = {
+    Operator.EQ: lambda operand: (operand,),
+    Operator.IN: lambda operands: tuple(operands),
+}
 
 
 def hashable(value: Any) -> Any:
@@ -231,12 +296,7 @@ def hashable(value: Any) -> Any:
     return ("bool", value) if isinstance(value, bool) else value
 
 
-def copied(row: Row) -> Row:
-    """A row that shares nothing mutable with the original."""
-    return {name: copied_value(value) for name, value in row.items()}
-
-
-def copied_value(value: Any) -> Any:
+def _copied(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: copied_value(item) for key, item in value.items()}
-    return [copied_value(item) for item in value] if isinstance(value, list) else value
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

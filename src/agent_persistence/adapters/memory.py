@@ -13,10 +13,11 @@ from typing import Any, Final
 import anyio.lowlevel
 
 from agent_persistence.adapter import CAPABILITIES
-from agent_persistence.adapters._tables import MemoryTable, copied
+from agent_persistence.adapters._pgtypes import printed
+from agent_persistence.adapters._tables import MemoryTable
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
-from agent_persistence.filters import Filters, eq, in_, parse_filters, parse_some_rows
-from agent_persistence.ordering import Order, OrderBy, parse_order
+from agent_persistence.filters import FALSE, TRUE, Filter, Filters, eq, fold, parse_filters, parse_some_rows
+from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.records import Record, Row, as_mapping, encode_record, strip_none
 from agent_persistence.schema_registry import ForeignKey, Schema
 
@@ -47,7 +48,8 @@ class InMemoryAdapter:
                 raise ValidationError(table, "rows maps a table to a list of records")
             for index, given in enumerate(records):
                 record = strip_none(as_mapping(table, given, f"rows[{index}]"))
-                self._table(table).insert(encode_record(table, record, f"rows[{index}]"))
+                stored = self._table(table)
+                stored.insert(stored.stored(encode_record(table, record, f"rows[{index}]")))
         self._journal.clear()
         for table in tuple(self._tables):
             self._check_parents(table, self._table(table).rows())
@@ -62,39 +64,47 @@ class InMemoryAdapter:
     async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
-            rows = [self._table(table).insert(record) for record in records]
+            stored = self._table(table)
+            rows = [stored.insert(values) for values in [stored.stored(record) for record in records]]
             self._check_parents(table, rows)
-            return [copied(row) for row in rows]
+            return [printed(row) for row in rows]
 
     async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
             stored = self._table(table)
-            before, row = stored.upsert(record, tuple(on_conflict or stored.primary_key))
+            before, row = stored.upsert(stored.stored(record), tuple(on_conflict or stored.primary_key))
             self._check_parents(table, [row])
             self._check_children(table, [] if before is None else [before])
-            return copied(row)
+            told: Row = printed(row)
+            return told
 
     async def update(
         self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
     ) -> list[Row]:
         await anyio.lowlevel.checkpoint()
-        tree = parse_some_rows(table, filters)
+        tree = fold(parse_some_rows(table, filters))
+        if tree == FALSE:
+            return []
         with self._transaction():
-            before = self._table(table).select(tree)
-            rows = self._table(table).update(changes, before)
+            stored = self._table(table)
+            values = stored.stored(changes)
+            before = stored.select(tree)
+            rows = stored.update(values, before)
             _check_affected("update", table, len(rows), max_affected)
             self._check_parents(table, rows)
             self._check_children(table, before.values())
-            return [copied(row) for row in rows]
+            return [printed(row) for row in rows]
 
     async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
         await anyio.lowlevel.checkpoint()
-        tree = parse_some_rows(table, filters)
+        tree = fold(parse_some_rows(table, filters))
+        if tree == FALSE:
+            return []
         with self._transaction():
             rows = self._delete(table, self._table(table).select(tree))
             _check_affected("delete", table, len(rows), max_affected)
-            return [copied(row) for row in rows]
+            return [printed(row) for row in rows]
 
     def _delete(self, table: str, numbered: Mapping[int, Row]) -> list[Row]:
         """Remove the rows, and below them those whose foreign keys cascade."""
@@ -102,8 +112,8 @@ class InMemoryAdapter:
         self._table(table).delete(numbered)
         for child, foreign_key in self._children(table):
             if foreign_key.on_delete_cascade and rows:
-                keys = in_([row[foreign_key.references] for row in rows])
-                orphans = self._table(child).select(parse_filters(child, {foreign_key.column: keys}))
+                keys = frozenset(row[foreign_key.references] for row in rows)
+                orphans = self._table(child).referring(foreign_key.column, keys)
                 if orphans:
                     self._delete(child, orphans)
         self._check_children(table, rows)
@@ -111,8 +121,9 @@ class InMemoryAdapter:
 
     async def count(self, table: str, filters: Filters | None = None) -> int:
         await anyio.lowlevel.checkpoint()
+        tree = _folded(table, filters)
         with self._lock:
-            return len(self._table(table).select(parse_filters(table, filters)))
+            return 0 if tree == FALSE else len(self._table(table).find(tree))
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
         rows = await self.query(table, {id_column: eq(id_value)}, limit=2)
@@ -134,13 +145,15 @@ class InMemoryAdapter:
         offset: int = 0,
     ) -> list[Row]:
         await anyio.lowlevel.checkpoint()
+        tree = _folded(table, filters)
+        if tree == FALSE:
+            return []
         order = parse_order(table, order_by, descending)
         with self._lock:
             stored = self._table(table)
             stored.check_columns([*(select or ()), *(key.column for key in order)])
-            rows = list(stored.select(parse_filters(table, filters)).values())
-            rows = _sorted(rows, order)[offset : None if limit is None else offset + limit]
-            return [copied(row if select is None else {name: row.get(name) for name in select}) for row in rows]
+            rows = stored.ordered(stored.find(tree), order)[offset : None if limit is None else offset + limit]
+            return [printed(row if not select else {name: row.get(name) for name in select}) for row in rows]
 
     async def get_columns(self, table: str) -> list[str] | None:
         with self._lock:
@@ -176,22 +189,33 @@ class InMemoryAdapter:
     def _check_parents(self, table: str, rows: Iterable[Row]) -> None:
         """Refuse rows that refer to a row that is not there."""
         declared = self._schema.tables.get(table)
-        for foreign_key in declared.foreign_keys if declared else ():
-            parents = self._table(foreign_key.table)
-            for row in rows:
+        for row in rows:
+            for foreign_key in declared.foreign_keys if declared else ():
                 value = row[foreign_key.column]
-                if value is not None and not parents.holds(foreign_key.references, value):
+                if value is not None and not self._table(foreign_key.table).holds(foreign_key.references, value):
                     raise _dangling(table, foreign_key, f"refers to no row of {foreign_key.table}")
 
     def _check_children(self, table: str, before: Iterable[Row]) -> None:
         """Refuse that rows which are gone, or have another key now, are still referred to."""
-        for child, foreign_key in self._children(table):
-            for row in before:
-                value = row[foreign_key.references]
-                if self._table(table).holds(foreign_key.references, value):
-                    continue
-                if self._table(child).holds(foreign_key.column, value):
+        before = list(before)
+        still_used = [
+            (child, foreign_key, self._still_used(table, before, child, foreign_key))
+            for child, foreign_key in (self._children(table) if before else ())
+        ]
+        for row in before:
+            for child, foreign_key, values in still_used:
+                if row[foreign_key.references] in values:
                     raise _dangling(child, foreign_key, f"still refers to the row of {table}")
+
+    def _still_used(self, table: str, before: list[Row], child: str, foreign_key: ForeignKey) -> frozenset[Any]:
+        """The keys that these rows had, that none has any more, and that the child refers to."""
+        parents, column = self._table(table), foreign_key.references
+        gone = frozenset(row[column] for row in before if not parents.holds(column, row[column]))
+        if not gone:
+            return gone
+        return frozenset(
+            row[foreign_key.column] for row in self._table(child).referring(foreign_key.column, gone).values()
+        )
 
     def _children(self, table: str) -> list[tuple[str, ForeignKey]]:
         return [
@@ -218,26 +242,11 @@ def _check_affected(verb: str, table: str, affected: int, most: int | None) -> N
         )
 
 
-def _sorted(rows: list[Row], order: Sequence[Order]) -> list[Row]:
-    """The rows by the most significant key first; NULLs above every value; ties keep the order of insertion."""
-    for key in reversed(order):
-        rows = sorted(rows, key=lambda row: _rank(row.get(key.column)), reverse=key.descending)
-    return rows
-
-
-def _rank(value: Any) -> tuple[int, Any]:
-    """A sort key over JSON values: numbers, text, booleans, the rest by its text, NULL last."""
-    match value:
-        case None:
-            return (9, 0)
-        case bool():
-            return (2, value)
-        case int() | float():
-            return (0, value)
-        case str():
-            return (1, value)
-        case _:
-            return (3, str(value))
+def _folded(table: str, filters: Filters | None) -> Filter | None:
+    """The filter without constants; None selects every row, FALSE none, and neither looks at the table."""
+    tree = parse_filters(table, filters)
+    folded = None if tree is None else fold(tree)
+    return None if folded == TRUE else folded
 
 
 _shared = InMemoryAdapter()

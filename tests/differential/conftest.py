@@ -1,0 +1,34 @@
+"""One event loop and one pair of adapters for each module; how many examples, and the seed that repeats them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from agent_persistence import InMemoryAdapter, SupabaseAdapter
+from agent_persistence.schema_registry import default_schema
+from tests.differential.examples import SEED
+from tests.differential.twins import Twins
+from tests.server import LocalServer
+
+
+def pytest_report_header() -> str:
+    return f"differential suite: AGENT_PERSISTENCE_SEED={SEED}"
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Told beside a failure."""
+    print(f"AGENT_PERSISTENCE_SEED={SEED}")
+
+
+@pytest.fixture(scope="module")
+def twins(local_server: LocalServer) -> Iterator[Twins]:
+    """Both adapters over empty tables of the reference schema."""
+    local_server.reset()
+    with start_blocking_portal() as portal:
+        real = SupabaseAdapter(local_server.url, local_server.service_key)
+        yield Twins(local_server, portal, real, InMemoryAdapter(schema=default_schema()), default_schema())
+        portal.call(real.aclose)

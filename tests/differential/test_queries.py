@@ -1,0 +1,55 @@
+"""The same rows and the same query through both adapters: the same rows in the same order, or the same refusal."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_persistence.filters import comparisons
+from tests.differential import strategies
+from tests.differential.examples import examples
+from tests.differential.known_differences import excused
+from tests.differential.twins import Outcome, Twins, query_of
+
+TABLES = sorted(strategies.SCHEMA.tables)
+pages = st.fixed_dictionaries({"limit": st.none() | st.integers(1, 6), "offset": st.integers(0, 3)}) | st.just(
+    {"limit": 0}
+)
+"""No offset beside a limit of 0: known_differences.py."""
+
+
+@given(data=st.data(), table=st.sampled_from(TABLES))
+@examples(60)
+def test_a_query_gives_the_same_rows_in_the_same_order(twins: Twins, data: st.DataObject, table: str) -> None:
+    """Filters, several order keys, limit, offset and projection; ties are broken by the key."""
+    declared = strategies.SCHEMA.tables[table]
+    twins.load(table, data.draw(strategies.rows_of(declared, 8), label="rows"))
+    either = st.none() | strategies.filters_of(declared) | strategies.filters_of(declared, faults=True)
+    for _ in range(data.draw(st.integers(1, 4), label="queries")):
+        filters = data.draw(either, label="filters")
+        order = data.draw(strategies.orders_of(declared), label="order")
+        page = data.draw(pages, label="page")
+        select = data.draw(st.none() | st.lists(st.sampled_from([*declared.columns]), min_size=1, unique=True))
+        ours, theirs = twins.both(query_of(table, filters, order_by=order, select=select, **page))
+        if not ours.refused and not excused(declared, filters):
+            agree(ours, theirs, len(list(comparisons(filters))))
+
+
+@given(data=st.data(), table=st.sampled_from(TABLES))
+@examples(10)
+def test_a_count_is_the_same(twins: Twins, data: st.DataObject, table: str) -> None:
+    """As is reading by any column."""
+    declared = strategies.SCHEMA.tables[table]
+    twins.load(table, data.draw(strategies.rows_of(declared, 5), label="rows"))
+    filters = data.draw(strategies.filters_of(declared), label="filters")
+    ours, theirs = twins.both(lambda adapter: adapter.count(table, filters))
+    if not ours.refused and not excused(declared, filters):
+        agree(ours, theirs, len(list(comparisons(filters))))
+
+
+def agree(ours: Outcome, theirs: Outcome, comparisons: int) -> None:
+    """The same value, or the same error; of several faulty comparisons, either may be the one that is told."""
+    if ours.error and theirs.error and comparisons > 1:
+        assert ours.error[0] == theirs.error[0]
+    else:
+        assert ours == theirs

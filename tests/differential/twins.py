@@ -1,0 +1,184 @@
+"""The two adapters side by side, what each made of a call, and PostgreSQL itself as the judge of a filter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import psycopg
+from anyio.from_thread import BlockingPortal
+from pydantic_core import to_json
+
+from agent_persistence import InMemoryAdapter, SupabaseAdapter
+from agent_persistence.exceptions import AdapterError, ConflictError, UnsupportedOperationError
+from agent_persistence.filters import FALSE, AllOf, AnyOf, Comparison, Filter, Not, Operator, comparisons, fold
+from agent_persistence.ordering import Order
+from agent_persistence.records import Row
+from agent_persistence.schema_registry import Schema
+from tests.differential.known_differences import as_the_server_tells
+from tests.differential.strategies import array_text
+from tests.server import LocalServer
+
+Call: TypeAlias = Callable[[Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a call: a JSON value, an error's class, code, constraint and state, or a refusal of the twin."""
+
+    value: str | None = None
+    error: tuple[str, str | None, str | None, str] | None = None
+    refused: bool = False
+
+    @property
+    def code(self) -> str | None:
+        return self.error[1] if self.error else None
+
+
+def canonical(value: object) -> str:
+    """JSON in which 1, 1.0 and true differ and the order of keys does not count."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def query_of(table: str, filters: Any = None, **about: Any) -> Call:
+    """A query, to be put to either adapter."""
+    return lambda adapter: adapter.query(table, filters, **about)
+
+
+def write_of(table: str, record: Row) -> Call:
+    """A write, to be put to either adapter."""
+    return lambda adapter: adapter.write(table, record)
+
+
+@dataclass(repr=False)
+class Twins:
+    """The in-memory adapter and the Supabase adapter over the real server, on one event loop."""
+
+    server: LocalServer
+    portal: BlockingPortal
+    real: SupabaseAdapter
+    memory: InMemoryAdapter
+    schema: Schema
+
+    def outcome(self, adapter: object, call: Call) -> Outcome:
+        try:
+            return Outcome(canonical(self.portal.call(call, adapter)))
+        except UnsupportedOperationError:
+            return Outcome(refused=True)
+        except AdapterError as error:
+            constraint = error.constraint if isinstance(error, ConflictError) else None
+            return Outcome(error=(type(error).__name__, error.code, constraint, str(error.state)))
+
+    def both(self, call: Call) -> tuple[Outcome, Outcome]:
+        """What the twin and what the server made of the same call."""
+        ours = self.outcome(self.memory, call)
+        return replace(ours, value=as_the_server_tells(ours.value)), self.outcome(self.real, call)
+
+    def load(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Both hold these rows and no others, foreign keys unchecked; the database reads them as PostgREST does."""
+        self.server.reset()
+        free = Schema({name: replace(declared, foreign_keys=()) for name, declared in self.schema.tables.items()})
+        self.memory = InMemoryAdapter(schema=free)
+        self.portal.call(self.memory.batch_write, table, rows)
+        self.server.execute("set session_replication_role = replica")
+        self.server.execute(
+            f"insert into {table} select * from json_populate_recordset(null::{table}, %s::json)",
+            to_json(list(rows)).decode(),
+        )
+        self.server.execute("set session_replication_role = origin")
+
+
+# --- SQL --------------------------------------------------------------------------------------------------------------
+
+_INFIX = {
+    Operator.EQ: "=",
+    Operator.NE: "<>",
+    Operator.GT: ">",
+    Operator.GTE: ">=",
+    Operator.LT: "<",
+    Operator.LTE: "<=",
+    Operator.LIKE: "like",
+    Operator.ILIKE: "ilike",
+    Operator.MATCH: "~",
+    Operator.IMATCH: "~*",
+    Operator.CONTAINS: "@>",
+    Operator.CONTAINED_BY: "<@",
+    Operator.OVERLAPS: "&&",
+}
+_SUFFIX = {
+    Operator.IS_NULL: "is null",
+    Operator.NOT_NULL: "is not null",
+    Operator.IS_TRUE: "is true",
+    Operator.IS_FALSE: "is false",
+}
+
+
+def sql(tree: Filter, types: Mapping[str, str], bound: list[str]) -> str:
+    """The filter as PostgREST writes it (SqlFragment.hs), operands as parameters of unknown type."""
+    match tree:
+        case AllOf(terms):
+            return "(" + (" and ".join(sql(term, types, bound) for term in terms) or "true") + ")"
+        case AnyOf(terms):
+            return "(" + (" or ".join(sql(term, types, bound) for term in terms) or "false") + ")"
+        case Not(term):
+            return f"(not {sql(term, types, bound)})"
+        case Comparison(operator, operand, column):
+            field = f'"{column}"'
+            if operator in _SUFFIX:
+                return f"({field} {_SUFFIX[operator]})"
+            if operator in (Operator.IN, Operator.NOT_IN):
+                bound.append(array_text([text_of(item) for item in operand]))
+                return f"({'not ' if operator is Operator.NOT_IN else ''}{field} = any (%s))"
+            bound.append(_operand(operand, types.get(column or "", "")))
+            return f"({field} {_INFIX[operator]} %s)"
+
+
+def text_of(value: Any) -> str:
+    return value if isinstance(value, str) else to_json(value).decode()
+
+
+def _operand(operand: Any, type_name: str) -> str:
+    if isinstance(operand, tuple) and type_name != "jsonb":
+        return array_text([None if item is None else text_of(item) for item in operand])
+    return text_of(list(operand) if isinstance(operand, tuple) else operand)
+
+
+def judged(
+    server: LocalServer, table: str, tree: Filter, types: Mapping[str, str], order: Sequence[Order] = ()
+) -> list[str] | str:
+    """The keys of the rows that PostgreSQL selects by the filter, in order, or the SQLSTATE of its refusal."""
+    folded = fold(tree)
+    if folded == FALSE:
+        return []
+    bound: list[str] = []
+    where = sql(folded, types, bound)
+    by = ", ".join(f'{table}."{key.column}"{" desc" if key.descending else ""}' for key in order) or f"{table}.id"
+    try:
+        rows = server.execute(f"select {table}.id::text as id from {table} where {where} order by {by}", *bound)
+    except psycopg.Error as error:
+        return str(error.sqlstate)
+    return [row["id"] for row in rows]
+
+
+def keys(rows: Sequence[Row]) -> list[str]:
+    return [str(row["id"]) for row in rows]
+
+
+def check_against_postgresql(twins: Twins, table: str, tree: Filter, order: Sequence[Order]) -> None:
+    """The twin selects the rows that PostgreSQL selects, in its order, or refuses for a reason that it has.
+
+    Of several comparisons that are refused, any may be the one that is told: which comes first is up to a parser.
+    """
+    types = {name: column.type for name, column in twins.schema.tables[table].columns.items()}
+    ours = twins.outcome(twins.memory, lambda memory: memory.query(table, tree, order_by=list(order)))
+    if ours.refused:
+        return
+    theirs = judged(twins.server, table, tree, types, order)
+    if isinstance(theirs, str):
+        told = [judged(twins.server, table, leaf, types) for leaf in comparisons(tree)]
+        assert ours.code in {theirs, *(code for code in told if isinstance(code, str))}, f"{ours}, there {theirs}"
+    else:
+        assert ours.value is not None, f"refused here only: {ours.error}"
+        assert keys(json.loads(ours.value)) == theirs
