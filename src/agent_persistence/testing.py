@@ -90,8 +90,8 @@ async def values_of_every_kind_come_back_usable(adapter: PersistenceAdapter) -> 
     _equal((lead["custom"], lead["is_qualified"]), (custom, True))
 
 
-async def text_of_every_kind_equals_itself(adapter: PersistenceAdapter) -> None:
-    texts = [
+_TEXTS: Final = (
+    *(
         "a,b",
         'say "hi"',
         "(x)",
@@ -100,14 +100,47 @@ async def text_of_every_kind_equals_itself(adapter: PersistenceAdapter) -> None:
         "under_score",
         "line\nend",
         "tab\t",
+        " blank ",
+        "a.b:c",
+        "*",
+        "{x}",
+    ),
+    *(
+        "true",
+        "null",
+        "not.eq.1",
+        "1.50",
+        "007",
+        '"quoted"',
+        "\\",
+        "')--",
         "ß漢字🚀",
         "e\u0301",
-        "a.b:c",
-    ]
-    await adapter.batch_write("inquiries", [{"email": "t@a.example", "body": text} for text in texts])
-    for text in texts:
-        rows = await adapter.query("inquiries", {"body": text})
-        _equal([row["body"] for row in rows], [text])
+        "\u05e9\u05dc\u05d5\u05dd",
+        "",
+    ),
+)
+
+
+async def text_of_every_kind_equals_itself(adapter: PersistenceAdapter) -> None:
+    await adapter.batch_write("inquiries", [{"email": "t@a.example", "body": text} for text in _TEXTS])
+    for text in _TEXTS:
+        for filters in (
+            {"body": text},
+            {"body": in_([text])},
+            {"body": in_([text, "no such text"])},
+            any_of({"body": text}, {"body": "no such text"}),
+            any_of(all_of({"body": in_([text, "no, such"])}, {"email": "t@a.example"}), {"email": "nobody"}),
+            not_(any_of({"body": ne(text)}, {"email": "nobody"})),
+        ):
+            rows = await adapter.query("inquiries", filters)
+            _equal([row["body"] for row in rows], [text], f"for {filters!r}")
+
+
+async def a_megabyte_of_text_comes_back(adapter: PersistenceAdapter) -> None:
+    text = 'a "long", (very) long text\n' * 40_000
+    row = await adapter.write("inquiries", {"body": text})
+    _equal(((await adapter.read("inquiries", row["id"])) or {})["body"] == text, True)
 
 
 async def a_batch_keeps_its_order(adapter: PersistenceAdapter) -> None:
@@ -449,6 +482,7 @@ CONTRACT: Final[tuple[Law, ...]] = (
     identity_keys_count_upwards,
     values_of_every_kind_come_back_usable,
     text_of_every_kind_equals_itself,
+    a_megabyte_of_text_comes_back,
     a_batch_keeps_its_order,
     a_batch_is_all_or_nothing,
     columns_absent_from_one_record_of_a_batch_take_their_default,
