@@ -318,6 +318,9 @@ async def order_puts_nulls_last_when_ascending_and_first_when_descending(adapter
         ("score", False, "abdc"),
         ("score", True, "cdba"),
         ([desc("is_qualified"), asc("score")], False, "cadb"),
+        (asc("score", nulls="first"), False, "cabd"),
+        (desc("score", nulls="last"), False, "dbac"),
+        ([asc("is_qualified", nulls="first"), desc("score", nulls="first")], False, "cbda"),
     ):
         rows = await adapter.query("leads", None, None, order_by, descending)
         _equal("".join(row["email"][0] for row in rows), expected, f"for {order_by!r}, descending={descending}")

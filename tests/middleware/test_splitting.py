@@ -78,6 +78,7 @@ async def ids(service: AsyncPersistenceService) -> list[str]:
         None,
         "id",
         desc("score"),
+        asc("score", nulls="first"),
         [asc("score"), desc("last_contacted_at")],
         desc("created_at"),
         asc("last_contacted_at"),

@@ -88,7 +88,7 @@ def target_of(
     """The path and query of a select."""
     parameters = [("select", _names(select) if select else "*"), *_filter_parameters(filters)]
     if order:
-        parameters.append(("order", ",".join(f"{_name(k.column)}.{'desc' if k.descending else 'asc'}" for k in order)))
+        parameters.append(("order", ",".join(map(_sort_key, order))))
     if limit is not None:
         parameters.append(("limit", str(limit)))
     if offset:
@@ -179,6 +179,11 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def _name(column: str) -> str:
     return column if _PLAIN_NAME.fullmatch(column) else _quoted(column)
+
+
+def _sort_key(key: Order) -> str:
+    nulls = f".nulls{key.nulls}" if key.nulls else ""
+    return f"{_name(key.column)}.{'desc' if key.descending else 'asc'}{nulls}"
 
 
 def _names(columns: Iterable[str]) -> str:

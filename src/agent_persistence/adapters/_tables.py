@@ -18,7 +18,7 @@ from agent_persistence.adapters._times import stamp
 from agent_persistence.adapters._untyped import rank
 from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
 from agent_persistence.filters import AllOf, Comparison, Filter, Operator, comparisons
-from agent_persistence.ordering import Order
+from agent_persistence.ordering import Order, with_nulls_placed
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Column, Generated, Table
 
@@ -92,6 +92,7 @@ class MemoryTable:
         """The rows by the most significant key first; NULLs above every value; ties keep the order of insertion."""
         for key in reversed(order):
             rows = sorted(rows, key=self._sort_key(key.column), reverse=key.descending)
+            rows = with_nulls_placed(rows, key)
         return rows
 
     def _sort_key(self, column: str) -> Callable[[Row], tuple[Any, Any]]:

@@ -13,7 +13,7 @@ from agent_persistence.chain import Next
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.filters import AllOf, Comparison, Filter, Operator, comparisons
 from agent_persistence.operations import Count, Operation, Query, Result
-from agent_persistence.ordering import Order
+from agent_persistence.ordering import Order, with_nulls_placed
 from agent_persistence.records import Row, distinct
 from agent_persistence.schema_registry import Schema
 
@@ -105,7 +105,7 @@ class Splitting:
 
 
 def _sorted(rows: list[Row], key: Order, rank: Callable[[Any], tuple[bool, Any]]) -> list[Row]:
-    return sorted(rows, key=lambda row: rank(row[key.column]), reverse=key.descending)
+    return with_nulls_placed(sorted(rows, key=lambda row: rank(row[key.column]), reverse=key.descending), key)
 
 
 _COMPARABLE: Final[dict[str, Callable[[Any], Any]]] = {
