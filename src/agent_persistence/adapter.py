@@ -1,7 +1,7 @@
 """The contract between the persistence layer and a storage backend.
 
 An adapter translates one call into its backend's terms and the answer into rows. It knows no policy, retries
-nothing, times nothing and logs nothing. Its laws, which `agent_persistence.testing.AdapterContract` checks:
+nothing, times nothing and logs nothing. Its laws, which `agent_persistence.testing.CONTRACT` checks:
 
 - Records arrive as JSON values; None is SQL NULL. A record that is passed in is neither kept nor changed, and a
   row that is handed out may be changed freely by whoever receives it.
