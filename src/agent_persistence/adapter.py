@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, runtime_checkable
 
+from agent_persistence.exceptions import ValidationError
 from agent_persistence.filters import Filters
 from agent_persistence.ordering import OrderBy
 from agent_persistence.records import Record, Row
@@ -94,6 +95,13 @@ class PersistenceAdapter(Protocol):
     async def aclose(self) -> None:
         """Release what the adapter made itself. Calling it again changes nothing."""
         ...
+
+
+def only_row(table: str, id_column: str, rows: Sequence[Row]) -> Row | None:
+    """What `read` returns of the rows found: the one there is, or None; several are a ValidationError."""
+    if len(rows) > 1:
+        raise ValidationError(table, f"more than one row has this {id_column}; use query, or read by a unique column")
+    return rows[0] if rows else None
 
 
 class Counts(Protocol):

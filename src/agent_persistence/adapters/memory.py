@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import anyio.lowlevel
 
-from agent_persistence.adapter import CAPABILITIES
+from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.adapters._pgtypes import printed
 from agent_persistence.adapters._tables import MemoryTable
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
@@ -126,12 +126,7 @@ class InMemoryAdapter:
             return 0 if tree == FALSE else len(self._table(table).find(tree))
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
-        rows = await self.query(table, {id_column: eq(id_value)}, limit=2)
-        if len(rows) > 1:
-            raise ValidationError(
-                table, f"more than one row has this {id_column}; use query, or read by a unique column"
-            )
-        return rows[0] if rows else None
+        return only_row(table, id_column, await self.query(table, {id_column: eq(id_value)}, limit=2))
 
     async def query(
         self,

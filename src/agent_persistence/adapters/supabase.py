@@ -13,11 +13,11 @@ from anyio.lowlevel import RunVar
 from pydantic import SecretStr
 from pydantic_core import to_json
 
-from agent_persistence.adapter import CAPABILITIES
+from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.adapters import _postgrest, _responses
 from agent_persistence.adapters._http import HttpTransport, InjectedClient, Lanes, base_url
 from agent_persistence.adapters._postgrest import Request, Response
-from agent_persistence.exceptions import ConfigurationError, ValidationError
+from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.filters import (
     FALSE,
     TRUE,
@@ -93,12 +93,7 @@ class SupabaseAdapter:
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
         filters = parse_filters(table, {id_column: eq(id_value)})
         response = await self._send(_postgrest.render_select(table, filters, limit=2))
-        rows = _responses.parse_rows(response, "read", table)
-        if len(rows) > 1:
-            raise ValidationError(
-                table, f"more than one row has this {id_column}; use query, or read by a unique column"
-            )
-        return rows[0] if rows else None
+        return only_row(table, id_column, _responses.parse_rows(response, "read", table))
 
     async def query(
         self,
