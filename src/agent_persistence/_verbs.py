@@ -128,7 +128,8 @@ class ReadingVerbs(ABC):
 
     @property
     @abstractmethod
-    def _schema(self) -> Schema: ...
+    def schema(self) -> Schema:
+        """The declared tables."""
 
     async def iterate(
         self,
@@ -149,7 +150,7 @@ class ReadingVerbs(ABC):
             raise ValidationError(
                 table, f"order_by is the name of one column here, and ascending; not {type(order_by).__name__}"
             )
-        keys = distinct((order_by, *_key(self._schema, table, order_by)))
+        keys = distinct((order_by, *_key(self.schema, table, order_by)))
         columns = _names(table, "select", select)
         given: list[Filters] = [] if filters is None else [filters]
         position: Row | None = None

@@ -38,7 +38,8 @@ class PersistenceAgent(ReadingVerbs, WritingVerbs, Closing):
         return self._service._writing_functions
 
     @property
-    def _schema(self) -> Schema:
+    def schema(self) -> Schema:
+        """The declared tables."""
         return self._service.schema
 
     @property

@@ -35,7 +35,8 @@ _LISTS: Final = {
     "write_tables": "PERSIST_WRITE_TABLES",
     "write_deny": "PERSIST_WRITE_DENY",
 }
-_KNOWN: Final = (*_LISTS.values(), "PERSIST_LOGGING")
+LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
+_KNOWN: Final = (*_LISTS.values(), LOGGING_VARIABLE)
 
 
 class PersistenceConfig(BaseModel):
@@ -95,7 +96,7 @@ class PersistenceConfig(BaseModel):
         return cls(
             supabase_url=environ.get("SUPABASE_URL", "").strip() or None,
             supabase_key=SecretStr(key.strip()) if key else None,
-            logging="PERSIST_LOGGING" in environ,
+            logging=LOGGING_VARIABLE in environ,
             **lists,
         )
 

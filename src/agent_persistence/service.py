@@ -27,6 +27,7 @@ from agent_persistence.middleware.splitting import Splitting
 from agent_persistence.middleware.timing import Timing
 from agent_persistence.middleware.validation import Validation
 from agent_persistence.operations import Operation, Result
+from agent_persistence.persistence_config import LOGGING_VARIABLE
 from agent_persistence.policy import TablePolicy
 from agent_persistence.records import Record, strip_none
 from agent_persistence.retry import RetryPolicy, retry_policy
@@ -36,7 +37,6 @@ from agent_persistence.typed import Model, ReadOnlyTable, TypedTable
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
 T = TypeVar("T")
-LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
 
 
 class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
@@ -74,7 +74,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         self._capabilities = MappingProxyType(dict(adapter.capabilities))
         self._adapter = adapter
         self._policy = TablePolicy() if policy is None else _instance("policy", policy, TablePolicy)
-        self._declared = default_schema() if schema is None else _instance("schema", schema, Schema)
+        self._schema = default_schema() if schema is None else _instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
         self._owns_adapter = owns_adapter
         self._clock = clock
@@ -89,7 +89,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
                 actor=actor,
                 validated=schema is not None,
                 row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
-                retry=Retry(self._retry, self._declared.primary_key, clock=clock, random=random, sleep=sleep),
+                retry=Retry(self._retry, self._schema.primary_key, clock=clock, random=random, sleep=sleep),
             ),
             dispatch_to(adapter, clock),
         )
@@ -105,20 +105,20 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         row_cap: float | None,
         retry: Retry,
     ) -> list[Middleware]:
-        guard = Guard(self._policy, self._declared)
+        guard = Guard(self._policy, self._schema)
         layers: list[Middleware] = [timing]
         if audit:
-            layers.append(Audit(audit, self._declared.primary_key, actor=actor))
+            layers.append(Audit(audit, self._schema.primary_key, actor=actor))
         layers.append(guard)
         if middleware:
             layers += [*middleware, guard]
         if validated:
-            layers.append(Validation(self._declared))
+            layers.append(Validation(self._schema))
         url_size = getattr(self._adapter, "url_size", None)
         if url_size is not None:
-            layers.append(Splitting(self._declared, url_size))
+            layers.append(Splitting(self._schema, url_size))
         pages = all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset"))
-        layers.append(Paging(self._declared, max_rows=self._policy.max_rows, row_cap=row_cap, pages=pages))
+        layers.append(Paging(self._schema, max_rows=self._policy.max_rows, row_cap=row_cap, pages=pages))
         layers.append(retry)
         return layers
 
@@ -151,11 +151,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     @property
     def schema(self) -> Schema:
         """The declared tables."""
-        return self._declared
-
-    @property
-    def _schema(self) -> Schema:
-        return self._declared
+        return self._schema
 
     def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
         """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
@@ -207,7 +203,8 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
         return frozenset()
 
     @property
-    def _schema(self) -> Schema:
+    def schema(self) -> Schema:
+        """The declared tables."""
         return self.__service.schema
 
     @property

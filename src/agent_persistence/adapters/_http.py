@@ -47,9 +47,9 @@ def base_url(url: object, *, allow_http: bool) -> httpx.URL:
         raise ConfigurationError(
             "the Supabase URL is empty; it looks like https://<project>.supabase.co (SUPABASE_URL)"
         )
-    parsed = _parsed(url.strip())
     if "://" not in url:
         raise ConfigurationError("the Supabase URL lacks its scheme; it looks like https://<project>.supabase.co")
+    parsed = _parsed(url.strip())
     if parsed is None:
         raise ConfigurationError("the Supabase URL cannot be parsed; it looks like https://<project>.supabase.co")
     if parsed.scheme not in ("http", "https") or not parsed.host:
