@@ -15,7 +15,16 @@ from uuid import UUID
 from _measure import Rounds, Target, arguments, interleave, per_call, report
 
 from agent_persistence import InMemoryAdapter
-from agent_persistence.filters import Filters, any_of, contains, gt, ilike, in_, like, not_
+from agent_persistence.filters import (
+    Filters,
+    any_of,
+    contains,
+    gt,
+    ilike,
+    in_,
+    like,
+    not_,
+)
 from agent_persistence.schema_registry import default_schema
 
 ROWS = 100_000

@@ -35,17 +35,15 @@ from agent_persistence import (
 )
 from agent_persistence.adapters._pgtypes import pg_type
 from agent_persistence.adapters._predicates import predicate
-from agent_persistence.filters import (
+from agent_persistence.filters import Filters, equalities, parse_filters
+from agent_persistence.predicates import (
     FALSE,
     AllOf,
     Comparison,
     Filter,
-    Filters,
     Operator,
     comparisons,
-    equalities,
     fold,
-    parse_filters,
 )
 from tests.doubles import shown
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.filters import Filter, Filters, all_of, any_of, gt, parse_filters, parse_some_rows
+from agent_persistence.filters import Filters, all_of, any_of, gt, parse_filters, parse_some_rows
 from agent_persistence.operations import (
     BatchWrite,
     Call,
@@ -27,6 +27,7 @@ from agent_persistence.operations import (
     WritingCall,
 )
 from agent_persistence.ordering import OrderBy, parse_order
+from agent_persistence.predicates import Filter
 from agent_persistence.records import Record, Row, as_mapping, distinct, encode_record, encode_value
 from agent_persistence.schema_registry import Schema
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, ClassVar, Self, TypeAlias
 
-from agent_persistence.filters import AllOf, AnyOf, Filter, Not, comparisons
 from agent_persistence.ordering import Order
+from agent_persistence.predicates import AllOf, AnyOf, Filter, Not, comparisons
 from agent_persistence.records import Record
 
 

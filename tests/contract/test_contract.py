@@ -13,8 +13,9 @@ import pytest
 
 from agent_persistence import InMemoryAdapter, PersistenceAdapter, SupabaseAdapter, testing
 from agent_persistence.exceptions import ConflictError
-from agent_persistence.filters import Comparison, Filters, Operator, parse_filters
+from agent_persistence.filters import Filters, parse_filters
 from agent_persistence.ordering import OrderBy, parse_order
+from agent_persistence.predicates import Comparison, Operator
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import default_schema
 from agent_persistence.testing import CONTRACT, Law

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from agent_persistence.filters import Filter, Operator, comparisons, fold
+from agent_persistence.predicates import Filter, Operator, comparisons, fold
 from agent_persistence.schema_registry import Table
 
 

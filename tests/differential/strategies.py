@@ -14,9 +14,6 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from agent_persistence.filters import (
-    Comparison,
-    Filter,
-    Operator,
     all_of,
     any_of,
     contained_by,
@@ -36,6 +33,7 @@ from agent_persistence.filters import (
     parse_filters,
 )
 from agent_persistence.ordering import Order
+from agent_persistence.predicates import Comparison, Filter, Operator
 from agent_persistence.records import encode_value
 from agent_persistence.schema_registry import Column, Table, default_schema
 

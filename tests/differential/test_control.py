@@ -10,8 +10,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from agent_persistence.adapters import _patterns, _predicates, _tables
-from agent_persistence.filters import Filter, contains, eq, like, not_, not_null
+from agent_persistence.filters import contains, eq, like, not_, not_null
 from agent_persistence.ordering import Order
+from agent_persistence.predicates import Filter
 from tests.differential import strategies
 from tests.differential.twins import Twins, check_against_postgresql
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_persistence.filters import comparisons
+from agent_persistence.predicates import comparisons
 from tests.differential import strategies
 from tests.differential.examples import examples
 from tests.differential.known_differences import excused

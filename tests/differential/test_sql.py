@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic_core import from_json, to_json
 
 from agent_persistence import InMemoryAdapter
-from agent_persistence.filters import Filter, eq, imatch, match
+from agent_persistence.filters import eq, imatch, match
+from agent_persistence.predicates import Filter
 from agent_persistence.schema_registry import Column, Generated, Schema, Table
 from tests.differential import strategies
 from tests.differential.examples import examples

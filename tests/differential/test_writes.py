@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from agent_persistence import InMemoryAdapter
 from agent_persistence.adapters._pgtypes import pg_type
 from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
-from agent_persistence.filters import TRUE, Filter, eq, fold, in_
+from agent_persistence.filters import eq, in_
+from agent_persistence.predicates import TRUE, Filter, fold
 from agent_persistence.records import Row
 from agent_persistence.schema_registry import Generated, Table
 from tests.differential import strategies

@@ -13,8 +13,18 @@ from pydantic_core import to_json
 
 from agent_persistence import InMemoryAdapter, SupabaseAdapter
 from agent_persistence.exceptions import AdapterError, ConflictError, UnsupportedOperationError
-from agent_persistence.filters import FALSE, AllOf, AnyOf, Comparison, Filter, Not, Operator, comparisons, fold
 from agent_persistence.ordering import Order
+from agent_persistence.predicates import (
+    FALSE,
+    AllOf,
+    AnyOf,
+    Comparison,
+    Filter,
+    Not,
+    Operator,
+    comparisons,
+    fold,
+)
 from agent_persistence.records import Row
 from agent_persistence.schema_registry import Schema
 from tests.differential.known_differences import as_the_server_tells

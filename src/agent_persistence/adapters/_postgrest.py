@@ -15,9 +15,18 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.filters import AllOf, AnyOf, Comparison, Filter, Not, Operator, TextQuery, fold
 from agent_persistence.identifiers import RESERVED
 from agent_persistence.ordering import Order
+from agent_persistence.predicates import (
+    AllOf,
+    AnyOf,
+    Comparison,
+    Filter,
+    Not,
+    Operator,
+    TextQuery,
+    fold,
+)
 from agent_persistence.records import Record, distinct
 
 REST_PATH: Final = "/rest/v1/"

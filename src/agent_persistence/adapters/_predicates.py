@@ -16,7 +16,7 @@ from agent_persistence.adapters._pgtypes import PgType, sent
 from agent_persistence.adapters._sqlstate import NoSuchOperatorError, TwinCannotTellError
 from agent_persistence.adapters._untyped import value_test
 from agent_persistence.exceptions import UnsupportedOperationError
-from agent_persistence.filters import AllOf, AnyOf, Comparison, Filter, Not, Operator
+from agent_persistence.predicates import AllOf, AnyOf, Comparison, Filter, Not, Operator
 
 Row: TypeAlias = Mapping[str, Any]
 Predicate: TypeAlias = Callable[[Row], bool | None]

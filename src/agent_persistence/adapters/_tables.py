@@ -17,8 +17,8 @@ from agent_persistence.adapters._sqlstate import NoSuchOperatorError, NotOfTypeE
 from agent_persistence.adapters._times import stamp
 from agent_persistence.adapters._untyped import rank
 from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
-from agent_persistence.filters import AllOf, Comparison, Filter, Operator, comparisons
 from agent_persistence.ordering import Order, with_nulls_placed
+from agent_persistence.predicates import AllOf, Comparison, Filter, Operator, comparisons
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Column, Generated, Table
 

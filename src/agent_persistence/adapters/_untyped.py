@@ -10,7 +10,7 @@ from agent_persistence.adapters import _patterns
 from agent_persistence.adapters._documents import contains
 from agent_persistence.adapters._sqlstate import NoSuchOperatorError
 from agent_persistence.exceptions import UnsupportedOperationError
-from agent_persistence.filters import Comparison, Operator
+from agent_persistence.predicates import Comparison, Operator
 
 ValueTest: TypeAlias = Callable[[Any], bool]
 

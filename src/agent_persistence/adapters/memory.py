@@ -16,8 +16,9 @@ from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.adapters._pgtypes import printed
 from agent_persistence.adapters._tables import MemoryTable
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
-from agent_persistence.filters import FALSE, TRUE, Filter, Filters, eq, fold, parse_filters, parse_some_rows
+from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.ordering import OrderBy, parse_order
+from agent_persistence.predicates import FALSE, TRUE, Filter, fold
 from agent_persistence.records import Record, Row, as_mapping, encode_record, strip_none
 from agent_persistence.schema_registry import ForeignKey, Schema
 

@@ -18,21 +18,18 @@ from agent_persistence.adapters import _postgrest, _responses
 from agent_persistence.adapters._http import HttpTransport, InjectedClient, Lanes, base_url
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import ConfigurationError
-from agent_persistence.filters import (
+from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.operations import Query
+from agent_persistence.ordering import OrderBy, parse_order
+from agent_persistence.predicates import (
     FALSE,
     TRUE,
     Comparison,
     Filter,
-    Filters,
     Operator,
-    eq,
     fold,
     map_comparisons,
-    parse_filters,
-    parse_some_rows,
 )
-from agent_persistence.operations import Query
-from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Schema, default_schema
 

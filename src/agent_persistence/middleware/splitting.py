@@ -11,9 +11,9 @@ import anyio
 
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.filters import AllOf, Comparison, Filter, Operator, comparisons
 from agent_persistence.operations import Count, Operation, Query, Result
 from agent_persistence.ordering import Order, with_nulls_placed
+from agent_persistence.predicates import AllOf, Comparison, Filter, Operator, comparisons
 from agent_persistence.records import Row, distinct
 from agent_persistence.schema_registry import Schema
 

@@ -9,7 +9,6 @@ from agent_persistence._schema.checks import did_you_mean
 from agent_persistence._schema.types import Family, family, takes
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import ValidationError, printable
-from agent_persistence.filters import Comparison, Filter, Operator, comparisons
 from agent_persistence.operations import (
     BatchWrite,
     Call,
@@ -23,6 +22,7 @@ from agent_persistence.operations import (
     Upsert,
     Write,
 )
+from agent_persistence.predicates import Comparison, Filter, Operator, comparisons
 from agent_persistence.records import Record
 from agent_persistence.schema_registry import Column, Schema, Table
 
