@@ -28,6 +28,7 @@ from agent_persistence import (
     TablePolicy,
 )
 from agent_persistence.chain import compose
+from agent_persistence.client_keys import ClientKeys
 from agent_persistence.dispatch import dispatch_to
 from agent_persistence.metrics import Metrics
 from agent_persistence.middleware.audit import Audit
@@ -35,6 +36,7 @@ from agent_persistence.middleware.guard import Guard
 from agent_persistence.middleware.retry import Retry
 from agent_persistence.middleware.timing import Timing
 from agent_persistence.operations import Operation, Read, Result, Write
+from agent_persistence.retry import RetryBudget
 from agent_persistence.schema_registry import Schema, default_schema
 
 TARGET_US = 15.0
@@ -70,7 +72,16 @@ def ignore(event: AuditEvent) -> None:
 
 
 def _retry(schema: Schema) -> Retry:
-    return Retry(RetryPolicy(), schema.primary_key, clock=time.monotonic, random=random.random, sleep=anyio.sleep)
+    policy = RetryPolicy()
+    return Retry(
+        policy,
+        RetryBudget(policy.budget),
+        ClientKeys(schema),
+        TablePolicy().read,
+        clock=time.monotonic,
+        random=random.random,
+        sleep=anyio.sleep,
+    )
 
 
 def chains(adapter: Any) -> dict[str, Next]:
@@ -85,7 +96,7 @@ def chains(adapter: Any) -> dict[str, Next]:
         ("+ audit, one no-op hook", Audit((ignore,), schema.primary_key, actor=None)),
         ("+ timing and metrics", Timing(Metrics(), log=False)),
     ]
-    chain = dispatch_to(adapter, time.monotonic)
+    chain = dispatch_to(adapter, time.monotonic, RetryPolicy().attempt_s)
     found = {"+ dispatch and deadline": chain}
     for name, layer in outwards:
         chain = found[name] = compose([layer], chain)

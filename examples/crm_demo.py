@@ -86,6 +86,7 @@ async def record_a_new_conversation(agent: PersistenceAgent) -> None:
 async def try_what_is_not_allowed(agent: PersistenceAgent) -> None:
     console.rule("The same agent tries to change a client")
     try:
+        # persistence-guard: allow AP002 it is there to be refused
         await agent.write("clients", {"name": "Brightwater Logistics", "budget": 1_000_000})
     except TableNotAllowedError as refusal:
         console.print(f"{type(refusal).__name__}: {refusal}")

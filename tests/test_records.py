@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr
 
 from agent_persistence import NULL, ValidationError
-from agent_persistence.records import MAX_DEPTH, as_mapping, encode_record, encode_value, strip_none
+from agent_persistence.records import (
+    MAX_DEPTH,
+    as_mapping,
+    encode_record,
+    encode_value,
+    exact_integer,
+    exact_number,
+    strip_none,
+)
 from tests.doubles import shown
 
 
@@ -201,3 +209,59 @@ def test_a_key_in_a_message_cannot_forge_a_line_of_a_log() -> None:
         encode_record("leads", {"x\n[persistence] op=write" + "x" * 500: object()})
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0.1", "1.50", "-0.0", "0.30000000000000004", "5e-324", "1e23", "123456789012345.0", "1" + "0" * 300 + ".0"],
+)
+def test_a_number_that_a_float_prints_back_is_a_float(text: str) -> None:
+    """Also one of 17 digits, such as PostgreSQL prints for double precision."""
+    assert (exact_number(text), type(exact_number(text))) == (float(text), float)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.1234567890123456789",
+        "123456789012345678901234567890.5",
+        "9007199254740993.0",
+        "1e400",
+        "-1e-400",
+        f"{'9' * 131_072}.{'9' * 16_383}",
+    ],
+    ids=shown,
+)
+def test_a_number_that_no_float_holds_is_a_decimal_of_all_its_digits(text: str) -> None:
+    """Up to the longest numeric that PostgreSQL has."""
+    assert (exact_number(text), type(exact_number(text))) == (Decimal(text), Decimal)
+
+
+def test_an_exponent_beyond_decimals_own_is_infinite() -> None:
+    """Only a json column, which keeps its text, can hold such a number."""
+    assert exact_number("1e9999999999999999999") == float("inf")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_is_told_exactly(value: float) -> None:
+    """As a float, by the digits that it prints."""
+    assert type(exact_number(repr(value))) is float
+    assert repr(exact_number(repr(value))) == repr(value)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False))
+def test_every_decimal_is_told_exactly(value: Decimal) -> None:
+    """By a number whose own digits have the same value."""
+    assert Decimal(str(exact_number(str(value)))) == value
+
+
+def test_an_integer_longer_than_python_reads_is_a_decimal() -> None:
+    """Of more than 4,300 digits by default; numeric may have 131,072."""
+    assert type(exact_integer("9" * 4300)) is int
+    assert exact_integer("9" * 131_072) == Decimal("9" * 131_072)
+
+
+def test_a_decimal_of_a_row_is_written_back_with_all_its_digits() -> None:
+    """As text, which PostgreSQL reads as numeric."""
+    exact = exact_number("0.1234567890123456789")
+    assert encode_record("leads", {"score": exact}) == {"score": "0.1234567890123456789"}

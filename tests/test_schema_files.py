@@ -18,6 +18,7 @@ EXAMPLE = """
 [tables.leads]
 primary_key = ["id"]
 unique = [["email"]]
+paths = ["custom->>role", "custom->address->>city"]
 
 [tables.leads.columns]
 id = { type = "uuid", nullable = false, generated = "uuid" }
@@ -43,6 +44,7 @@ SCHEMA = Schema(
                 "client_id": Column("uuid"),
             },
             unique=(("email",),),
+            paths=("custom->>role", "custom->address->>city"),
             foreign_keys=(ForeignKey("client_id", "clients"),),
         )
     }
@@ -140,6 +142,8 @@ def document(**changes: Any) -> dict[str, Any]:
         (document(primary_key="id"), "leads: primary_key is a list"),
         (document(primary_key=["idd"]), "leads: primary_key: no column 'idd': did you mean 'id'?"),
         (document(unique=[["id", 5]]), "leads: unique holds int"),
+        (document(paths="id->>a"), "leads: paths is a list"),
+        (document(paths=["id->>a"]), "leads: paths: id->>a reads id, which is bigint"),
         (document(foreign_keys={}), "leads: foreign_keys: a list is needed here"),
         (document(foreign_keys=[{"column": "id"}]), "leads: foreign_keys: table is missing"),
         (

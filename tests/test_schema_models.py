@@ -155,11 +155,24 @@ def test_id_is_the_primary_key_and_never_null() -> None:
     assert not table.columns["id"].nullable
 
 
+class Outer(BaseModel):
+    id: int
+    inner: Part
+
+
 def test_a_model_without_id_has_no_primary_key_unless_one_is_named() -> None:
     """`primary_keys` and `unique` say by table what models cannot."""
     assert Schema.from_models({"parts": Part}).tables["parts"].primary_key == ()
     named = Schema.from_models({"parts": Part}, primary_keys={"parts": ["a"]}, unique={"parts": [["a"]]})
     assert named.tables["parts"] == Table({"a": Column("bigint", nullable=False)}, ("a",), (("a",),))
+
+
+def test_paths_are_added_by_table() -> None:
+    """A model says that a column is JSON, not what is asked of it."""
+    schema = Schema.from_models({"outer": Outer}, paths={"outer": ["inner->>a"]})
+    assert schema.paths("outer") == ("inner->>a",)
+    with pytest.raises(ConfigurationError, match="paths: no table 'out': did you mean 'outer'"):
+        Schema.from_models({"outer": Outer}, paths={"out": ["inner->>a"]})
 
 
 @pytest.mark.parametrize(

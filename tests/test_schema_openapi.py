@@ -81,6 +81,14 @@ def test_unique_sets_are_added_by_table() -> None:
         Schema.from_openapi(DOCUMENT, unique={"lead": [["email"]]})
 
 
+def test_paths_are_added_by_table() -> None:
+    """PostgREST does not know what its JSON holds."""
+    document = {"definitions": {"notes": {"properties": {"body": {"format": "jsonb"}}}}}
+    assert Schema.from_openapi(document, paths={"notes": ["body->>a"]}).paths("notes") == ("body->>a",)
+    with pytest.raises(ConfigurationError, match="paths: no table 'note': did you mean 'notes'"):
+        Schema.from_openapi(document, paths={"note": ["body->>a"]})
+
+
 def test_several_columns_can_be_the_primary_key() -> None:
     """Each of them carries the mark, and none is an identity."""
     key = {"description": PRIMARY, "format": "integer", "type": "integer"}

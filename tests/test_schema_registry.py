@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent_persistence import ConfigurationError, Schema
+from agent_persistence.identifiers import base_column
 from agent_persistence.schema_registry import Column, ForeignKey, Generated, Table, default_schema
 from tests.doubles import Lying, shown
 
@@ -95,6 +96,81 @@ def test_any_other_name_of_a_column_is_accepted(name: str) -> None:
 def test_a_type_that_is_not_known_is_accepted(type_name: str) -> None:
     """Extensions and users define types of their own."""
     assert Column(type_name).type == type_name
+
+
+JSON = {**ID, "custom": Column("jsonb"), "raw": Column("json"), "name": Column("text", pii="name")}
+
+
+@pytest.mark.parametrize(
+    ("path", "type_name"),
+    [
+        ("custom->>role", "text"),
+        ("custom->role", "jsonb"),
+        ("custom->address->>city", "text"),
+        ("custom->tags->0", "jsonb"),
+        ("custom->tags->>-1", "text"),
+        ("custom->camelCase->_x", "jsonb"),
+        ("raw->>role", "text"),
+        ("raw->role", "json"),
+    ],
+)
+def test_a_path_of_a_json_column_is_declared(path: str, type_name: str) -> None:
+    """`->>` reads a text, `->` what the column holds."""
+    schema = Schema({"leads": Table(JSON, paths=[path])})  # type: ignore[arg-type]
+    assert schema.paths("leads") == (path,)
+    assert schema.column("leads", path) == Column(type_name)
+    assert path not in schema.columns("leads")
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("custom.role", "'custom.role' is no path; write column->>key"),
+        ("custom", "'custom' is no path"),
+        ("custom->>", "is no path"),
+        ("custom->>a->b", "is no path"),
+        ("custom->a b", "is no path"),
+        ("custom->'a'", "is no path"),
+        ("custom->>a::int", "is no path"),
+        ("x:custom->>a", "is no path"),
+        ("custom->1a", "is no path"),
+        ("custom->1234567890", "is no path"),
+        ("custom->>ключ", "is no path"),
+        ("custom->>a\n", "is no path"),
+        ("custm->>a", "paths: no column 'custm': did you mean 'custom'?"),
+        ("name->>a", "paths: name->>a reads name, which is text; only json and jsonb have paths"),
+    ],
+    ids=shown,
+)
+def test_any_other_path_is_refused(path: str, problem: str) -> None:
+    """Keys are plain, `->>` comes last, and the column is declared and holds JSON."""
+    with pytest.raises(ConfigurationError) as caught:
+        Table(JSON, paths=(path,))
+    assert problem in str(caught.value)
+
+
+def test_paths_are_a_list() -> None:
+    """A lone text would be one of letters."""
+    with pytest.raises(ConfigurationError, match="paths is a list, not str"):
+        Table(JSON, paths="custom->>a")  # type: ignore[arg-type]
+
+
+def test_no_column_has_the_name_of_a_path() -> None:
+    """The two could not be told apart."""
+    with pytest.raises(ConfigurationError, match="custom->>a is a path of the column custom; it belongs into `paths`"):
+        Table({**JSON, "custom->>a": Column("text")})
+
+
+def test_what_a_path_reads_is_as_personal_as_its_column() -> None:
+    """The tag is that of the column."""
+    table = Table({**ID, "who": Column("jsonb", pii="name")}, paths=("who->>first",))
+    assert table.column("who->>first") == Column("text", pii="name")
+    assert table.column("nobody->>first") is None
+
+
+def test_the_column_of_a_path_is_told() -> None:
+    """For whoever decides by columns."""
+    assert [base_column(name) for name in ("custom->a->>b", "custom", "a->b c")] == ["custom", "custom", "a->b c"]
 
 
 def test_a_table_without_a_key_says_so() -> None:

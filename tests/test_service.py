@@ -70,12 +70,19 @@ async def test_none_is_stripped_and_null_is_written(
     await service.batch_write("leads", [record])
     await service.upsert("leads", record)
     sent = {"email": "a", "notes": None, "custom": {"x": None}}
-    assert [arguments[1] for _, arguments in adapter.calls] == [sent, (sent,), sent]
+    assert [without_keys(arguments[1]) for _, arguments in adapter.calls] == [sent, [sent], sent]
 
 
 async def test_an_empty_batch_gives_an_empty_list(service: AsyncPersistenceService) -> None:
     """[] gives []."""
     assert await service.batch_write("leads", []) == []
+
+
+def without_keys(records: Any) -> Any:
+    """What was sent but for the keys that the service made."""
+    if isinstance(records, tuple):
+        return [without_keys(record) for record in records]
+    return {column: value for column, value in records.items() if column != "id"}
 
 
 class Masking(AsyncPersistenceService):
@@ -91,7 +98,7 @@ async def test_clean_is_the_masking_seam(through: Any, adapter: RecordingAdapter
     await target.batch_write("leads", [{"email": "b"}, {"email": "c"}])
     await target.upsert("leads", {"email": "d"})
     masked = {"email": "***"}
-    assert [arguments[1] for _, arguments in adapter.calls] == [masked, (masked, masked), masked]
+    assert [without_keys(arguments[1]) for _, arguments in adapter.calls] == [masked, [masked, masked], masked]
 
 
 # Bad input: a typed error, and nothing reaches the adapter
@@ -476,7 +483,7 @@ async def test_a_minimal_adapter_of_somebody_else_works() -> None:
     row = await service.write("leads", {"email": "a", "company": "A"})
     await service.batch_write("leads", [{"email": "b", "company": "A"}, {"email": "c"}])
     await service.upsert("leads", {"email": "a", "company": "B"}, ["email"])
-    assert await service.read("leads", row["id"]) == {"id": 0, "email": "a", "company": "B"}
+    assert await service.read("leads", row["id"]) == {"id": row["id"], "email": "a", "company": "B"}
     assert [r["email"] for r in await service.query("leads", {"company": "A"})] == ["b"]
     assert [r["email"] for r in await service.query("leads", {"company": None})] == ["c"]
     assert await service.get_columns("leads") is None

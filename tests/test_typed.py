@@ -27,6 +27,8 @@ from agent_persistence import (
     sync,
 )
 from agent_persistence.records import Row
+from agent_persistence.schema_registry import Column
+from agent_persistence.schema_registry import Table as Declared
 from agent_persistence.typed import ReadOnlyTable, TypedTable
 from tests.doubles import RecordingAdapter, shown
 
@@ -296,3 +298,21 @@ async def test_a_models_default_does_not_overwrite_what_is_stored() -> None:
     await leads.update({"status": "won"}, {"email": "a@x.io"})
     assert (await leads.upsert(Prospect(email="a@x.io"), ["email"])).status == "won"
     assert (await agent.update("leads", Prospect(status="lost"), {"email": "a@x.io"}))[0]["email"] == "a@x.io"
+
+
+class Precise(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    score: float
+    exact: Decimal
+
+
+async def test_a_strict_float_takes_a_number_that_it_cannot_hold() -> None:
+    """Rounded, beside a Decimal that is not."""
+    digits = "0.123456789012345678901234567890"
+    schema = Schema({"t": Declared({"id": Column("bigint"), "score": Column("numeric"), "exact": Column("numeric")})})
+    adapter = InMemoryAdapter({"t": [{"id": 1, "score": digits, "exact": digits}]}, schema=schema)
+    service = AsyncPersistenceService(adapter, policy=TablePolicy(read=frozenset({"t"})))
+    assert await PersistenceAgent(service).table(Precise, "t").query() == [
+        Precise(score=float(digits), exact=Decimal(digits))
+    ]

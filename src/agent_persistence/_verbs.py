@@ -9,8 +9,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from agent_persistence.client_keys import ClientKeys
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.filters import Filters, all_of, any_of, gt, parse_filters, parse_some_rows
+from agent_persistence.identifiers import is_path
 from agent_persistence.operations import (
     BatchWrite,
     Call,
@@ -151,6 +153,8 @@ class ReadingVerbs(ABC):
             raise ValidationError(
                 table, f"order_by is the name of one column here, and ascending; not {type(order_by).__name__}"
             )
+        if is_path(order_by):
+            raise ValidationError(table, f"order_by is a column here, whose value every row tells, not {order_by}")
         keys = distinct((order_by, *_key(self.schema, table, order_by)))
         columns = _names(table, "select", select)
         given: list[Filters] = [] if filters is None else [filters]
@@ -180,11 +184,12 @@ class WritingVerbs(ABC):
     """The verbs that change rows.
 
     Beside the errors of the reading verbs: ConflictError where a rule of the database refuses the row, and
-    OutcomeUnknownError where the write was sent and its fate could not be learned. A write is sent again only when
-    the one before it is known not to have been applied.
+    OutcomeUnknownError where the write was sent and its fate could not be learned. A write whose answer was lost is
+    sent again only where it cannot be applied twice: see docs/reliability.md.
     """
 
     __slots__ = ()
+    _client_keys: ClientKeys
 
     @abstractmethod
     async def _invoke(self, operation: Operation) -> Result: ...
@@ -197,7 +202,9 @@ class WritingVerbs(ABC):
 
         None values are stripped, so that the column takes its default; `NULL` writes an explicit null.
         """
-        row: Row = (await self._invoke(Write(table, self._prepare(table, record)))).value
+        prepared = self._prepare(table, record)
+        made = self._client_keys.complete(table, prepared)
+        row: Row = (await self._invoke(Write(table, prepared, generated_key=made))).value
         return row
 
     async def batch_write(self, table: str, records: Sequence[Record | BaseModel]) -> list[Row]:
@@ -205,7 +212,8 @@ class WritingVerbs(ABC):
         if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
             raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
         prepared = tuple(self._prepare(table, record, f"records[{i}]") for i, record in enumerate(records))
-        rows: list[Row] = (await self._invoke(BatchWrite(table, prepared))).value
+        made = [self._client_keys.complete(table, record) for record in prepared]
+        rows: list[Row] = (await self._invoke(BatchWrite(table, prepared, generated_key=all(made)))).value
         return rows
 
     async def upsert(self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None) -> Row:
@@ -215,7 +223,9 @@ class WritingVerbs(ABC):
         fields of a model that were not set; the row is returned as stored.
         """
         target = _names(table, "on_conflict", on_conflict) or ()
-        row: Row = (await self._invoke(Upsert(table, self._prepare(table, record, only_set=True), target))).value
+        prepared = self._prepare(table, record, only_set=True)
+        made = self._client_keys.complete(table, prepared, target)
+        row: Row = (await self._invoke(Upsert(table, prepared, target, generated_key=made))).value
         return row
 
     async def update(
@@ -244,7 +254,7 @@ class WritingVerbs(ABC):
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
 
-    def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> Record:
+    def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
         return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)
 
 

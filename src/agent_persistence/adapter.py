@@ -7,7 +7,8 @@ nothing, times nothing and logs nothing. Its laws, which `agent_persistence.test
   row that is handed out may be changed freely by whoever receives it.
 - Rows come back as dicts of JSON values, with the values that the backend generated (keys, defaults).
 - Every failure is an `AdapterError` whose `state` says what is known about the database: "rejected" and
-  "retryable" promise that nothing was applied, "not_sent" that nothing left, "ambiguous" promises nothing.
+  "retryable" promise that nothing was applied, "not_sent" that nothing left, "ambiguous" promises nothing, and
+  "applied" is a write that the backend confirmed in an answer that cannot be used.
 - A cancelled call leaves the adapter usable: the next call works.
 """
 
@@ -102,6 +103,16 @@ def only_row(table: str, id_column: str, rows: Sequence[Row]) -> Row | None:
     if len(rows) > 1:
         raise ValidationError(table, f"more than one row has this {id_column}; use query, or read by a unique column")
     return rows[0] if rows else None
+
+
+class WritesOnly(Protocol):
+    """An adapter that can write into tables it may not read. One without this method is asked for the rows."""
+
+    async def write_only(
+        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
+    ) -> None:
+        """Insert all rows or none; with `on_conflict` merge them, by the primary key if it is empty."""
+        ...
 
 
 class Counts(Protocol):

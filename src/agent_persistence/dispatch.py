@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cache
+from math import inf
 from typing import Any, cast
 
-import anyio
-
-from agent_persistence.adapter import Calls, Counts, Deletes, PersistenceAdapter, Updates
+from agent_persistence.adapter import Calls, Counts, Deletes, PersistenceAdapter, Updates, WritesOnly
+from agent_persistence.attempts import limited
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import AdapterError, FailureState, PersistenceError, UnsupportedOperationError
 from agent_persistence.operations import (
@@ -28,8 +26,9 @@ from agent_persistence.operations import (
 )
 
 
-def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Next:
-    """Return the chain's endpoint: it calls the adapter's verb and ends the call at the operation's deadline.
+def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float], attempt_s: float = inf) -> Next:
+    """Return the chain's endpoint: it calls the adapter's verb, and ends the call at the operation's deadline or after
+    `attempt_s` seconds (see `attempts`), whichever is earlier.
 
     What the adapter lacks is refused before it is called. A failure that is no error of this package becomes an
     AdapterError: "ambiguous" where the adapter may have written or its connection broke, else "rejected".
@@ -44,7 +43,7 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Next
         remaining_s = operation.deadline - clock()
         if remaining_s <= 0:
             raise _late(operation, FailureState.NOT_SENT)
-        with _move_on_after(remaining_s):
+        with limited(remaining_s, attempt_s):
             try:
                 return Result(await _call(adapter, operation))
             except PersistenceError:
@@ -58,6 +57,8 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Next
 
 def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:
     match operation:
+        case Write() | BatchWrite() | Upsert() if not operation.returning and hasattr(adapter, "write_only"):
+            return _write_only(cast("WritesOnly", adapter), operation)
         case Write():
             return adapter.write(operation.table, operation.record)
         case BatchWrite():
@@ -88,26 +89,19 @@ def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:
             return cast("Calls", adapter).call(function, arguments, may_write=operation.writes)
 
 
-def _move_on_after(delay_s: float) -> anyio.CancelScope:
-    """anyio.move_on_after, which searches for the event loop's library three times: 3 of the chain's microseconds.
-
-    Where asyncio runs this task, the class of scope that the search found once serves from then on.
-    """
-    try:
-        if asyncio.current_task() is not None:
-            return _asyncio_scope()(deadline=asyncio.get_running_loop().time() + delay_s)
-    except RuntimeError:  # no asyncio loop in this thread
-        pass
-    return anyio.move_on_after(delay_s)
-
-
-@cache
-def _asyncio_scope() -> type[anyio.CancelScope]:
-    return type(anyio.CancelScope())
+async def _write_only(adapter: WritesOnly, operation: Write | BatchWrite | Upsert) -> Any:
+    """Write without asking for the stored rows; the value is what was sent."""
+    if isinstance(operation, BatchWrite):
+        await adapter.write_only(operation.table, operation.records)
+        return [dict(record) for record in operation.records]
+    on_conflict = operation.on_conflict if isinstance(operation, Upsert) else None
+    await adapter.write_only(operation.table, (operation.record,), on_conflict=on_conflict)
+    return dict(operation.record)
 
 
 def _late(operation: Operation, state: FailureState) -> AdapterError:
-    return AdapterError(f"{operation.verb} on {operation.table} reached its deadline", state=state)
+    told = "reached its deadline" if state is FailureState.NOT_SENT else "got no answer in time"
+    return AdapterError(f"{operation.verb} on {operation.table} {told}", state=state)
 
 
 def _foreign(adapter: PersistenceAdapter, operation: Operation, error: Exception) -> AdapterError:

@@ -37,6 +37,8 @@ class FailureState(StrEnum):
     """The server applied nothing and asked, in effect, to be tried again."""
     AMBIGUOUS = "ambiguous"
     """The request left and no trustworthy answer came back: it may have been applied."""
+    APPLIED = "applied"
+    """The server said that it was applied, in an answer that cannot be used."""
 
 
 class PersistenceError(Exception):
@@ -178,11 +180,12 @@ class OverloadedError(AdapterError):
 class OutcomeUnknownError(AdapterError):
     """A write was sent and its fate could not be learned: it may or may not have been applied.
 
-    `key` is the primary key to look for, where one is known. Sending the write again without one may double it.
+    `key` is the primary key to look for, where one is known, and a list of them for a batch. Sending the write again
+    without one may double it.
     """
 
     def __init__(self, message: str, *, key: object = None, attempts: int = 1, **about: Any) -> None:
-        super().__init__(message, state=FailureState.AMBIGUOUS, **about)
+        super().__init__(message, **{"state": FailureState.AMBIGUOUS, **about})
         self.key = key
         self.attempts = attempts
 

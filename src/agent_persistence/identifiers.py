@@ -14,9 +14,27 @@ RESERVED: Final = frozenset(
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
+_KEY: Final = "[A-Za-z_][A-Za-z0-9_]*"
+_PATH: Final = re.compile(rf"{_KEY}(?:->(?:{_KEY}|-?[0-9]{{1,9}}))*->>?(?:{_KEY}|-?[0-9]{{1,9}})")
+
+
 def is_identifier(name: object) -> bool:
     """Whether `name` is a plain lower-case SQL identifier; a subclass of str, which could lie, is not."""
     return type(name) is str and _IDENTIFIER.fullmatch(name) is not None
+
+
+def is_path(name: str) -> bool:
+    """Whether `name` reads a part of a JSON column: `custom->address->>city`.
+
+    Keys are letters, digits and _, numbers count the elements of a list from 0, or from -1 backwards. `->>` gives text
+    and can only be the last arrow.
+    """
+    return "->" in name and _PATH.fullmatch(name) is not None
+
+
+def base_column(name: str) -> str:
+    """The column that is read: `custom` for `custom->>role`, and a plain column itself."""
+    return name.partition("->")[0] if is_path(name) else name
 
 
 def are_columns(names: tuple[object, ...]) -> bool:

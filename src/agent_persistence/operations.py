@@ -49,7 +49,15 @@ class _Writing(_Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Write(_Writing):
+class _Inserting(_Writing):
+    generated_key: bool = field(default=False, kw_only=True, repr=False)
+    """Whether every primary key was made by this library for this call, so that nobody else can have used one."""
+    returning: bool = field(default=True, kw_only=True, repr=False)
+    """Whether to ask for the stored rows, for which they must be readable; else the value is what was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write(_Inserting):
     """Insert one row; the value of the result is that row."""
 
     verb: ClassVar[str] = "write"
@@ -61,7 +69,7 @@ class Write(_Writing):
 
 
 @dataclass(frozen=True, slots=True)
-class BatchWrite(_Writing):
+class BatchWrite(_Inserting):
     """Insert all rows or none; the value is the rows in the order given."""
 
     verb: ClassVar[str] = "batch_write"
@@ -73,7 +81,7 @@ class BatchWrite(_Writing):
 
 
 @dataclass(frozen=True, slots=True)
-class Upsert(_Writing):
+class Upsert(_Inserting):
     """Insert one row, or merge it into the one it conflicts with; the value is that row."""
 
     verb: ClassVar[str] = "upsert"

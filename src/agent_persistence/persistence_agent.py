@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 from agent_persistence._verbs import Closing, ReadingVerbs, WritingVerbs
 from agent_persistence.operations import Operation, Result
 from agent_persistence.records import Record
+from agent_persistence.retry import RetryPolicy
 from agent_persistence.schema_registry import Schema
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
 from agent_persistence.typed import Model, TypedTable
@@ -26,6 +28,7 @@ class PersistenceAgent(ReadingVerbs, WritingVerbs, Closing):
     def __init__(self, service: AsyncPersistenceService, *, owns_service: bool = False) -> None:
         self._service = service
         self._owns_service = owns_service
+        self._client_keys = service._client_keys
 
     async def _invoke(self, operation: Operation) -> Result:
         return await self._service._invoke(operation)
@@ -55,6 +58,16 @@ class PersistenceAgent(ReadingVerbs, WritingVerbs, Closing):
     def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
         """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
         return TypedTable(self, self, model, name)
+
+    def with_options(self, *, deadline_s: float | None = None, retry: RetryPolicy | bool | None = None) -> Self:
+        """This agent under other bounds, as `AsyncPersistenceService.with_options`; closing it closes nothing.
+
+        await agent.with_options(deadline_s=2, retry=False).write("leads", {"email": "a@x.io"})
+        """
+        bounded = copy(self)
+        bounded._service = self._service.with_options(deadline_s=deadline_s, retry=retry)
+        bounded._owns_service = False
+        return bounded
 
     def readonly(self) -> ReadOnlyPersistenceFacade:
         """A façade over the same service that cannot write; closing it leaves the service open."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -17,7 +17,7 @@ from agent_persistence.exceptions import ValidationError, printable
 Record: TypeAlias = Mapping[str, Any]
 """One row to be written, by column name. In an operation its values are JSON; None there is SQL NULL."""
 Row: TypeAlias = dict[str, Any]
-"""One row as the server tells it: JSON values by column name."""
+"""One row as the server tells it: JSON values by column name. A number that no float holds exactly is a Decimal."""
 
 MAX_DEPTH: Final = 100
 MAX_INT_BITS: Final = 14_280
@@ -177,3 +177,24 @@ def _key(key: object, path: str) -> str:
 def distinct(names: Iterable[str]) -> tuple[str, ...]:
     """The names in order of first appearance."""
     return tuple(dict.fromkeys(names))
+
+
+def exact_number(text: str) -> float | Decimal:
+    """The value of a JSON number with a point or an exponent: a float that prints the same value, else a Decimal.
+
+    A float too for an exponent beyond Decimal's own, of 19 digits and more.
+    """
+    approximate = float(text)
+    try:
+        exact = Decimal(text)
+    except InvalidOperation:
+        return approximate
+    return approximate if Decimal(repr(approximate)) == exact else exact
+
+
+def exact_integer(text: str) -> int | Decimal:
+    """The value of a JSON number without either: an int, or a Decimal where Python reads no int of this length."""
+    try:
+        return int(text)
+    except ValueError:
+        return Decimal(text)

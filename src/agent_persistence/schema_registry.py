@@ -48,6 +48,16 @@ class Schema:
         declared = self.tables.get(table)
         return declared.columns if declared else {}
 
+    def column(self, table: str, name: str) -> Column | None:
+        """The table's column of this name, or what a path of one of its JSON columns reads; None where not declared."""
+        declared = self.tables.get(table)
+        return declared.column(name) if declared else None
+
+    def paths(self, table: str) -> tuple[str, ...]:
+        """The table's declared paths."""
+        declared = self.tables.get(table)
+        return declared.paths if declared else ()
+
     @staticmethod
     def default() -> Schema:
         """The eight business tables of the reference schema."""
@@ -60,6 +70,7 @@ class Schema:
             [tables.leads]
             primary_key = ["id"]              # this is the default; [] for a view
             unique = [["email"]]
+            paths = ["custom->>role", "custom->address->>city"]     # what queries may read of JSON columns
 
             [tables.leads.columns]
             id = { type = "uuid", nullable = false, generated = "uuid" }       # or "now", "identity"
@@ -100,19 +111,22 @@ class Schema:
         *,
         primary_keys: Mapping[str, Sequence[str]] = _NOTHING,
         unique: Mapping[str, Sequence[Sequence[str]]] = _NOTHING,
+        paths: Mapping[str, Sequence[str]] = _NOTHING,
     ) -> Self:
         """Make a schema from pydantic models by table name, with the columns that writing such a model would name.
 
         Types and nullability are those of the fields, by serialisation alias; `Field(json_schema_extra={"pii": …})`
         tags a column. Models do not tell which defaults the database makes, and so no default is declared, nor which
         columns are keys: `primary_keys` and `unique` say it by table; "id", where there is one, is the primary key.
+        `paths` are those of the JSON columns, by table.
         """
         told = {}
-        for option, names in (("primary_keys", primary_keys), ("unique", unique)):
+        for option, names in (("primary_keys", primary_keys), ("unique", unique), ("paths", paths)):
             check_known(option, names, by_table)
         for name, model in by_table.items():
             with located(printable(name)):
                 told[name] = models.table(model, primary_keys.get(name), unique.get(name, ()))
+                told[name]["paths"] = paths.get(name, ())
         return cls.from_document({"tables": told})
 
     @classmethod
@@ -121,17 +135,19 @@ class Schema:
         document: Mapping[str, Any],
         *,
         unique: Mapping[str, Sequence[Sequence[str]]] = _NOTHING,
+        paths: Mapping[str, Sequence[str]] = _NOTHING,
     ) -> Self:
         """Make a schema from PostgREST's OpenAPI description, which is the JSON at the root of its URL.
 
-        It tells no unique sets, which `unique` adds by table, no foreign keys of several columns, and no expressions
-        but the usual generated ones; an integer primary key without a default is taken for an identity. Tables whose
-        names are no plain identifiers are left out.
+        It tells no unique sets and no paths of JSON columns, which `unique` and `paths` add by table, no foreign keys
+        of several columns, and no expressions but the usual generated ones; an integer primary key without a default
+        is taken for an identity. Tables whose names are no plain identifiers are left out.
         """
         told = openapi.tables(document)
-        check_known("unique", unique, told)
-        for name, sets in unique.items():
-            told[name]["unique"] = sets
+        for option, by_table in (("unique", unique), ("paths", paths)):
+            check_known(option, by_table, told)
+            for name, given in by_table.items():
+                told[name][option] = given
         return cls.from_document({"tables": told})
 
     def to_document(self) -> dict[str, Any]:

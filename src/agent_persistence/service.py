@@ -6,8 +6,10 @@ import os
 import random as random_module
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from copy import copy
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar
 
 import anyio
 
@@ -15,9 +17,10 @@ from agent_persistence import metrics as metrics_module
 from agent_persistence._verbs import Closing, ReadingVerbs, WritingVerbs
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.audit import AuditHook
-from agent_persistence.chain import Middleware, compose
+from agent_persistence.chain import Middleware, Next, compose
+from agent_persistence.client_keys import KEY_REFUSED, KEY_REMEDY, ClientKeys, KeyColumns
 from agent_persistence.dispatch import dispatch_to
-from agent_persistence.exceptions import ConfigurationError, ReadOnlyError
+from agent_persistence.exceptions import AdapterError, ConfigurationError, ReadOnlyError
 from agent_persistence.metrics import Metrics
 from agent_persistence.middleware.audit import Audit
 from agent_persistence.middleware.guard import Guard
@@ -30,7 +33,7 @@ from agent_persistence.operations import Operation, Result
 from agent_persistence.persistence_config import LOGGING_VARIABLE
 from agent_persistence.policy import TablePolicy
 from agent_persistence.records import Record, strip_none
-from agent_persistence.retry import RetryPolicy, retry_policy
+from agent_persistence.retry import RetryBudget, RetryPolicy, retry_policy
 from agent_persistence.schema_registry import Schema, default_schema
 from agent_persistence.typed import Model, ReadOnlyTable, TypedTable
 
@@ -45,6 +48,10 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, validation,
     splitting, paging, retry, adapter. Layers that are not configured are not in it; validation needs a `schema`, since
     the default one is a guess. `aclose()` closes the adapter only if `owns_adapter`.
+
+    A table whose primary key is a declared uuid column, or one that `client_keys` names ({table: column}), gets its
+    keys here, before a row is sent, so that a write whose answer was lost can be sent again and is applied once; None
+    for a column, or False for `client_keys`, leaves the keys to the database.
 
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
     `actor` is told to the audit hooks. `row_cap` is the server's cap on rows (PostgREST's max-rows, 1,000 on hosted
@@ -62,6 +69,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         retry: RetryPolicy | bool | None = None,
         schema: Schema | None = None,
         metrics: Metrics | None = None,
+        client_keys: KeyColumns | Literal[False] | None = None,
         log: bool | None = None,
         actor: str | None = None,
         row_cap: float | None = None,
@@ -76,25 +84,32 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         self._policy = TablePolicy() if policy is None else _instance("policy", policy, TablePolicy)
         self._schema = default_schema() if schema is None else _instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
+        self._client_keys = ClientKeys(self._schema, client_keys)
         self._owns_adapter = owns_adapter
         self._clock = clock
-        self._chain = compose(
-            self._layers(
-                _callables("middleware", middleware, "an async (operation, call_next) that returns a Result"),
-                audit=_callables("audit", audit, "a callable with one AuditEvent"),
-                timing=Timing(
-                    metrics_module.default if metrics is None else _instance("metrics", metrics, Metrics),
-                    log=LOGGING_VARIABLE in os.environ if log is None else log,
-                ),
-                actor=actor,
-                validated=schema is not None,
-                row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
-                retry=Retry(self._retry, self._schema.primary_key, clock=clock, random=random, sleep=sleep),
+        self._layers = self._outer_layers(
+            _callables("middleware", middleware, "an async (operation, call_next) that returns a Result"),
+            audit=_callables("audit", audit, "a callable with one AuditEvent"),
+            timing=Timing(
+                metrics_module.default if metrics is None else _instance("metrics", metrics, Metrics),
+                log=LOGGING_VARIABLE in os.environ if log is None else log,
             ),
-            dispatch_to(adapter, clock),
+            actor=actor,
+            validated=schema is not None,
+            row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
         )
+        self._make_retry = partial(
+            Retry,
+            budget=RetryBudget(self._retry.budget),
+            keys=self._client_keys,
+            readable=self._policy.read,
+            clock=clock,
+            random=random,
+            sleep=sleep,
+        )
+        self._chain = self._composed()
 
-    def _layers(
+    def _outer_layers(
         self,
         middleware: Sequence[Middleware],
         *,
@@ -103,12 +118,11 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         actor: str | None,
         validated: bool,
         row_cap: float | None,
-        retry: Retry,
     ) -> list[Middleware]:
         guard = Guard(self._policy, self._schema)
         layers: list[Middleware] = [timing]
         if audit:
-            layers.append(Audit(audit, self._schema.primary_key, actor=actor))
+            layers.append(Audit(audit, self._client_keys.primary, actor=actor))
         layers.append(guard)
         if middleware:
             layers += [*middleware, guard]
@@ -119,13 +133,36 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
             layers.append(Splitting(self._schema, url_size))
         pages = all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset"))
         layers.append(Paging(self._schema, max_rows=self._policy.max_rows, row_cap=row_cap, pages=pages))
-        layers.append(retry)
         return layers
+
+    def _composed(self) -> Next:
+        endpoint = dispatch_to(self._adapter, self._clock, self._retry.attempt_s)
+        return compose([*self._layers, self._make_retry(self._retry)], endpoint)
+
+    def with_options(self, *, deadline_s: float | None = None, retry: RetryPolicy | bool | None = None) -> Self:
+        """This service under other bounds: the same verbs, policy, middleware, metrics and retry budget.
+
+        `deadline_s` is the most that a call may take, reads and writes alike; `retry` replaces the retry policy. What
+        is None stays. Making one costs microseconds, so that it may be made for a single call; closing it closes
+        nothing.
+        """
+        bounded = copy(self)
+        bounded._retry = self._retry if retry is None else retry_policy(retry)
+        if deadline_s is not None:
+            bounded._retry = bounded._retry.within(deadline_s)
+        bounded._chain = bounded._composed()
+        bounded._owns_adapter = False
+        return bounded
 
     async def _invoke(self, operation: Operation) -> Result:
         """Send the operation down the chain, with the one deadline that everything below obeys."""
         patience_s = self._retry.write_deadline_s if operation.writes else self._retry.read_deadline_s
-        result = await self._chain(operation.due(self._clock() + patience_s))
+        try:
+            result = await self._chain(operation.due(self._clock() + patience_s))
+        except AdapterError as error:
+            if error.code in KEY_REFUSED and getattr(operation, "generated_key", False):
+                error.add_note(KEY_REMEDY)
+            raise
         if not isinstance(result, Result):
             raise ConfigurationError(f"a middleware returned {type(result).__name__}; it must return a Result")
         return result
@@ -219,6 +256,12 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
     def readonly(self) -> Self:
         """This façade: it is read-only already."""
         return self
+
+    def with_options(
+        self, *, deadline_s: float | None = None, retry: RetryPolicy | bool | None = None
+    ) -> ReadOnlyPersistenceFacade:
+        """This façade under other bounds, as `AsyncPersistenceService.with_options`; closing it closes nothing."""
+        return ReadOnlyPersistenceFacade(self.__service.with_options(deadline_s=deadline_s, retry=retry))
 
     async def aclose(self) -> None:
         """Close the service if this façade was made with one of its own. Calling it again changes nothing."""

@@ -28,6 +28,7 @@ from agent_persistence._verbs import ReadingVerbs, WritingVerbs
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.persistence_agent import PersistenceAgent as AsyncPersistenceAgent
 from agent_persistence.persistence_config import PersistenceConfig
+from agent_persistence.retry import RetryPolicy
 from agent_persistence.service import AsyncPersistenceService
 from agent_persistence.typed import Model
 
@@ -190,6 +191,12 @@ class _Reading(Generic[Inner]):
     def readonly(self) -> ReadOnlyPersistenceFacade:
         """A façade over the same service that cannot write."""
         return ReadOnlyPersistenceFacade(self._inner.readonly())
+
+    def with_options(self, *, deadline_s: float | None = None, retry: RetryPolicy | bool | None = None) -> Self:
+        """The same verbs under other bounds; see `AsyncPersistenceService.with_options`."""
+        bounded = object.__new__(type(self))
+        bounded._inner = self._inner.with_options(deadline_s=deadline_s, retry=retry)
+        return bounded
 
     def close(self) -> None:
         """Close what the factory made for this object. Calling it again changes nothing."""

@@ -10,6 +10,8 @@ Each law is a coroutine function that takes an adapter over empty tables of the 
 AssertionError where the adapter breaks it. They need no test framework and run on asyncio and trio.
 """
 
+# persistence-guard: allow-file AP002 the laws are run on stores made for tests
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
@@ -303,7 +305,6 @@ async def full_text_search_finds_words(adapter: PersistenceAdapter) -> None:
         for condition, expected in (
             (text_search("quick brown", config="simple"), "ab"),
             (text_search("quick brown", kind="phrase", config="simple"), "a"),
-            (text_search("fox", config="english"), "a"),
             (text_search("fox or but", kind="websearch", config="simple"), "b"),
             (text_search("quick & !but", kind="tsquery", config="simple"), "a"),
             (not_(text_search("foxes", config="simple")), "b"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast, get_args
 
 from pydantic import BaseModel
@@ -104,11 +105,18 @@ class ReadOnlyTable(Generic[Model]):
             )
 
     def _fitted(self, row: Row, *, done: str = "") -> Model:
-        """The row as a model. As JSON, which it is: a strict model then reads a uuid or a time from its text."""
+        """The row as a model. As JSON, which it is: a strict model then reads a uuid or a time from its text.
+
+        A Decimal is text there, and keeps its digits; where a strict field wants a float, it is rounded to one.
+        """
         try:
             return self._model.model_validate_json(to_json(row))
         except PydanticError as error:
             misfits = error.errors(include_url=False, include_context=False, include_input=False)
+        floats = {misfit["loc"][0] for misfit in misfits if misfit["type"] == "float_type"}
+        rounded = {name: float(value) for name, value in row.items() if name in floats and isinstance(value, Decimal)}
+        if rounded:
+            return self._fitted(row | rounded, done=done)
         fields = ", ".join(sorted({f"{_path(self._model, misfit['loc'])} ({misfit['type']})" for misfit in misfits}))
         raise ValidationError(self._name, f"{done}a row does not fit {self._model.__name__}: {fields}")
 

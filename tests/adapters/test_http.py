@@ -11,6 +11,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,7 +21,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from agent_persistence.adapters import _http
+from agent_persistence.adapters import _http, _slots
 from agent_persistence.adapters._http import STATES, InjectedClient, Lanes, base_url, mapped_exceptions
 from agent_persistence.adapters._postgrest import Request
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, OverloadedError
@@ -323,7 +324,7 @@ def test_a_body_of_exactly_the_limit_passes(backend: Backend, injected: bool) ->
 
 def test_too_many_waiting_calls_are_refused_at_once(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent for them, and those that wait are served."""
-    monkeypatch.setattr(_http, "MAX_WAITING", 2)
+    monkeypatch.setattr(_slots, "MAX_WAITING", 2)
     errors: list[AdapterError] = []
 
     async def held(exchange: Exchange) -> None:
@@ -625,7 +626,7 @@ def test_a_storm_of_deadlines_leaves_every_connection_usable(backend: Backend, i
 
     async def impatient(transport: Lanes | InjectedClient) -> None:
         while time.monotonic() < until:
-            with anyio.move_on_after(chance.uniform(0, 0.03)):
+            with anyio.move_on_after(chance.uniform(0, 0.03)), suppress(AdapterError):  # not sent in time
                 await transport.send(GET)
 
     async def body(transport: Lanes | InjectedClient) -> None:
@@ -685,8 +686,39 @@ def test_closing_before_the_first_request_is_fine(backend: Backend) -> None:
     run(backend, "http://127.0.0.1:9", body)
 
 
-def test_a_request_that_outlives_the_closing_leaves_no_connection(backend: Backend) -> None:
+def test_closing_waits_for_the_requests_under_way(backend: Backend) -> None:
+    """Their answers are delivered before it ends."""
+    told: list[object] = []
+
+    async def held(exchange: Exchange) -> None:
+        await server.held()
+        await exchange.send(answer())
+
+    async def body(transport: Lanes | InjectedClient) -> None:
+        async def call() -> None:
+            told.append((await transport.send(GET)).status)
+
+        async def close() -> None:
+            await transport.aclose()
+            told.append("closed")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await anyio.to_thread.run_sync(server.arrived.wait, 10)
+            group.start_soon(close)
+            await anyio.wait_all_tasks_blocked()
+            server.released.set()
+
+    with stub_server(held) as server:
+        run(backend, server.url, body)
+    assert told == [200, "closed"]
+
+
+def test_a_request_that_outlives_the_closing_leaves_no_connection(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its answer is still delivered; its connection is closed afterwards, not kept for nobody."""
+    monkeypatch.setattr(_http, "DRAIN_S", 0.01)
     answers: list[int] = []
 
     async def held(exchange: Exchange) -> None:
@@ -701,6 +733,7 @@ def test_a_request_that_outlives_the_closing_leaves_no_connection(backend: Backe
             group.start_soon(call)
             await anyio.to_thread.run_sync(server.arrived.wait, 10)
             await transport.aclose()
+            assert answers == []
             server.released.set()
         assert await anyio.to_thread.run_sync(server.left.wait, 10)
 
@@ -709,8 +742,11 @@ def test_a_request_that_outlives_the_closing_leaves_no_connection(backend: Backe
     assert answers == [200]
 
 
-def test_a_call_that_waits_when_the_transport_is_closed_sends_nothing(backend: Backend) -> None:
+def test_a_call_that_waits_when_the_transport_is_closed_sends_nothing(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Closing stops admission, also for those who stand in the queue already."""
+    monkeypatch.setattr(_http, "DRAIN_S", 0.01)
     errors: list[AdapterError] = []
 
     async def held(exchange: Exchange) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from hypothesis import given
@@ -24,7 +26,8 @@ from agent_persistence.exceptions import (
     UnsupportedOperationError,
     ValidationError,
 )
-from agent_persistence.filters import gt, in_, like, ne
+from agent_persistence.filters import gt, in_, like, ne, text_search
+from agent_persistence.predicates import Filter
 from agent_persistence.records import Row
 from agent_persistence.schema_registry import Column, ForeignKey, Generated, Schema, Table, default_schema
 from agent_persistence.testing import reset_memory
@@ -382,6 +385,17 @@ async def test_a_refused_delete_or_update_leaves_the_order_as_it_was(store: InMe
     assert emails(await store.query("leads", {"email": "a"})) == ["a"]
 
 
+async def test_a_broken_rule_is_told_before_too_many_rows(store: InMemoryAdapter) -> None:
+    """The statement comes first, then the count of what it affected."""
+    (lead,) = await store.batch_write("leads", [{"email": "a"}])
+    with pytest.raises(ConflictError) as caught:
+        await store.update("leads", {"client_id": PARENT}, {"id": lead["id"]}, max_affected=0)
+    assert caught.value.code == "23503"
+    with pytest.raises(AdapterError) as caught_too:
+        await store.update("leads", {"company": "x"}, {"id": lead["id"]}, max_affected=0)
+    assert caught_too.value.code == "PGRST124"
+
+
 async def test_a_deleted_value_is_free_again(store: InMemoryAdapter) -> None:
     """The index forgets the row."""
     await store.write("leads", {"email": "e"})
@@ -587,6 +601,186 @@ async def test_given_identity_keys_do_not_move_the_counter(store: InMemoryAdapte
     with pytest.raises(ConflictError, match="inquiries_pkey"):
         await store.write("inquiries", {"body": "generated"})
     assert (await store.write("inquiries", {"body": "generated"}))["id"] == 2
+
+
+# --- exact numbers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "number", ["0.1234567890123456789", "12345678901234567890.5", "-0.10000000000000000001", "1E-400", "9" * 400 + ".5"]
+)
+async def test_a_numeric_that_no_float_holds_comes_out_as_the_decimal_that_went_in(number: str) -> None:
+    """From a write, a read and an update; and it is found by itself alone."""
+    store = InMemoryAdapter({"values": [{"num": Decimal(number)}]}, schema=TYPES)
+    (row,) = await store.query("values")
+    assert (row["num"], type(row["num"])) == (Decimal(number), Decimal)
+    assert await store.read("values", row["id"]) == row
+    assert await store.query("values", {"num": Decimal(number)}) == [row]
+    assert await store.query("values", {"num": float(number) if len(number) < 100 else 1e300}) == []
+    assert await store.update("values", {"text": "t"}, {"id": row["id"]}) == [{**row, "text": "t"}]
+
+
+@pytest.mark.parametrize("number", ["0.1", "0.30", "1.00", "1e3", "-0.5"])
+async def test_a_numeric_that_a_float_holds_comes_out_as_a_number(number: str) -> None:
+    """Control: not everything is a Decimal."""
+    row = (await InMemoryAdapter({"values": [{"num": number}]}, schema=TYPES).query("values"))[0]
+    assert (row["num"], type(row["num"]) in (int, float)) == (float(number), True)
+
+
+# --- full-text search -------------------------------------------------------------------------------------------------
+
+NOTES = {"leads": [{"email": "a", "notes": "The quick brown fox"}, {"email": "b", "notes": "brown, not quick"}]}
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "expected"),
+    [
+        ("quick brown", "plain", ["a", "b"]),
+        ("quick brown", "phrase", ["a"]),
+        ('"quick brown" or not', "websearch", ["a", "b"]),
+        ("brown -not", "websearch", ["a"]),
+        ("qui:* & !fox", "tsquery", ["b"]),
+        ("", "plain", []),
+    ],
+)
+@pytest.mark.parametrize("schema", [default_schema(), Schema()])
+async def test_a_text_search_finds_words(schema: Schema, query: str, kind: str, expected: list[str]) -> None:
+    """In declared tables and in others; the differential suite compares it with PostgreSQL."""
+    store = InMemoryAdapter(NOTES, schema=schema)
+    assert emails(await store.query("leads", {"notes": text_search(query, kind=kind, config="simple")})) == expected
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"notes": text_search("fox")},
+        {"notes": text_search("fox", config="english")},
+        {"notes": text_search("a@b.example", config="simple")},
+        {"notes": text_search("a.b", kind="phrase", config="simple")},
+        {"notes": text_search("fox:A", kind="tsquery", config="simple")},
+        {"notes": text_search("'fox'", kind="tsquery", config="simple")},
+        {"notes": text_search("quick <-> !fox", kind="tsquery", config="simple")},
+        {"custom": text_search("fox", config="simple")},
+    ],
+)
+async def test_a_text_search_that_python_cannot_follow_is_refused(filters: dict[str, Filter]) -> None:
+    """Never answered by something like it."""
+    with pytest.raises(UnsupportedOperationError, match="does not follow PostgreSQL"):
+        await InMemoryAdapter(NOTES, schema=default_schema()).query("leads", filters)
+
+
+@pytest.mark.parametrize("text", ["see a.example", "5\u20ac", "\U0001f680"])
+async def test_a_row_whose_words_are_not_known_is_refused_too(text: str) -> None:
+    """Once the search looks at it."""
+    store = InMemoryAdapter({"leads": [{"email": "a", "notes": text}]}, schema=default_schema())
+    with pytest.raises(UnsupportedOperationError, match="does not follow PostgreSQL"):
+        await store.query("leads", {"notes": text_search("see", config="simple")})
+    assert await store.query("leads", {"email": "b", "notes": text_search("see", config="simple")}) == []
+
+
+@pytest.mark.parametrize(("query", "code"), [("fox &", "42601"), ("fox brown", "42601"), ("a <99999> b", "22023")])
+async def test_what_is_no_tsquery_is_rejected(query: str, code: str) -> None:
+    """With PostgreSQL's code, over an empty table too."""
+    with pytest.raises(AdapterError) as caught:
+        await InMemoryAdapter(schema=default_schema()).query(
+            "leads", {"notes": text_search(query, kind="tsquery", config="simple")}
+        )
+    assert (caught.value.code, caught.value.state) == (code, FailureState.REJECTED)
+
+
+async def test_a_search_of_what_is_no_text_is_rejected() -> None:
+    """In a table that nobody declared: 42883, as for every operator of texts."""
+    with pytest.raises(AdapterError) as caught:
+        await InMemoryAdapter({"notes": [{"a": 1}]}).query("notes", {"a": text_search("x", config="simple")})
+    assert caught.value.code == "42883"
+
+
+# --- functions --------------------------------------------------------------------------------------------------------
+
+
+def added(a: int, b: int = 1) -> int:
+    return a + b
+
+
+async def described(lead: dict[str, Any]) -> dict[str, Any]:
+    await anyio.lowlevel.checkpoint()
+    return {"at": datetime(2026, 1, 2), "lead": lead}  # noqa: DTZ001
+
+
+def failing(how: type[Exception]) -> Callable[[], None]:
+    def fail() -> None:
+        raise how("the content of a row")
+
+    return fail
+
+
+async def test_a_call_returns_what_the_function_returns() -> None:
+    """Plain or async; the arguments are its keywords, its value is in JSON form."""
+    store = InMemoryAdapter(functions={"added": added, "described": described})
+    assert await store.call("added", {"a": 2}) == 3
+    assert await store.call("added", {"a": 2, "b": 3}, may_write=True) == 5
+    assert await store.call("described", {"lead": {"n": [1]}}) == {"at": "2026-01-02T00:00:00", "lead": {"n": [1]}}
+
+
+async def test_a_function_shares_nothing_with_its_caller() -> None:
+    """What it changes in its arguments, and what is changed in its value, stays there."""
+    kept: list[Any] = []
+
+    def keeping(items: list[Any]) -> list[Any]:
+        items.append("changed")
+        kept.append(items)
+        return items
+
+    given_ = ["a"]
+    value = await InMemoryAdapter(functions={"keeping": keeping}).call("keeping", {"items": given_})
+    assert isinstance(value, list)
+    value.append("more")
+    assert (given_, kept) == (["a"], [["a", "changed"]])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("missing", {}), ("added", {}), ("added", {"a": 1, "c": 2}), ("Added", {"a": 1})]
+)
+async def test_a_function_that_is_not_there_is_rejected(name: str, arguments: Row) -> None:
+    """By its name or by its arguments, as PostgREST rejects it."""
+    with pytest.raises(AdapterError, match="added") as caught:
+        await InMemoryAdapter(functions={"added": added}).call(name, arguments)
+    assert (caught.value.code, caught.value.status, caught.value.state) == ("PGRST202", 404, FailureState.REJECTED)
+
+
+async def test_what_a_function_raises_is_told_by_its_class() -> None:
+    """Without its message, which may hold content; the exception itself is the cause."""
+    with pytest.raises(AdapterError) as caught:
+        await InMemoryAdapter(functions={"fail": failing(RuntimeError)}).call("fail", {})
+    assert caught.value.state is FailureState.REJECTED
+    assert "RuntimeError" in str(caught.value)
+    assert "content" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+async def test_an_error_of_ours_passes_through_a_function() -> None:
+    """So that it can play any part of a server's."""
+    with pytest.raises(ConflictError, match="content"):
+        await InMemoryAdapter(functions={"fail": failing(ConflictError)}).call("fail", {})
+
+
+async def test_a_value_without_a_json_form_is_refused() -> None:
+    """A server could not have sent it."""
+    with pytest.raises(ValidationError, match="object has no JSON form"):
+        await InMemoryAdapter(functions={"odd": object}).call("odd", {})
+
+
+@pytest.mark.parametrize(("functions", "can"), [(None, False), ({}, False), ({"added": added}, True)])
+async def test_the_capability_call_is_there_with_the_functions(functions: Any, can: bool) -> None:
+    """Without any, a call is refused before it gets here."""
+    assert InMemoryAdapter(functions=functions).capabilities["call"] is can
+
+
+@pytest.mark.parametrize("functions", [{"f": 1}, {1: added}])
+async def test_functions_that_cannot_be_called_are_refused(functions: Any) -> None:
+    """When the store is made."""
+    with pytest.raises(ConfigurationError, match="functions"):
+        InMemoryAdapter(functions=functions)
 
 
 # --- tasks, threads, event loops --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -26,7 +27,14 @@ from agent_persistence.adapters._postgrest import (
     render_select,
     render_update,
 )
-from agent_persistence.adapters._responses import parse_columns, parse_count, parse_error, parse_rows, parse_value
+from agent_persistence.adapters._responses import (
+    parse_columns,
+    parse_count,
+    parse_error,
+    parse_nothing,
+    parse_rows,
+    parse_value,
+)
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, ValidationError
 from agent_persistence.filters import (
     Filters,
@@ -60,8 +68,10 @@ from agent_persistence.identifiers import RESERVED
 from agent_persistence.ordering import OrderBy, asc, desc, parse_order
 from agent_persistence.records import Record
 from tests.adapters.doubles import everything_said_by
+from tests.doubles import shown
 
 REJECTED, RETRYABLE, AMBIGUOUS = FailureState.REJECTED, FailureState.RETRYABLE, FailureState.AMBIGUOUS
+APPLIED = FailureState.APPLIED
 SENTINEL = "s3ntinel-of-a-row"
 JSON = {"content-type": "application/json; charset=utf-8"}
 HTML = {"content-type": "text/html; charset=utf-8"}
@@ -223,12 +233,40 @@ def test_a_column_named_like_a_parameter_is_no_parameter(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "rendered"),
+    [
+        ("c->>k", "c-%3E%3Ek"),
+        ("c->k", "c-%3Ek"),
+        ("c->a_1->Bc->>d", "c-%3Ea_1-%3EBc-%3E%3Ed"),
+        ("c->k->0", "c-%3Ek-%3E0"),
+        ("c->>-1", "c-%3E%3E-1"),
+        ("order->>select", "order-%3E%3Eselect"),
+    ],
+)
+def test_a_path_is_written_as_it_is_wherever_something_is_read(path: str, rendered: str) -> None:
+    """Without quotes, which would make one name of it, and selected under an alias, so that no two paths collide."""
+    assert where({path: "x"}) == f"{rendered}=eq.x"
+    assert where({path: not_(in_(["x"]))}) == f"{rendered}=not.in.(%22x%22)"
+    assert where({path: not_(like("x"))}) == f"{rendered}=not.like.x"
+    assert where(any_of({path: "x"}, {path: not_(gt(1))})) == (f"or=({rendered}.eq.%22x%22,{rendered}.not.gt.1)")
+    request = render_select("t", None, select=[path, "b"], order=(desc(path, nulls="last"),))
+    assert request.target == (f"/rest/v1/t?select=%22{rendered}%22:{rendered},b&order={rendered}.desc.nullslast")
+
+
+def test_a_path_is_no_column_to_write() -> None:
+    """There it is a name like any other, which the table does not have."""
+    request = render_insert("t", [{"c->>k": 1}, {"b": 1}], on_conflict=["c->>k"])
+    assert request.target == "/rest/v1/t?on_conflict=%22c-%3E%3Ek%22&columns=%22c-%3E%3Ek%22,b"
+
+
+@pytest.mark.parametrize(
     ("name", "rendered"),
     [
         ("First Name", "%22First%20Name%22"),
         ("a.b", "%22a.b%22"),
         ("a,b", "%22a,b%22"),
-        ("a->>b", "%22a-%3E%3Eb%22"),
+        ("a->>b c", "%22a-%3E%3Eb%20c%22"),
+        ("a->>b->c", "%22a-%3E%3Eb-%3Ec%22"),
         ("clients(*)", "%22clients(*)%22"),
         ('say "x"', "%22say%20%5C%22x%5C%22%22"),
         ("back\\slash", "%22back%5C%5Cslash%22"),
@@ -877,6 +915,44 @@ def test_rows_come_back_as_they_were_sent() -> None:
     assert parse_rows(found, "query", "t") == [{"id": 9007199254740993, "name": "ß", "custom": {"a": [None]}}, {}]
 
 
+def rows_of(number: str) -> Any:
+    """The value of a column that the server tells as this number."""
+    return parse_rows(Response(200, JSON, f'[{{"n": {number}, "at": "05.123456"}}]'.encode()), "query", "t")[0]["n"]
+
+
+@pytest.mark.parametrize("whole", range(1, 20))
+@pytest.mark.parametrize("fraction", range(1, 20))
+def test_a_number_has_all_the_digits_that_the_server_sent(whole: int, fraction: int) -> None:
+    """A float where one holds them, else a Decimal, wherever the point stands."""
+    text = f"-{'9' * whole}.{'8' * fraction}"
+    assert Decimal(str(rows_of(text))) == Decimal(text)
+    assert isinstance(rows_of(text), float) is (Decimal(repr(float(text))) == Decimal(text))
+
+
+def test_a_double_of_17_digits_is_a_float() -> None:
+    """A similarity, say: the server prints as many digits as tell the float."""
+    assert type(rows_of("0.30000000000000004")) is float
+
+
+@pytest.mark.parametrize("text", ["9" * 4300, "9" * 131_072, f"{'9' * 131_072}.{'9' * 16_383}"], ids=shown)
+def test_the_longest_numbers_of_postgresql_are_read(text: str) -> None:
+    """An int as far as Python reads it, then a Decimal."""
+    assert rows_of(text) == Decimal(text)
+
+
+def test_numbers_in_documents_and_results_are_exact() -> None:
+    """jsonb holds numeric; so may whatever a function returns."""
+    body = b'{"a": [{"n": 0.1234567890123456789}], "b": 0.5}'
+    assert parse_value(Response(200, JSON, body), "f") == {"a": [{"n": Decimal("0.1234567890123456789")}], "b": 0.5}
+
+
+@pytest.mark.parametrize("junk", [b"[0.1234567890123456789", b"[" * 100_000 + b"0.1234567890123456789", b"9" * 5000])
+def test_long_numbers_in_what_is_no_json_promise_nothing(junk: bytes) -> None:
+    """The second reading refuses what the first does."""
+    with pytest.raises(AdapterError, match="without the JSON rows"):
+        parse_rows(Response(200, JSON, junk), "query", "t")
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "application/vnd.pgrst.array+json; charset=utf-8"])
 def test_every_json_media_type_is_json(content_type: str) -> None:
     """PostgREST has vendor types of its own."""
@@ -899,11 +975,32 @@ def test_every_json_media_type_is_json(content_type: str) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [200, 201])
-def test_a_success_without_rows_promises_nothing(status: int, headers: dict[str, str], content: bytes) -> None:
-    """A captive portal answers 200 too; a write may have been applied behind a mangled body."""
-    with pytest.raises(AdapterError, match="without the JSON rows") as caught:
-        parse_rows(Response(status, headers, content), "write", "leads", expected=1)
-    assert (caught.value.state, caught.value.status) == (AMBIGUOUS, status)
+def test_a_success_without_rows_confirms_a_write_only_in_json(
+    status: int, headers: dict[str, str], content: bytes
+) -> None:
+    """A captive portal answers 200 too, but not in JSON; behind a mangled body of PostgREST's the write was applied."""
+    for verb, state in (("write", APPLIED if headers is JSON else AMBIGUOUS), ("query", AMBIGUOUS)):
+        with pytest.raises(AdapterError, match="without the JSON rows") as caught:
+            parse_rows(Response(status, headers, content), verb, "leads", expected=1)
+        assert (caught.value.state, caught.value.status) == (state, status)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "content"), [(201, {}, b""), (204, {}, b""), (200, JSON, b""), (201, JSON, b'[{"id": 1}]')]
+)
+def test_a_write_without_rows_asked_for_is_confirmed_by_the_status(
+    status: int, headers: dict[str, str], content: bytes
+) -> None:
+    """`Prefer: return=minimal` is answered with an empty body."""
+    parse_nothing(Response(status, headers, content), "write", "leads")
+
+
+@pytest.mark.parametrize("found", [Response(200, HTML, b"<html>"), Response(503, HTML, b"<html>")])
+def test_a_page_confirms_no_write(found: Response) -> None:
+    """Neither a captive portal's nor a proxy's."""
+    with pytest.raises(AdapterError) as caught:
+        parse_nothing(found, "write", "leads")
+    assert caught.value.state is AMBIGUOUS
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -912,7 +1009,7 @@ def test_a_wrong_number_of_rows_is_an_error_that_says_so(count: int) -> None:
     found = Response(201, JSON, json.dumps([{"secret": SENTINEL}] * count).encode())
     with pytest.raises(AdapterError, match=rf"1 row\(s\) were sent, {count} came back") as caught:
         parse_rows(found, "write", "leads", expected=1)
-    assert caught.value.state is AMBIGUOUS
+    assert caught.value.state is APPLIED
     assert SENTINEL not in everything_said_by(caught.value)
 
 

@@ -1,11 +1,15 @@
 """The Supabase adapter: credentials, URL, tokens and roles."""
 
+# persistence-guard: allow-file AP001 the adapter itself is under test
+
 from __future__ import annotations
 
+import json
 import logging
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -14,11 +18,17 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
-from agent_persistence import SupabaseAdapter
+from agent_persistence import AsyncPersistenceService, PersistenceAgent, SupabaseAdapter
 from agent_persistence.adapters._http import base_url
-from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, ValidationError
+from agent_persistence.exceptions import (
+    AdapterError,
+    ConfigurationError,
+    FailureState,
+    UnsupportedOperationError,
+    ValidationError,
+)
 from agent_persistence.filters import all_of, any_of, gt, in_, not_, not_in
 from agent_persistence.schema_registry import Column, Schema, Table
 from tests.adapters.doubles import (
@@ -552,3 +562,107 @@ async def test_an_unknown_key_and_a_forged_token_are_refused(server: LocalServer
         assert (caught.value.status, caught.value.state) == (401, FailureState.REJECTED)
         assert remedy in (caught.value.hint or "")
         await adapter.aclose()
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+class Scored(BaseModel):
+    email: str
+    score: Decimal
+
+
+@pytest.mark.parametrize("digits", ["123456789012345678901234567890", "0.123456789012345678901234567890", "12.50"])
+async def test_a_decimal_field_has_the_digits_that_were_written(server: LocalServer, digits: str) -> None:
+    """Through a typed table, there and back, and once more as the row that was read."""
+    adapter = SupabaseAdapter(server.url, server.service_key)
+    leads = PersistenceAgent(AsyncPersistenceService(adapter)).table(Scored, "leads")
+    written = await leads.write(Scored(email="a", score=Decimal(digits)))
+    [row] = await adapter.query("leads", {"score": Decimal(digits)}, select=["email", "score"])
+    again = await leads.upsert(row, ["email"])
+    await adapter.aclose()
+    assert written.score == again.score == Decimal(digits)
+    assert server.execute("select score from leads") == [{"score": Decimal(digits)}]
+
+
+# --- missing keys -----------------------------------------------------------------------------------------------------
+
+UNEVEN = [{"email": "a"}, {"email": "b", "status": "won"}]
+
+
+def answers(applied: str, **failures: Any) -> Callable[[httpx.Request], httpx.Response]:
+    """A server that tells this of what it applied and sends the records back, or fails the question like this."""
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.content == b"[]" and failures:
+            return httpx.Response(**failures)
+        return httpx.Response(201, headers={"Preference-Applied": applied}, json=json.loads(request.content))
+
+    return respond
+
+
+@pytest.mark.parametrize("applied", ["", "return=minimal", "return=minimal, missing=null", "xmissing=default"])
+@pytest.mark.parametrize("verb", ["batch_write", "write_only"])
+async def test_records_of_different_keys_need_a_server_that_fills_in_defaults(verb: str, applied: str) -> None:
+    """One that does not say so would write NULL in silence: it is sent no row, and the error says what to do."""
+    recorder = Recorder(answers(applied))
+    with pytest.raises(UnsupportedOperationError, match=r"give every record the same keys, NULL where"):
+        await getattr(recorder.adapter(), verb)("leads", UNEVEN)
+    assert [request.content for request in recorder.requests] == [b"[]"]
+
+
+async def test_a_server_is_asked_once_whether_it_fills_in_defaults() -> None:
+    """By the insertion of no row, in the form in which the rows will come."""
+    recorder = Recorder(answers("return=minimal, missing=default, handling=strict"))
+    adapter = recorder.adapter()
+    assert await adapter.batch_write("leads", UNEVEN) == UNEVEN
+    await adapter.batch_write("clients", UNEVEN)
+    question, first, second = recorder.requests
+    assert question.content == b"[]"
+    assert question.headers["prefer"] == "return=minimal, missing=default, handling=strict"
+    assert str(question.url) == str(first.url)
+    assert [json.loads(request.content) for request in (first, second)] == [UNEVEN, UNEVEN]
+
+
+async def test_records_of_the_same_keys_need_no_question() -> None:
+    """No default stands in for anything."""
+    recorder = Recorder(answers(""))
+    await recorder.adapter().batch_write("leads", [{"email": "a"}, {"email": "b"}])
+    assert len(recorder.requests) == 1
+
+
+async def test_a_preference_that_the_server_refuses_is_not_applied() -> None:
+    """With handling=strict PostgREST answers PGRST122 to one that it does not know."""
+    refusal = {"code": "PGRST122", "message": "Invalid preferences given with handling=strict"}
+    recorder = Recorder(answers("", status_code=400, json=refusal))
+    with pytest.raises(UnsupportedOperationError):
+        await recorder.adapter().batch_write("leads", UNEVEN)
+
+
+@pytest.mark.parametrize(
+    ("failure", "state"),
+    [
+        ({"status_code": 502, "text": "Bad Gateway"}, FailureState.NOT_SENT),
+        ({"status_code": 404, "json": {"code": "PGRST205"}}, FailureState.REJECTED),
+        ({"status_code": 503, "json": {"code": "PGRST000"}}, FailureState.RETRYABLE),
+    ],
+)
+async def test_a_question_without_an_answer_leaves_nothing_written(failure: Any, state: FailureState) -> None:
+    """So that the batch may be tried again, and the question is put again."""
+    recorder = Recorder(answers("missing=default", **failure))
+    adapter = recorder.adapter()
+    with pytest.raises(AdapterError) as caught:
+        await adapter.batch_write("leads", UNEVEN)
+    assert (caught.value.state, len(recorder.requests)) == (state, 1)
+    recorder.respond = answers("missing=default")
+    assert await adapter.batch_write("leads", UNEVEN) == UNEVEN
+    assert len(recorder.requests) == 3
+
+
+async def test_missing_keys_take_their_defaults_on_the_server(server: LocalServer) -> None:
+    """The real one confirms that it fills them in, and does."""
+    adapter = SupabaseAdapter(server.url, server.service_key)
+    written = await adapter.batch_write("leads", UNEVEN)
+    await adapter.aclose()
+    assert [row["status"] for row in written] == ["new", "won"]
+    assert server.execute("select status from leads order by email") == [{"status": "new"}, {"status": "won"}]

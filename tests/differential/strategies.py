@@ -58,6 +58,7 @@ numerics = (
     st.integers(-3, 3)
     | st.sampled_from([0.1, 0.2, 0.30000000000000004, 0.5, 1.5, -0.0, 1e16, 1e-7, 2**53 + 1, 10**30])
     | st.decimals(-10, 10, places=2).map(str)
+    | st.sampled_from(["0.1234567890123456789", "12345678901234567890.5", "0.10000000000000000000", "1e-400"])
     | st.sampled_from(["1.0", "1.00", "0.1", "0.10", "-0.00", "1e3", "NaN", "Infinity", "-Infinity", "1e-20"])
     | st.floats(allow_nan=False, allow_infinity=False, width=32)
 )
@@ -232,11 +233,22 @@ def bound(column: str, condition: Filter) -> Filter:
     return tree
 
 
+def readable(table: Table) -> st.SearchStrategy[str]:
+    """Names of columns and, as often, declared paths."""
+    columns = st.sampled_from(sorted(table.columns))
+    return columns | st.sampled_from(table.paths) if table.paths else columns
+
+
+def type_of(table: Table, name: str) -> str:
+    """The type of a column, or of what a path reads."""
+    column = table.column(name)
+    assert column is not None
+    return column.type
+
+
 def filters_of(table: Table, *, faults: bool = False) -> st.SearchStrategy[Filter]:
-    """Filters over the table's columns, nested up to four deep."""
-    leaves = st.sampled_from(sorted(table.columns)).flatmap(
-        lambda name: comparison(name, table.columns[name].type, faults)
-    )
+    """Filters over the table's columns and paths, nested up to four deep."""
+    leaves = readable(table).flatmap(lambda name: comparison(name, type_of(table, name), faults))
     tree: st.SearchStrategy[Filter] = leaves
     for _ in range(3):
         inner = tree
@@ -251,5 +263,5 @@ def filters_of(table: Table, *, faults: bool = False) -> st.SearchStrategy[Filte
 
 def orders_of(table: Table) -> st.SearchStrategy[list[Order]]:
     """Up to three keys in either direction, and the primary key at the end, so that the order is total."""
-    keys_drawn = st.lists(st.builds(Order, st.sampled_from(sorted(table.columns)), st.booleans()), max_size=3)
+    keys_drawn = st.lists(st.builds(Order, readable(table), st.booleans()), max_size=3)
     return keys_drawn.map(lambda drawn: [*drawn, Order("id")])

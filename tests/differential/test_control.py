@@ -10,11 +10,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from agent_persistence.adapters import _patterns, _predicates, _tables
+from agent_persistence.adapters._sqlstate import TwinCannotTellError
 from agent_persistence.filters import contains, eq, like, not_, not_null
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import Filter
 from tests.differential import strategies
-from tests.differential.twins import Twins, check_against_postgresql
+from tests.differential.twins import Tally, Twins, check_against_postgresql
 
 Change: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 LEADS = strategies.SCHEMA.tables["leads"]
@@ -107,3 +108,16 @@ def test_an_unfaithful_adapter_is_caught(
     unfaithful(monkeypatch)
     with pytest.raises(AssertionError):
         run(loaded, trees)
+
+
+def refuses_everything(leaf: object, kind: object) -> None:
+    raise TwinCannotTellError("anything")
+
+
+def test_a_twin_that_refuses_is_caught(loaded: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No comparison fails when nothing is compared; the tally does."""
+    monkeypatch.setattr(_predicates, "_comparison", refuses_everything)
+    run(loaded, on("email", st.just(not_null())))
+    with pytest.raises(AssertionError, match="refused"):
+        loaded.tally.check()
+    loaded.tally = Tally()

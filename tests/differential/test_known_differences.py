@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import psycopg
 import pytest
 
 from agent_persistence import InMemoryAdapter
-from agent_persistence.filters import in_
+from agent_persistence.filters import contains, imatch, in_, match
 from tests.differential import strategies
 from tests.differential.known_differences import KNOWN
 from tests.differential.twins import Outcome, Twins, query_of, write_of
@@ -54,6 +55,34 @@ def test_no_limit_with_an_offset(fresh: Twins) -> None:
     call = query_of("clients", limit=0, offset=1)
     ours, theirs = fresh.outcome(fresh.memory, call), fresh.outcome(fresh.real, call)
     assert (ours, theirs.code) == (Outcome("[]"), "PGRST103")
+
+
+def test_operators_on_a_path(fresh: Twins) -> None:
+    """The server compares with `=`, and finds what is equal to the pattern or the document."""
+    twins_row = {"email": "e", "custom": {"a": "xy", "b": [1, 2]}}
+    for adapter in (fresh.memory, fresh.real):
+        assert fresh.outcome(adapter, write_of("leads", twins_row)).error is None
+    for filters in ({"custom->>a": match("^x")}, {"custom->>a": imatch("X")}, {"custom->b": contains([1])}):
+        call = query_of("leads", filters, select=["email"])
+        ours, theirs = fresh.outcome(fresh.memory, call), fresh.outcome(fresh.real, call)
+        assert (ours, theirs) == (Outcome('[{"email": "e"}]'), Outcome("[]"))
+    where = "custom->>'a' ~ '^x' and custom->>'a' ~* 'X' and custom->'b' @> '[1]' and custom->'b' <@ '[1, 2, 3]'"
+    assert fresh.server.execute(f"select email from leads where {where}") == [{"email": "e"}]
+
+
+def test_max_affected_before_the_rules(fresh: Twins) -> None:
+    """A name that may not be null, in more rows than may be affected."""
+    row = {"id": "00000001-0000-4000-8000-000000000000", "name": "n"}
+
+    async def call(adapter: Any) -> Any:
+        return await adapter.update("clients", {"name": None}, {"id": row["id"]}, max_affected=0)
+
+    for adapter in (fresh.memory, fresh.real):
+        fresh.outcome(adapter, write_of("clients", row))
+    ours, theirs = fresh.outcome(fresh.memory, call), fresh.outcome(fresh.real, call)
+    assert (ours.code, theirs.code) == ("23502", "PGRST124")
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        fresh.server.execute("update clients set name = null where id = %s", row["id"])
 
 
 def test_every_listed_difference_has_its_test() -> None:

@@ -1,8 +1,13 @@
-"""The same history of writes through both adapters: the same answer to each, and the same tables at the end."""
+"""The same history of writes through both adapters: the same answer to each, and the same tables at the end.
+
+Not drawn: a statement that would affect a row twice (21000). Only an upsert of several rows can, and the contract's
+upsert takes one.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,9 +40,10 @@ class Step:
     verb: str
     table: str
     arguments: tuple[Any, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     async def __call__(self, adapter: Any) -> Any:
-        value = await getattr(adapter, self.verb)(self.table, *self.arguments)
+        value = await getattr(adapter, self.verb)(self.table, *self.arguments, **self.options)
         rows = [value] if isinstance(value, dict) else value
         if not isinstance(rows, list):
             return rows
@@ -105,6 +111,9 @@ def some_rows(name: str) -> st.SearchStrategy[Filter]:
     return (bound | strategies.filters_of(table)).filter(lambda tree: fold(tree) != TRUE)
 
 
+affected: st.SearchStrategy[dict[str, int]] = st.just({}) | st.fixed_dictionaries({"max_affected": st.integers(0, 3)})
+
+
 @st.composite
 def step(draw: st.DrawFn) -> Step:
     name = draw(st.sampled_from(TABLES))
@@ -119,9 +128,10 @@ def step(draw: st.DrawFn) -> Step:
         return Step(verb, name, (draw(st.lists(record(name).filter(bool), min_size=1, max_size=4)),))
     if verb == "upsert":
         return Step(verb, name, (draw(record(name).filter(bool)), draw(st.sampled_from(TARGETS.get(name, [None])))))
+    options = {} if verb == "count" else draw(affected)
     if verb == "update":
-        return Step(verb, name, (draw(record(name).filter(bool)), draw(some_rows(name))))
-    return Step(verb, name, (draw(some_rows(name)),))
+        return Step(verb, name, (draw(record(name).filter(bool)), draw(some_rows(name))), options)
+    return Step(verb, name, (draw(some_rows(name)),), options)
 
 
 def wrong_values(one: Step) -> int:
@@ -142,6 +152,8 @@ def _fits(type_name: str, value: Any) -> bool:
 
 def agree(one: Step, ours: Outcome, theirs: Outcome) -> None:
     """The same answer. Which of several values of a wrong type is told is up to the order of columns in a statement."""
+    if theirs.code == "PGRST124" and ours.error:
+        return  # known_differences.py: max_affected_before_the_rules
     if wrong_values(one) > 1 and ours.error and theirs.error:
         assert ours.error[0] == theirs.error[0], one
     else:

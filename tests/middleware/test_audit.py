@@ -59,8 +59,8 @@ async def test_every_verb_emits_one_event(service: AsyncPersistenceService, even
     await service.get_columns("leads")
     keys = [each["id"] for each in two]
     assert [(e.verb, e.outcome, e.columns, e.row_count, e.keys) for e in events] == [
-        ("write", "ok", ("email",), 1, (row["id"],)),
-        ("batch_write", "ok", ("email", "notes"), 2, tuple(keys)),
+        ("write", "ok", ("email", "id"), 1, (row["id"],)),
+        ("batch_write", "ok", ("email", "id", "notes"), 2, tuple(keys)),
         ("upsert", "ok", ("id", "notes"), 1, (row["id"],)),
         ("read", "ok", ("id",), 1, (row["id"],)),
         ("query", "ok", ("email",), 1, (row["id"],)),
@@ -288,7 +288,7 @@ async def test_a_hook_whose_own_task_was_cancelled_changes_nothing() -> None:
 async def test_a_lost_answer_is_unknown_to_caller_and_audit_alike(events: list[AuditEvent]) -> None:
     """The event says what the error says."""
     adapter = RecordingAdapter(failures=[ConnectionResetError()])
-    service = AsyncPersistenceService(adapter, audit=events.append)
-    with pytest.raises(OutcomeUnknownError):
+    service = AsyncPersistenceService(adapter, audit=events.append, retry=False)
+    with pytest.raises(OutcomeUnknownError) as caught:
         await service.write("leads", {"email": SECRET})
-    assert (events[0].outcome, adapter.verbs) == ("unknown", ["write"])
+    assert (events[0].outcome, events[0].keys, adapter.verbs) == ("unknown", (caught.value.key,), ["write"])

@@ -366,3 +366,82 @@ async def test_a_bound_too_long_to_print_is_refused(bounds: dict[str, int], serv
     """The refusal is a ValidationError, however long the number."""
     with pytest.raises(ValidationError):
         await service.query("leads", **bounds)  # type: ignore[arg-type]
+
+
+# --- paths ------------------------------------------------------------------------------------------------------------
+
+PATHS = Schema(
+    {
+        "leads": Table(
+            {"id": Column("bigint"), "email": Column("text"), "custom": Column("jsonb")}, paths=("custom->>a",)
+        )
+    }
+)
+READING: dict[str, Call] = {
+    "filters": lambda service, path: service.query("leads", {path: "x"}),
+    "nested filters": lambda service, path: service.query("leads", any_of({"id": 1}, not_({path: "x"}))),
+    "select": lambda service, path: service.query("leads", select=[path]),
+    "order_by": lambda service, path: service.query("leads", order_by=desc(path)),
+    "count": lambda service, path: service.count("leads", {path: "x"}),
+    "update": lambda service, path: service.update("leads", {"email": "x"}, {path: "x"}),
+    "delete": lambda service, path: service.delete("leads", {path: "x"}),
+}
+WHOLE: dict[str, Call] = {
+    "write": lambda service, path: service.write("leads", {path: "x"}),
+    "batch_write": lambda service, path: service.batch_write("leads", [{"email": "a"}, {path: "x"}]),
+    "upsert": lambda service, path: service.upsert("leads", {"id": 1, path: "x"}),
+    "on_conflict": lambda service, path: service.upsert("leads", {"id": 1}, [path]),
+    "changes": lambda service, path: service.update("leads", {path: "x"}, {"id": 1}),
+    "changes and filters": lambda service, path: service.update("leads", {path: "x"}, {path: "x"}),
+    "id_column": lambda service, path: service.read("leads", "x", path),
+}
+
+
+def _with_paths() -> tuple[AsyncPersistenceService, RecordingAdapter]:
+    adapter = RecordingAdapter()
+    policy = TablePolicy(delete=frozenset({"leads"}))
+    return AsyncPersistenceService(adapter, policy=policy, schema=PATHS), adapter
+
+
+@pytest.mark.parametrize("where", READING)
+async def test_a_declared_path_may_be_read(where: str) -> None:
+    """In filters, select and order_by."""
+    service, adapter = _with_paths()
+    await READING[where](service, "custom->>a")
+    assert adapter.calls
+
+
+@pytest.mark.parametrize("where", WHOLE)
+async def test_a_declared_path_is_not_written(where: str) -> None:
+    """Nor is it a key; the error says to write the whole column."""
+    service, adapter = _with_paths()
+    with pytest.raises(ColumnNotAllowedError, match="for filters, select and order_by; write the whole of custom"):
+        await WHOLE[where](service, "custom->>a")
+    assert adapter.calls == []
+
+
+@pytest.mark.parametrize("where", [*READING, *WHOLE])
+@pytest.mark.parametrize("path", ["custom->>b", "custom->a", "email->>a", "custom->>a->b", "custom->>a::int"])
+async def test_any_other_path_is_refused(where: str, path: str) -> None:
+    """Also one that differs in its arrow alone, or goes on where a declared one ends."""
+    service, adapter = _with_paths()
+    with pytest.raises(ColumnNotAllowedError):
+        await (READING | WHOLE)[where](service, path)
+    assert adapter.calls == []
+
+
+async def test_the_refusal_of_a_path_says_how_to_declare_it() -> None:
+    """And which one may have been meant."""
+    service, _ = _with_paths()
+    with pytest.raises(ColumnNotAllowedError) as caught:
+        await service.query("leads", {"custom->>aa": "x"})
+    assert "did you mean 'custom->>a'?" in str(caught.value)
+    assert 'paths = ["custom->>aa"] at [tables.leads]' in str(caught.value)
+
+
+async def test_a_path_is_no_order_to_read_by_in_pages() -> None:
+    """`iterate` goes on behind the value that the last row tells, and a whole row tells no paths."""
+    service, adapter = _with_paths()
+    with pytest.raises(ValidationError, match="order_by is a column here"):
+        await anext(aiter(service.iterate("leads", order_by="custom->>a")))
+    assert adapter.calls == []

@@ -26,9 +26,9 @@ from tests.doubles import FakeTime, HangingAdapter, RecordingAdapter, shown
 pytestmark = pytest.mark.anyio
 
 VERBS: dict[str, tuple[Any, ...]] = {
-    "write": ("leads", {"email": "a"}),
-    "batch_write": ("leads", [{"email": "a"}]),
-    "upsert": ("leads", {"email": "a"}, ["email"]),
+    "write": ("inquiries", {"email": "a"}),
+    "batch_write": ("inquiries", [{"email": "a"}]),
+    "upsert": ("inquiries", {"email": "a"}),
     "read": ("leads", "1"),
     "query": ("leads",),
     "get_columns": ("leads",),
@@ -115,12 +115,12 @@ async def test_what_is_given_up_has_the_last_failure_as_its_cause(clockwork: Fak
     assert caught.value.state is FailureState.NOT_SENT
 
 
-async def test_the_last_attempt_decides_what_is_known(clockwork: FakeTime) -> None:
+async def test_an_attempt_that_was_lost_leaves_the_outcome_open(clockwork: FakeTime) -> None:
     """A write that was refused, tried again and then lost may have been applied."""
     failures = [*_failures(FailureState.RETRYABLE, 1), *_failures(FailureState.AMBIGUOUS, 1)]
     service, adapter = _service(failures, clockwork)
     with pytest.raises(OutcomeUnknownError) as caught:
-        await service.write("leads", {"email": "a"})
+        await service.write("inquiries", {"email": "a"})
     assert (caught.value.attempts, len(adapter.calls)) == (2, 2)
 
 
@@ -249,7 +249,7 @@ async def test_an_adapters_own_class_of_error_is_judged_by_its_state(clockwork: 
     """The retry layer reads the state and nothing else: a lost answer to a write is an unknown outcome."""
     service, _ = _service([PoolError("lost", state=FailureState.AMBIGUOUS)], clockwork)
     with pytest.raises(OutcomeUnknownError):
-        await service.write("leads", {"email": "a"})
+        await service.write("inquiries", {"email": "a"})
 
 
 @pytest.mark.parametrize("verb", ["write", "query"])
@@ -279,6 +279,14 @@ def test_the_pause_is_bounded_for_every_attempt() -> None:
         ("write_deadline_s", "5"),
         ("retry_after_cap_s", None),
         ("base_s", True),
+        ("base_s", float("inf")),
+        ("attempt_s", 0),
+        ("attempt_s", 0.001),
+        ("read_deadline_s", 0.001),
+        ("write_deadline_s", -1),
+        ("budget", -1),
+        ("budget", 1.5),
+        ("last_write_wins", "yes"),
     ],
 )
 def test_a_policy_with_senseless_bounds_is_refused(option: str, value: Any) -> None:

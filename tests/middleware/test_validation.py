@@ -201,7 +201,7 @@ async def test_null_is_written_only_where_the_column_may_be_null(
     assert await refused(service.write("leads", {"email": NULL})) == ("record: email may not be NULL",)
     assert await refused(service.update("leads", {"email": NULL}, {"id": "1"})) == ("changes: email may not be NULL",)
     await service.write("leads", {"status": NULL})
-    assert adapter.calls == [("write", ("leads", {"status": None}))]
+    assert [(verb, record["status"]) for verb, (_, record) in adapter.calls] == [("write", None)]
 
 
 @pytest.mark.parametrize(
@@ -332,3 +332,54 @@ async def test_a_factory_enforces_only_a_schema_that_it_was_given(
     with pytest.raises(ValidationError, match="emial"):
         await make("memory", adapter=adapter, schema=SCHEMA).count("leads", {"emial": "a"})
     assert adapter.verbs == ["count"]
+
+
+# --- paths ------------------------------------------------------------------------------------------------------------
+
+WITH_PATHS = Schema(
+    {"leads": Table({"id": Column("uuid"), "custom": Column("jsonb")}, paths=("custom->>role", "custom->seen"))}
+)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"custom->>role": "cto"},
+        {"custom->>role": like("c%")},
+        {"custom->>role": in_(["a", "b"])},
+        {"custom->seen": contains({"a": 1})},
+        {"custom->seen": "5"},
+    ],
+    ids=shown,
+)
+async def test_a_path_is_compared_as_what_it_reads(filters: Filters, adapter: RecordingAdapter) -> None:
+    """A text by `->>`, a document by `->`."""
+    service = AsyncPersistenceService(adapter, schema=WITH_PATHS, policy=POLICY)
+    await service.query("leads", filters, select=["custom->>role"], order_by="custom->seen")
+    assert adapter.verbs == ["query"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "problem"),
+    [
+        ({"custom->>role": is_true()}, "filters: custom->>role is text, which is_true does not compare"),
+        ({"custom->>role": contains(["a"])}, "filters: custom->>role is text, which contains does not compare"),
+        ({"custom->seen": like("a")}, "filters: custom->seen is jsonb, which like does not compare"),
+        ({"custom->seen": overlaps(["a"])}, "filters: custom->seen is jsonb, which overlaps does not compare"),
+    ],
+    ids=shown,
+)
+async def test_an_operator_that_a_path_does_not_have_is_refused(
+    filters: Filters, problem: str, adapter: RecordingAdapter
+) -> None:
+    """By the type of what it reads, not of the column."""
+    service = AsyncPersistenceService(adapter, schema=WITH_PATHS, policy=POLICY)
+    assert await refused(service.query("leads", filters)) == (problem,)
+
+
+async def test_a_path_may_be_what_was_meant(adapter: RecordingAdapter) -> None:
+    """Paths stand in the list of what the table has."""
+    service = AsyncPersistenceService(adapter, schema=WITH_PATHS, policy=POLICY)
+    [problem] = await refused(service.query("leads", {"custom_role": "cto"}))
+    assert problem.startswith("filters: no column 'custom_role': did you mean 'custom->>role'?")
+    assert problem.endswith("leads has id, custom, custom->>role, custom->seen")

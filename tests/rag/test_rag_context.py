@@ -1,5 +1,7 @@
 """Building a context: which rows, how concurrently, and what happens when a table fails."""
 
+# persistence-guard: allow-file AP001 the adapter itself is under test
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from decimal import Decimal
 from typing import Any
 from xml.etree import ElementTree
 
@@ -109,3 +110,12 @@ def test_an_unknown_format_is_refused() -> None:
     """A typed error that names what there is."""
     with pytest.raises(ValidationError, match="'xml'"):
         RAGContext().to_prompt("yaml")  # type: ignore[arg-type]
+
+
+def test_a_number_that_no_float_holds_is_told_in_full() -> None:
+    """As the digits themselves in a column, as text within a document."""
+    exact = Decimal("0.1234567890123456789")
+    lead = {**LEAD, "score": exact, "custom": {"n": exact}}
+    [told] = ElementTree.fromstring(RAGContext(leads=[lead]).to_prompt()).findall("lead")
+    assert told.findtext("score") == str(exact)
+    assert told.findtext("custom") == f'{{"n": "{exact}"}}'

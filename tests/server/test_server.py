@@ -201,6 +201,15 @@ def test_missing_keys(server: LocalServer, rest: httpx.Client) -> None:
         assert prefer in answer.headers["Preference-Applied"]
 
 
+def test_no_records_tell_what_would_be_applied(server: LocalServer, rest: httpx.Client) -> None:
+    """An empty list inserts nothing, and is answered with the preferences as any other."""
+    headers = {"Prefer": "return=minimal, missing=default"}
+    answer = rest.post("/inquiries?columns=email,handled", json=[], headers=headers)
+    assert answer.status_code == httpx.codes.CREATED
+    assert "missing=default" in answer.headers["Preference-Applied"]
+    assert server.execute("select id from inquiries") == []
+
+
 def test_an_empty_record_is_all_defaults(server: LocalServer, rest: httpx.Client) -> None:
     """`{}` is a row, and `[{}, {}]` are two."""
     assert rest.post("/inquiries", json={}).status_code == httpx.codes.CREATED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from agent_persistence._rag.outline import PARENTS, Node
@@ -89,9 +90,9 @@ def _field(column: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if isinstance(value, (str, Decimal)):
+        return str(value)
+    return "" if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
 def escape(text: str) -> str:

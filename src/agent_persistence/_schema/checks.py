@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from agent_persistence.exceptions import ConfigurationError, ValidationError, printable
-from agent_persistence.identifiers import is_identifier
+from agent_persistence.identifiers import base_column, is_identifier, is_path
 from agent_persistence.records import encode_value
 
 T = TypeVar("T")
@@ -101,6 +101,21 @@ def check_column_name(name: object) -> None:
     if type(name) is not str or not name:
         raise ConfigurationError(f"{printable(name)} is no name of a column; it is a text that is not empty")
     _check_text("a column", name)
+    if is_path(name):
+        raise ConfigurationError(f"{name} is a path of the column {base_column(name)}; it belongs into `paths`")
+
+
+def check_path(path: str, types: Mapping[str, str]) -> None:
+    """Refuse what is no path of a json or jsonb column; `types` are the columns' types."""
+    if not is_path(path):
+        raise ConfigurationError(
+            f"paths: {printable(path)} is no path; write column->>key for a text, column->key for JSON, and"
+            " column->key->>key below that; a key is made of letters, digits and _, or is the number of an element"
+        )
+    base = base_column(path)
+    check_column("paths", base, types)
+    if types[base] not in ("json", "jsonb"):
+        raise ConfigurationError(f"paths: {path} reads {base}, which is {types[base]}; only json and jsonb have paths")
 
 
 def check_column(option: str, name: str, columns: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from agent_persistence._schema.values import Column, ForeignKey, Generated, Tabl
 from agent_persistence.exceptions import ConfigurationError, printable
 
 _GENERATED: Final = {default.name.lower(): default for default in Generated}
-_TABLE_KEYS: Final = ("columns", "primary_key", "unique", "foreign_keys")
+_TABLE_KEYS: Final = ("columns", "primary_key", "unique", "paths", "foreign_keys")
 _LINK_KEYS: Final = ("column", "table", "references", "on_delete_cascade")
 _COLUMN_KEYS: Final = ("type", "nullable", "default", "default_json", "generated", "one_of", "pii")
 _DEFAULTS: Final = frozenset({"default", "default_json", "generated"})
@@ -62,6 +62,8 @@ def told_table(table: Table) -> dict[str, Any]:
     told: dict[str, Any] = {"primary_key": list(table.primary_key)}
     if table.unique:
         told["unique"] = [list(names) for names in table.unique]
+    if table.paths:
+        told["paths"] = list(table.paths)
     told["columns"] = {name: _told_column(column) for name, column in table.columns.items()}
     if table.foreign_keys:
         told["foreign_keys"] = [{key: getattr(link, key) for key in _LINK_KEYS} for link in table.foreign_keys]

@@ -38,7 +38,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield "[tables]\n"
     for name, table in document["tables"].items():
         yield f"[tables.{name}]"
-        yield from _pairs({key: table[key] for key in ("primary_key", "unique") if key in table})
+        yield from _pairs({key: table[key] for key in ("primary_key", "unique", "paths") if key in table})
         yield f"\n[tables.{name}.columns]"
         yield from _pairs(table["columns"])
         for foreign_key in table.get("foreign_keys", ()):

@@ -12,6 +12,7 @@ from agent_persistence._schema.checks import (
     check_column,
     check_column_name,
     check_flag,
+    check_path,
     check_table_name,
     check_word,
     declared,
@@ -20,6 +21,7 @@ from agent_persistence._schema.checks import (
     words,
 )
 from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.identifiers import base_column, is_path
 
 
 class Generated(Enum):
@@ -75,12 +77,15 @@ class Table:
     """One table: its columns in order, its primary key, its unique sets of columns and its foreign keys.
 
     Only declared columns can be part of them. A view, or another table without a key, has the primary key ().
+    `paths` are the parts of json and jsonb columns that filters, select and order_by may name, such as
+    `custom->address->>city`.
     """
 
     columns: Mapping[str, Column]
     primary_key: tuple[str, ...] = ("id",)
     unique: tuple[tuple[str, ...], ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
+    paths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", MappingProxyType(declared("columns", self.columns, Column)))
@@ -98,3 +103,13 @@ class Table:
             if not isinstance(link, ForeignKey):
                 raise ConfigurationError(f"foreign_keys holds {type(link).__name__}; each is a ForeignKey")
             check_column("foreign_keys", link.column, self.columns)
+        object.__setattr__(self, "paths", words("paths", self.paths))
+        for path in self.paths:
+            check_path(path, {name: column.type for name, column in self.columns.items()})
+
+    def column(self, name: str) -> Column | None:
+        """The column of this name, or what a path of that form reads: a text for `->>`, JSON for `->`."""
+        base = self.columns.get(base_column(name))
+        if base is None or not is_path(name):
+            return base
+        return Column("text" if "->>" in name else base.type, pii=base.pii)

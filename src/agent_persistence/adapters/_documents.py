@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final, TypeAlias
 
 from pydantic_core import to_json
 
 from agent_persistence.adapters._numbers import read_numeric, round_numeric
 from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
+
+
+class _JsonNull(Enum):
+    JSON_NULL = "null"
+
+
+JSON_NULL: Final = _JsonNull.JSON_NULL
+"""The document `null` as a value of its own, where None is SQL's NULL."""
 
 
 def document(value: Any) -> Any:
@@ -75,7 +85,7 @@ def document_key(value: Any) -> tuple[Any, ...]:
 
 def _nested_key(value: Any) -> tuple[Any, ...]:
     match value:
-        case None:
+        case None | _JsonNull():
             return (0,)
         case str():
             return (1, value)
@@ -84,14 +94,19 @@ def _nested_key(value: Any) -> tuple[Any, ...]:
         case list():
             return (4, len(value), *map(_nested_key, value))
         case dict():
-            return (5, len(value), *((key, _nested_key(value[key])) for key in sorted(value, key=_key_order)))
+            return (5, len(value), *((key, _nested_key(value[key])) for key in sorted(value, key=key_order)))
         case _:
             return (2, value)
 
 
-def _key_order(key: str) -> tuple[int, bytes]:
+def key_order(key: str) -> tuple[int, bytes]:
+    """What orders the keys of an object: their length first."""
     encoded = key.encode()
     return (len(encoded), encoded)
+
+
+DocumentTest: TypeAlias = Callable[[Any], bool]
+_ABSENT: Final = object()
 
 
 def contains(outer: Any, inner: Any) -> bool:
@@ -99,25 +114,43 @@ def contains(outer: Any, inner: Any) -> bool:
 
     https://www.postgresql.org/docs/current/datatype-json.html#JSON-CONTAINMENT
     """
-    match outer, inner:
-        case dict(), dict():
-            return all(key in outer and _nested_contains(outer[key], item) for key, item in inner.items())
-        case list(), list():
-            return all(any(_nested_contains(element, item) for element in outer) for item in inner)
-        case (list(), dict()) | (dict(), list()):
-            return False
-        case list(), _:
-            return any(_same(element, inner) for element in outer)
-        case _:
-            return _same(outer, inner)
+    return containing(inner)(outer)
 
 
-def _nested_contains(outer: Any, inner: Any) -> bool:
+def containing(inner: Any) -> DocumentTest:
+    """`contains` of this one document, which is looked at once for all outer ones."""
+    if isinstance(inner, (dict, list)):
+        return _nested(inner)
+    same = _nested(None if inner is JSON_NULL else inner)
+    return lambda outer: any(map(same, outer)) if isinstance(outer, list) else same(outer)
+
+
+def _nested(inner: Any) -> DocumentTest:
     """Below the top an array contains no lone scalar."""
-    if isinstance(outer, list) and not isinstance(inner, list):
-        return False
-    return contains(outer, inner)
+    match inner:
+        case dict():
+            return _all_entries([_entry(key, item) for key, item in inner.items()])
+        case list():
+            elements = [_nested(item) for item in inner]
+            return lambda outer: isinstance(outer, list) and all(any(map(element, outer)) for element in elements)
+        case None | bool():
+            return lambda outer: outer is inner
+        case str():
+            return lambda outer: bool(outer == inner)
+        case _:
+            return lambda outer: bool(outer == inner) and not isinstance(outer, bool)
 
 
-def _same(left: Any, right: Any) -> bool:
-    return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
+def _all_entries(entries: list[DocumentTest]) -> DocumentTest:
+    if len(entries) == 1:
+        (entry,) = entries
+        return lambda outer: isinstance(outer, dict) and entry(outer)
+    return lambda outer: isinstance(outer, dict) and all(entry(outer) for entry in entries)
+
+
+def _entry(key: str, item: Any) -> Callable[[dict[str, Any]], bool]:
+    """Whether an object has the entry; where equality is all there is to it, without a call for the value."""
+    if isinstance(item, str):
+        return lambda outer: outer.get(key, _ABSENT) == item
+    test = _nested(item)
+    return lambda outer: key in outer and test(outer[key])

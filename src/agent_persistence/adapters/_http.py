@@ -17,13 +17,14 @@ import httpx
 from agent_persistence._version import __version__
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.adapters._quiet import quietly
+from agent_persistence.adapters._slots import Slots
 from agent_persistence.adapters._unpacking import Unpacked
-from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, OverloadedError
+from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
 
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
 CONNECT_TIMEOUT_S: Final = 5.0
 LANES: Final = 20
-MAX_WAITING: Final = 10_000
+DRAIN_S: Final = 5.0
 
 _TIMEOUTS: Final = {"connect": CONNECT_TIMEOUT_S, "read": None, "write": None, "pool": None}
 """Only connecting has a timeout of its own: httpx's others start anew with every byte, so that the operation's
@@ -108,8 +109,6 @@ class Lanes:
         if self._closed:
             raise _closed()
         pool = self._here.get() or await self._open()
-        if pool.slots.statistics().tasks_waiting >= MAX_WAITING:
-            raise OverloadedError(f"{MAX_WAITING} calls are waiting for a connection already")
         message = httpx.Request(
             request.method,
             _addressed(self._url, request.target),
@@ -117,7 +116,7 @@ class Lanes:
             content=request.body or None,
             extensions={"timeout": _TIMEOUTS},
         )
-        async with pool.slots:
+        async with pool.slots.taken(writing=request.method != "GET"):
             if self._closed:
                 raise _closed()
             with quietly():
@@ -145,10 +144,13 @@ class Lanes:
         return response
 
     async def aclose(self) -> None:
-        """Close this event loop's idle connections and refuse further requests."""
+        """Refuse further requests, give those under way DRAIN_S seconds to end, and close this event loop's lanes."""
+        if self._closed:
+            return
         self._closed = True
         pool = self._here.get()
         if pool is not None:
+            await pool.slots.drained(DRAIN_S)
             await pool.keeper.aclose()
 
     async def _open(self) -> _Pool:
@@ -169,7 +171,7 @@ class _Pool:
     """One event loop's lanes; the last one used is the first to be used again."""
 
     def __init__(self, lanes: int) -> None:
-        self.slots = anyio.Semaphore(lanes, fast_acquire=True)
+        self.slots = Slots(lanes)
         self.idle: list[httpx.AsyncHTTPTransport] = []
         self.keeper = self._keep()
 
@@ -211,7 +213,7 @@ class InjectedClient:
         self, client: httpx.AsyncClient, url: httpx.URL, *, max_response_bytes: int = MAX_RESPONSE_BYTES
     ) -> None:
         self._client = client
-        self._slots: anyio.lowlevel.RunVar[anyio.Semaphore] = anyio.lowlevel.RunVar(f"slots of {id(self)}")
+        self._slots: anyio.lowlevel.RunVar[Slots] = anyio.lowlevel.RunVar(f"slots of {id(self)}")
         self._url = url
         self._max_response_bytes = max_response_bytes
 
@@ -224,18 +226,18 @@ class InjectedClient:
         )
         if self._client.is_closed:
             raise AdapterError("the httpx.AsyncClient that was passed in is closed")
-        async with self._limiter():
+        async with self._limiter().taken(writing=request.method != "GET"):
             with quietly(), mapped_exceptions(self._url.host):
                 received = await self._client.send(message, stream=True, follow_redirects=False)
                 return Response(received.status_code, received.headers, await _body(received, self._max_response_bytes))
 
-    def _limiter(self) -> anyio.Semaphore:
+    def _limiter(self) -> Slots:
         """As many slots as the client's pool has connections: a pool that never queues cannot be poisoned."""
         try:
             return self._slots.get()
         except LookupError:
             pool = getattr(getattr(self._client, "_transport", None), "_pool", None)
-            slots = anyio.Semaphore(min(LANES, getattr(pool, "_max_connections", LANES)), fast_acquire=True)
+            slots = Slots(min(LANES, getattr(pool, "_max_connections", LANES)))
             self._slots.set(slots)
             return slots
 

@@ -7,6 +7,7 @@ from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_UP, Context, Decimal, Invalid
 from typing import Any, Final
 
 from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
+from agent_persistence.records import exact_number
 
 MAX_JSON_DIGITS: Final = 4000
 """Python reads JSON integers of at most 4,300 digits."""
@@ -54,9 +55,9 @@ _NAN: Final = _NotANumber("NaN")
 
 
 def number(value: Decimal) -> Any:
-    """The JSON number as it is read back: a float where the text has a point; names for what is no JSON number."""
+    """The JSON number as it is read back: a float where one is exact; names for what is no JSON number."""
     if value.is_finite():
-        return float(value)
+        return exact_number(str(value))
     return "NaN" if value.is_nan() else "Infinity" if value > 0 else "-Infinity"
 
 
@@ -123,9 +124,8 @@ def round_numeric(value: int | Decimal, precision: int | None = None, scale: int
         return value
     if precision is not None:
         value = _quantized(Decimal(value), precision, scale)
-    digits = value.adjusted() if isinstance(value, Decimal) else value.bit_length() * 0.30103
-    if digits > MAX_JSON_DIGITS or (isinstance(value, Decimal) and digits > 300):
-        raise TwinCannotTellError("numbers that Python's JSON cannot read back")
+    if isinstance(value, int) and value.bit_length() * 0.30103 > MAX_JSON_DIGITS:
+        raise TwinCannotTellError("integers of more digits than Python reads")
     return value
 
 

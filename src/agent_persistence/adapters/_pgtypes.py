@@ -15,7 +15,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from agent_persistence.adapters._arrays import array_items
-from agent_persistence.adapters._documents import document, document_key, read_document
+from agent_persistence.adapters._documents import JSON_NULL, document, document_key, read_document
 from agent_persistence.adapters._numbers import number, read_double, read_integer, read_numeric, round_numeric
 from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
 from agent_persistence.adapters._times import read_date, read_timestamp, read_timestamptz
@@ -48,6 +48,8 @@ def printed(value: Any) -> Any:
     match value:
         case None | str() | int() | float():
             return value
+        case _ if value is JSON_NULL:
+            return None
         case list():
             return [printed(item) for item in value]
         case dict():

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.identifiers import RESERVED
+from agent_persistence.identifiers import RESERVED, is_path
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import (
     AllOf,
@@ -56,22 +56,38 @@ class Response:
 _JSON: Final = ("Content-Type", "application/json")
 
 
-def render_insert(table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None) -> Request:
+def render_insert(
+    table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None, returning: bool = True
+) -> Request:
     """One POST, which is one statement: all rows or none.
 
     Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty.
     """
-    prefer = ["return=representation"]
+    prefer = ["return=representation" if returning else "return=minimal"]
     parameters = []
     if on_conflict is not None:
         prefer.append("resolution=merge-duplicates")
         if on_conflict:
             parameters.append(("on_conflict", _names(on_conflict)))
-    if any(record.keys() != records[0].keys() for record in records):
+    if differ_in_keys(records):
         prefer += ["missing=default", "handling=strict"]
         parameters.append(("columns", _names(distinct(name for record in records for name in record))))
     body = to_json(records[0] if len(records) == 1 else list(records))
     return Request("POST", _target(table, parameters), (_JSON, ("Prefer", ", ".join(prefer))), body)
+
+
+def differ_in_keys(records: Sequence[Record]) -> bool:
+    """Whether a record lacks a key that another one has."""
+    return any(record.keys() != records[0].keys() for record in records)
+
+
+def render_question(table: str, records: Sequence[Record]) -> Request:
+    """The insertion of no rows, with the columns and preferences that these records need.
+
+    Its answer says which preferences the server applies. Rights are asked as for the rows themselves, but SELECT;
+    triggers of a statement run, those of a row do not.
+    """
+    return replace(render_insert(table, records, returning=False), body=b"[]")
 
 
 def render_select(
@@ -95,7 +111,7 @@ def target_of(
     offset: int,
 ) -> str:
     """The path and query of a select."""
-    parameters = [("select", _names(select) if select else "*"), *_filter_parameters(filters)]
+    parameters = [("select", ",".join(map(_selected, select)) if select else "*"), *_filter_parameters(filters)]
     if order:
         parameters.append(("order", ",".join(map(_sort_key, order))))
     if limit is not None:
@@ -190,9 +206,24 @@ def _name(column: str) -> str:
     return column if _PLAIN_NAME.fullmatch(column) else _quoted(column)
 
 
+def _field(column: str) -> str:
+    """A column, or a path of one, where something is read. Quotes would make one name of a path; its keys need none."""
+    return column if is_path(column) else _name(column)
+
+
+def _selected(column: str) -> str:
+    """A path under the alias of its own name; PostgREST would give it that of its last key."""
+    return f"{_quoted(column)}:{column}" if is_path(column) else _name(column)
+
+
+def _is_parameter(column: str) -> bool:
+    """Whether PostgREST takes a parameter of this name for a filter of the column."""
+    return (_PLAIN_NAME.fullmatch(column) is not None and column not in RESERVED) or is_path(column)
+
+
 def _sort_key(key: Order) -> str:
     nulls = f".nulls{key.nulls}" if key.nulls else ""
-    return f"{_name(key.column)}.{'desc' if key.descending else 'asc'}{nulls}"
+    return f"{_field(key.column)}.{'desc' if key.descending else 'asc'}{nulls}"
 
 
 def _names(columns: Iterable[str]) -> str:
@@ -204,11 +235,9 @@ def _filter_parameters(filters: Filter | None) -> Iterator[tuple[str, str]]:
     filters = None if filters is None else fold(filters)
     for term in filters.terms if isinstance(filters, AllOf) else () if filters is None else (filters,):
         match term:
-            case Comparison(column=str(column)) if _PLAIN_NAME.fullmatch(column) and column not in RESERVED:
+            case Comparison(column=str(column)) if _is_parameter(column):
                 yield column, _condition(term, _raw)
-            case Not(Comparison(column=str(column)) as leaf) if (
-                _PLAIN_NAME.fullmatch(column) and column not in RESERVED
-            ):
+            case Not(Comparison(column=str(column)) as leaf) if _is_parameter(column):
                 yield column, f"not.{_condition(leaf, _raw)}"
             case AnyOf(terms):
                 yield "or", _group(terms)
@@ -220,13 +249,13 @@ def _logic(term: Filter) -> str:
     """A condition inside parentheses, where reserved characters are protected by quotes."""
     match term:
         case Comparison(column=column):
-            return f"{_name(column or '')}.{_condition(term, _protected)}"
+            return f"{_field(column or '')}.{_condition(term, _protected)}"
         case AllOf(terms):
             return f"and{_group(terms)}"
         case AnyOf(terms):
             return f"or{_group(terms)}"
         case Not(Comparison(column=column) as leaf):
-            return f"{_name(column or '')}.not.{_condition(leaf, _protected)}"
+            return f"{_field(column or '')}.not.{_condition(leaf, _protected)}"
         case Not(Not(term)):
             return _logic(term)
         case Not(term):

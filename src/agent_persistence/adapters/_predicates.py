@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from agent_persistence.adapters import _patterns
-from agent_persistence.adapters._documents import contains as document_contains
-from agent_persistence.adapters._documents import document
+from agent_persistence.adapters._documents import containing, contains, document
 from agent_persistence.adapters._pgtypes import PgType, sent
 from agent_persistence.adapters._sqlstate import NoSuchOperatorError, TwinCannotTellError
+from agent_persistence.adapters._textsearch import text_test
 from agent_persistence.adapters._untyped import value_test
 from agent_persistence.exceptions import UnsupportedOperationError
 from agent_persistence.predicates import AllOf, AnyOf, Comparison, Filter, Not, Operator
@@ -168,8 +168,10 @@ def _value_test(leaf: Comparison, kind: PgType) -> ValueTest:
             return _patterns.regex(leaf.operand, ignore_case=leaf.operator is Operator.IMATCH)
         case Operator.CONTAINS | Operator.CONTAINED_BY | Operator.OVERLAPS:
             return _document_test(leaf) if kind.kind == "jsonb" else _array_test(leaf, kind)
+        case Operator.TEXT_SEARCH if kind.kind != "text":
+            raise TwinCannotTellError("searching columns that are not text")
         case Operator.TEXT_SEARCH:
-            raise UnsupportedOperationError("filters", "text_search")
+            return text_test(leaf.operand)
         case _:
             return _by_key(leaf, kind)
 
@@ -195,8 +197,8 @@ def _itself(value: Any) -> Any:
 def _document_test(leaf: Comparison) -> ValueTest:
     operand = document(list(leaf.operand) if isinstance(leaf.operand, tuple) else leaf.operand)
     if leaf.operator is Operator.CONTAINS:
-        return lambda value: document_contains(value, operand)
-    return lambda value: document_contains(operand, value)
+        return containing(operand)
+    return lambda value: contains(operand, value)
 
 
 def _array_test(leaf: Comparison, kind: PgType) -> ValueTest:

@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from pydantic_core import from_json
-
+from agent_persistence.adapters._json import read_json
 from agent_persistence.adapters._postgrest import Response
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
 from agent_persistence.records import Row
@@ -26,17 +25,42 @@ def parse_rows(response: Response, verb: str, table: str, *, expected: int | Non
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise AdapterError(
             f"{verb} on {table}: HTTP {response.status} without the JSON rows that PostgREST would send",
-            state=FailureState.AMBIGUOUS,
+            state=_confirmed(response, verb),
             status=response.status,
             hint="does SUPABASE_URL point at a Supabase project, or at a proxy or captive portal?",
         )
     if expected is not None and len(rows) != expected:
         raise AdapterError(
             f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back",
-            state=FailureState.AMBIGUOUS,
+            state=_confirmed(response, verb),
             status=response.status,
         )
     return rows
+
+
+def parse_nothing(response: Response, verb: str, table: str) -> None:
+    """Nothing, where the response confirms a write without telling its rows; or the error that the response is."""
+    if response.status in (200, 201, 204) and (not response.body or _is_json(response)):
+        return
+    parse_rows(response, verb, table)
+
+
+def applies(response: Response, preference: str, verb: str, table: str) -> bool:
+    """Whether the server says that it applied the preference; or the error that the response is.
+
+    PGRST122 is the refusal of a preference that it does not know.
+    """
+    if not 200 <= response.status < 300:
+        error = parse_error(response, verb, table)
+        if error.code == "PGRST122":
+            return False
+        raise error
+    return preference in re.split(r"\s*,\s*", response.headers.get("preference-applied", "").strip())
+
+
+def _confirmed(response: Response, verb: str) -> FailureState:
+    """What a success without usable rows says: PostgREST answers in JSON, captive portals and proxies do not."""
+    return FailureState.APPLIED if verb in _PRIVILEGE and _is_json(response) else FailureState.AMBIGUOUS
 
 
 def parse_count(response: Response, table: str) -> int:
@@ -251,9 +275,13 @@ def _retry_after_s(value: str | None, now: datetime) -> float | None:
 
 
 def _json(response: Response) -> Any:
-    if "json" not in response.headers.get("content-type", ""):
+    if not _is_json(response):
         return None
     try:
-        return from_json(response.body)
+        return read_json(response.body)
     except ValueError:
         return None
+
+
+def _is_json(response: Response) -> bool:
+    return "json" in response.headers.get("content-type", "")

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from agent_persistence.adapters._paths import with_paths
 from agent_persistence.adapters._pgtypes import PgType, pg_type, sent
 from agent_persistence.adapters._predicates import check_operator, predicate
 from agent_persistence.adapters._rules import check_values, duplicate
@@ -17,12 +18,15 @@ from agent_persistence.adapters._sqlstate import NoSuchOperatorError, NotOfTypeE
 from agent_persistence.adapters._times import stamp
 from agent_persistence.adapters._untyped import rank
 from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
+from agent_persistence.identifiers import base_column, is_path
 from agent_persistence.ordering import Order, with_nulls_placed
 from agent_persistence.predicates import AllOf, Comparison, Filter, Operator, comparisons
 from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Column, Generated, Table
 
 OptionalRow = TypeVar("OptionalRow", Row, None)
+_PLACE = ""
+"""No column has this name."""
 _UNDECLARED = Table({"id": Column("any", default=Generated.UUID), "created_at": Column("any", default=Generated.NOW)})
 
 
@@ -90,10 +94,24 @@ class MemoryTable:
 
     def ordered(self, rows: list[Row], order: Sequence[Order]) -> list[Row]:
         """The rows by the most significant key first; NULLs above every value; ties keep the order of insertion."""
+        paths = [key.column for key in order if is_path(key.column)]
+        if paths:
+            numbered = [seen | {_PLACE: place} for place, seen in enumerate(map(with_paths(paths), rows))]
+            return [rows[row[_PLACE]] for row in self._sorted(numbered, order)]
+        return self._sorted(rows, order)
+
+    def _sorted(self, rows: list[Row], order: Sequence[Order]) -> list[Row]:
         for key in reversed(order):
             rows = sorted(rows, key=self._sort_key(key.column), reverse=key.descending)
             rows = with_nulls_placed(rows, key)
         return rows
+
+    def selected(self, rows: list[Row], names: Sequence[str]) -> list[Row]:
+        """These columns and paths of the rows."""
+        for path in filter(is_path, names):
+            self._check_readable(path)
+        seen = with_paths(names)
+        return [{name: row.get(name) for name in names} for row in map(seen, rows)]
 
     def _sort_key(self, column: str) -> Callable[[Row], tuple[Any, Any]]:
         kind = self.type_of(column)
@@ -107,9 +125,14 @@ class MemoryTable:
         return lambda row: ((value := row[column]) is None, None if value is None else key(value))
 
     def _predicate(self, tree: Filter) -> Callable[[Mapping[str, Any]], bool | None]:
-        self.check_columns([leaf.column or "" for leaf in comparisons(tree)])
+        names = [leaf.column or "" for leaf in comparisons(tree)]
+        self.check_columns(names)
         with self._told():
-            return predicate(tree, self.type_of)
+            holds = predicate(tree, self.type_of)
+        if not any(map(is_path, names)):
+            return holds
+        seen = with_paths(names)
+        return lambda row: holds(seen(row))
 
     def _found(self, tree: Filter) -> Sequence[int] | None:
         """The numbers of the rows that can satisfy the filter, where it fixes a unique column; None for all rows."""
@@ -129,7 +152,17 @@ class MemoryTable:
     # --- columns and values -------------------------------------------------------------------------------------------
 
     def type_of(self, column: str) -> PgType:
+        """The type of a column, or of what a path reads."""
+        if is_path(column):
+            self._check_readable(column)
+            return pg_type("text" if "->>" in column else "jsonb")
         return self._types.get(column) or pg_type("any")
+
+    def _check_readable(self, path: str) -> None:
+        """Refuse paths of what is no jsonb: a json column keeps its text, which is not kept here."""
+        if self.type_of(base_column(path)).kind not in ("jsonb", "any"):
+            problem = "paths of columns that are not jsonb"
+            raise UnsupportedOperationError(f"{self._name}.{path}", "json", str(TwinCannotTellError(problem)))
 
     def column_names(self) -> list[str] | None:
         if not self._open:
@@ -139,7 +172,7 @@ class MemoryTable:
     def check_columns(self, names: Iterable[str]) -> None:
         """Refuse names that a declared table does not have, as PostgreSQL does."""
         for name in names:
-            if not self._open and name not in self._definition.columns:
+            if not self._open and base_column(name) not in self._definition.columns:
                 raise AdapterError(f"column {self._name}.{name} does not exist", status=400, code="42703")
 
     def stored(self, record: Record) -> Row:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from agent_persistence.adapters import _patterns
-from agent_persistence.adapters._documents import contains
+from agent_persistence.adapters._documents import containing, contains
 from agent_persistence.adapters._sqlstate import NoSuchOperatorError
-from agent_persistence.exceptions import UnsupportedOperationError
+from agent_persistence.adapters._textsearch import text_test
 from agent_persistence.predicates import Comparison, Operator
 
 ValueTest: TypeAlias = Callable[[Any], bool]
@@ -41,13 +41,13 @@ def value_test(leaf: Comparison, column: str) -> ValueTest:
         case Operator.LIKE | Operator.ILIKE | Operator.MATCH | Operator.IMATCH:
             return _of_text(_PATTERN[leaf.operator](operand), leaf.operator, column)
         case Operator.CONTAINS:
-            return lambda value: contains(value, operand)
+            return containing(operand)
         case Operator.CONTAINED_BY:
             return lambda value: contains(operand, value)
         case Operator.OVERLAPS:
             return lambda value: any(contains(value, [item]) for item in operand if item is not None)
         case Operator.TEXT_SEARCH:
-            raise UnsupportedOperationError("filters", "text_search")
+            return _of_text(text_test(operand), leaf.operator, column)
         case _:
             return _ordered(_COMPARE[leaf.operator], operand, leaf.operator, column)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import anyio.lowlevel
 
 from agent_persistence.adapter import CAPABILITIES, only_row
+from agent_persistence.adapters._functions import Function, called, checked_functions
 from agent_persistence.adapters._pgtypes import printed
 from agent_persistence.adapters._tables import MemoryTable
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
@@ -22,8 +23,6 @@ from agent_persistence.predicates import FALSE, TRUE, Filter, fold
 from agent_persistence.records import Record, Row, as_mapping, encode_record, strip_none
 from agent_persistence.schema_registry import ForeignKey, Schema
 
-_CAPABILITIES: Final = MappingProxyType({name: name not in ("call", "text_search") for name in CAPABILITIES})
-
 
 class InMemoryAdapter:
     """A store of its own, which keeps rows in the order of their insertion.
@@ -32,15 +31,23 @@ class InMemoryAdapter:
     refuse, with the same error classes and codes. Any other table takes any columns: `id` (a uuid) and
     `created_at` are made where a record lacks them, and `id` is unique. Safe to use from several tasks, event
     loops and threads. Records are copied in and rows copied out.
+
+    `functions` are what `call` calls: a plain or async callable for each name, with the arguments as keywords.
     """
 
     row_cap: Final = math.inf
     """Nothing here cuts a result short."""
 
     def __init__(
-        self, rows: Mapping[str, Iterable[Mapping[str, Any]]] | None = None, *, schema: Schema | None = None
+        self,
+        rows: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
+        *,
+        schema: Schema | None = None,
+        functions: Mapping[str, Function] | None = None,
     ) -> None:
         self._schema = schema or Schema()
+        self._functions = checked_functions(functions)
+        self._capabilities = MappingProxyType({name: name != "call" or bool(functions) for name in CAPABILITIES})
         self._tables: dict[str, MemoryTable] = {}
         self._journal: list[Callable[[], None]] = []
         self._lock = RLock()
@@ -57,7 +64,9 @@ class InMemoryAdapter:
 
     @property
     def capabilities(self) -> Mapping[str, bool]:
-        return _CAPABILITIES
+        """All, but "call" only where functions were given. "text_search" means texts and config="simple": what another
+        configuration makes of a word is refused, and so is a text with e-mail addresses, URLs or paths."""
+        return self._capabilities
 
     async def write(self, table: str, record: Record) -> Row:
         return (await self.batch_write(table, [record]))[0]
@@ -92,9 +101,9 @@ class InMemoryAdapter:
             values = stored.stored(changes)
             before = stored.select(tree)
             rows = stored.update(values, before)
-            _check_affected("update", table, len(rows), max_affected)
             self._check_parents(table, rows)
             self._check_children(table, before.values())
+            _check_affected("update", table, len(rows), max_affected)
             return [printed(row) for row in rows]
 
     async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
@@ -149,7 +158,13 @@ class InMemoryAdapter:
             stored = self._table(table)
             stored.check_columns([*(select or ()), *(key.column for key in order)])
             rows = stored.ordered(stored.find(tree), order)[offset : None if limit is None else offset + limit]
-            return [printed(row if not select else {name: row.get(name) for name in select}) for row in rows]
+            return [printed(row) for row in (stored.selected(rows, select) if select else rows)]
+
+    async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> object:
+        """Call the function that was given by this name. Whether it writes is its own affair: `may_write` is not
+        passed on."""
+        await anyio.lowlevel.checkpoint()
+        return await called(self._functions, function, arguments)
 
     async def get_columns(self, table: str) -> list[str] | None:
         with self._lock:

@@ -17,7 +17,7 @@ from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.adapters import _postgrest, _responses
 from agent_persistence.adapters._http import HttpTransport, InjectedClient, Lanes, base_url
 from agent_persistence.adapters._postgrest import Request, Response
-from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, UnsupportedOperationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.operations import Query
 from agent_persistence.ordering import OrderBy, parse_order
@@ -68,6 +68,7 @@ class SupabaseAdapter:
         self._schema = schema or default_schema()
         self._profile = _profile_headers(db_schema)
         self._http: HttpTransport = Lanes(base) if client is None else InjectedClient(client, base)
+        self._fills_defaults = False
 
     @property
     def capabilities(self) -> Mapping[str, bool]:
@@ -80,12 +81,21 @@ class SupabaseAdapter:
     async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
         if not records:
             return []
+        await self._check_defaults(table, records)
         response = await self._send(_postgrest.render_insert(table, records))
         return _responses.parse_rows(response, "batch_write", table, expected=len(records))
 
     async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
         response = await self._send(_postgrest.render_insert(table, [record], on_conflict=on_conflict or ()))
         return _responses.parse_rows(response, "upsert", table, expected=1)[0]
+
+    async def write_only(
+        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
+    ) -> None:
+        """Insert or merge with `Prefer: return=minimal`: the role needs no right to SELECT what it inserts."""
+        await self._check_defaults(table, records)
+        request = _postgrest.render_insert(table, records, on_conflict=on_conflict, returning=False)
+        _responses.parse_nothing(await self._send(request), "write", table)
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
         filters = parse_filters(table, {id_column: eq(id_value)})
@@ -157,10 +167,9 @@ class SupabaseAdapter:
 
     def _predicate(self, table: str, predicate: Filter | None) -> Filter | None:
         """The filter without constants, and with lists for JSON columns as documents instead of arrays."""
-        columns = self._schema.columns(table)
 
         def document(leaf: Comparison) -> Comparison:
-            declared = columns.get(leaf.column or "")
+            declared = self._schema.column(table, leaf.column or "")
             is_json = declared is not None and declared.type in ("json", "jsonb")
             if is_json and isinstance(leaf.operand, tuple) and leaf.operator in _CONTAINMENT:
                 return replace(leaf, operand=to_json(leaf.operand).decode())
@@ -168,6 +177,28 @@ class SupabaseAdapter:
 
         folded = TRUE if predicate is None else fold(map_comparisons(predicate, document))
         return None if folded == TRUE else folded
+
+    async def _check_defaults(self, table: str, records: Sequence[Record]) -> None:
+        """Refuse records of different keys where the server would write NULL, not the default, for those they lack.
+
+        It is asked once; a failure to learn it leaves nothing written.
+        """
+        if self._fills_defaults or not _postgrest.differ_in_keys(records):
+            return
+        try:
+            response = await self._send(_postgrest.render_question(table, records))
+            self._fills_defaults = _responses.applies(response, "missing=default", "batch_write", table)
+        except AdapterError as error:
+            if error.state is FailureState.AMBIGUOUS:
+                error.state = FailureState.NOT_SENT
+            raise
+        if not self._fills_defaults:
+            raise UnsupportedOperationError(
+                table,
+                "missing_defaults",
+                "the records have different keys, and the server does not confirm `Prefer: missing=default`, so that it"
+                " would write NULL where one lacks a key; give every record the same keys, NULL where it has no value",
+            )
 
     async def _send(self, request: Request) -> Response:
         if self._tokens is None:

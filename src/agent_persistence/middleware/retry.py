@@ -1,126 +1,286 @@
-"""Tries again what may be tried again."""
+"""Tries again what may be tried again, and finds out what became of a write whose answer was lost."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import tenacity
 
 from agent_persistence.chain import Next
+from agent_persistence.client_keys import ClientKeys
 from agent_persistence.exceptions import (
     AdapterError,
     BackendUnavailableError,
+    ConflictError,
     FailureState,
     OutcomeUnknownError,
     OverloadedError,
+    PersistenceError,
 )
-from agent_persistence.operations import Operation, Result, Upsert, Write
-from agent_persistence.retry import RetryPolicy
+from agent_persistence.middleware._lost import Plan, applied, lost, queries, resent
+from agent_persistence.operations import BatchWrite, Operation, Result, Upsert, Write
+from agent_persistence.records import Row
+from agent_persistence.retry import THROTTLE_COST, TRANSIENT_COST, RetryBudget, RetryPolicy
+
+_UNIQUE_VIOLATION: Final = "23505"
+_LOST: Final = (FailureState.AMBIGUOUS, FailureState.APPLIED)
 
 
 class Retry:
     """Innermost, so that only the adapter's call runs once per attempt.
 
-    It reads `AdapterError.state` and nothing else: "not_sent" and "retryable" are tried again, "ambiguous" only for
-    reads, because a write may have been applied. What it gives up on becomes BackendUnavailableError (nothing was
-    applied) or OutcomeUnknownError (a write may have been); "rejected" is raised as it is.
+    It reads `AdapterError.state`, and of a rejection whether it is a unique one: "not_sent" and "retryable" are tried
+    again; a lost answer is for a read too, and for a write as `_lost.lost` says. What it gives up on becomes
+    BackendUnavailableError (nothing was applied) or OutcomeUnknownError (a write may have been); a rejection is raised
+    as it is. A call that succeeds at once costs nothing here.
     """
 
     def __init__(
         self,
         policy: RetryPolicy,
-        key_columns: Callable[[str], tuple[str, ...]],
+        budget: RetryBudget,
+        keys: ClientKeys,
+        readable: Container[str],
         *,
         clock: Callable[[], float],
         random: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._policy = policy
-        self._key_columns = key_columns
-        self._clock = clock
-        self._random = random
-        self._sleep = sleep
+        self.policy = policy
+        self.budget = budget
+        self.keys = keys
+        self.readable = readable
+        self.clock = clock
+        self.random = random
+        self.sleep = sleep
 
     async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
         try:
-            return await call_next(operation)
+            result = await call_next(operation)
         except AdapterError as error:
             first_failure = error
+        else:
+            if self.budget.spent:
+                self.budget.refund(1)
+            return result
+        return await _Recovery(self, operation, call_next).run(first_failure)
+
+
+class _Recovery:
+    """One call from its first failure on."""
+
+    def __init__(self, retry: Retry, operation: Operation, call_next: Next) -> None:
+        self._retry = retry
+        self._operation = operation
+        self._call_next = call_next
+        self._lost = lost(operation, retry.keys.unique(operation.table) if operation.writes else ())
+        self._readable = operation.table in retry.readable
+        self._doubt: AdapterError | None = None
+        """The last failure of a write that may have been applied nevertheless."""
+        self._judged = False
+        self._attempts = 1
+        self._paid = 0
+
+    async def run(self, first_failure: AdapterError) -> Result:
+        """Run tenacity with the failure of the first attempt, which ran outside it, as its first."""
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(self._may_retry),
+            wait=self._wait_s,
+            stop=self._is_last,
+            sleep=self._retry.sleep,
+            reraise=True,
+        )
+        failures = [first_failure]
         try:
-            return await self._try_again(operation, call_next, first_failure)
+            async for attempt in retrying:
+                with attempt:
+                    self._attempts = attempt.retry_state.attempt_number
+                    result = await self._attempt(failures.pop() if failures else None)
+                    self._retry.budget.refund(self._paid)
+                    return replace(result, attempts=self._attempts)
         except AdapterError as error:
-            given_up = _given_up(operation, error)
-            if isinstance(given_up, OutcomeUnknownError) and given_up.key is None:
-                given_up.key = self._key(operation)
+            error.attempts = self._attempts
+            given_up = self._given_up(error)
             if given_up is error:
                 raise
             raise given_up from error
-
-    async def _try_again(self, operation: Operation, call_next: Next, first_failure: AdapterError) -> Result:
-        """Run tenacity with the failure of the first attempt, which ran outside it, as its first."""
-        failures = [first_failure]
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda error: _may_retry(operation, error)),
-            wait=self._wait_s,
-            stop=lambda state: self._is_last(operation, state),
-            sleep=self._sleep,
-            reraise=True,
-        )
-        async for attempt in retrying:
-            with attempt:
-                if failures:
-                    raise failures.pop()
-                number = attempt.retry_state.attempt_number
-                try:
-                    return replace(await call_next(operation), attempts=number)
-                except AdapterError as error:
-                    error.attempts = number
-                    raise
         raise AssertionError("tenacity ends by returning or raising")
 
-    def _key(self, operation: Operation) -> object:
-        """The primary key of the row that the caller gave, if it did."""
-        record = operation.record if isinstance(operation, (Write, Upsert)) else {}
-        key = tuple(record.get(column) for column in self._key_columns(operation.table))
-        return None if not key or None in key else key[0] if len(key) == 1 else key
+    async def _attempt(self, first_failure: AdapterError | None) -> Result:
+        try:
+            if first_failure is not None:
+                raise first_failure
+            return await self._once_more()
+        except AdapterError as error:
+            return await self._judge(error)
+
+    async def _once_more(self) -> Result:
+        """Send again, but a change that others may have overwritten since only if the last write may win."""
+        if self._doubt is None or self._lost.plan is Plan.RESEND:
+            return await self._call_next(self._operation if self._doubt is None else resent(self._operation))
+        found = await self._found()
+        if found is not None:
+            return found
+        if self._retry.policy.last_write_wins:
+            return await self._call_next(self._operation)
+        raise self._doubt
+
+    async def _judge(self, error: AdapterError) -> Result:
+        """The result, if the failure shows that the write was applied; else an error."""
+        if not self._operation.writes:
+            raise error
+        if error.state is FailureState.APPLIED:
+            return await self._confirmed(error)
+        if error.state is FailureState.AMBIGUOUS:
+            self._doubt = error
+        if error.state is not FailureState.REJECTED or self._doubt is None:
+            raise error
+        return await self._rejected(error)
+
+    async def _confirmed(self, error: AdapterError) -> Result:
+        """The rows of a write that the server confirmed; where they cannot be read, it is as lost as any other."""
+        self._doubt = error
+        rows = await self._rows()
+        if rows is None:
+            raise error
+        self._judged = True
+        value = applied(self._operation, self._lost, rows)
+        if value is None:
+            raise self._unknown(error) from error
+        return Result(value)
+
+    async def _rejected(self, error: AdapterError) -> Result:
+        """A rejection of what was sent again. It is the first one's too if the database judged the row itself."""
+        self._judged = True
+        code = error.code or ""
+        if code == _UNIQUE_VIOLATION:
+            found = await self._found()
+            if found is not None:
+                return found
+            if self._is_own_key(error):
+                return Result(_sent(self._operation))
+            raise ConflictError(
+                f"{error}; an earlier try of this call got no answer, and may be what it conflicts with",
+                constraint=getattr(error, "constraint", None),
+                **{**_about(error), "state": FailureState.AMBIGUOUS},
+            ) from error
+        if code[:2] in ("22", "23"):
+            raise error
+        raise self._unknown(error) from error
+
+    def _is_own_key(self, error: AdapterError) -> bool:
+        """Whether the key exists, by PostgreSQL's name for the rule, and nobody but this call can have used it."""
+        constraint = getattr(error, "constraint", None)
+        return getattr(self._operation, "generated_key", False) and constraint == f"{self._operation.table}_pkey"
+
+    async def _found(self) -> Result | None:
+        """The result that the rows show to have been reached; None too where they cannot be read."""
+        value = applied(self._operation, self._lost, await self._rows() or ())
+        return None if value is None else Result(value)
+
+    async def _rows(self) -> list[Row] | None:
+        """The rows that tell of the call, or None where there are none such, or they cannot be read now."""
+        if not self._readable or not self._lost.keys:
+            return None
+        rows: list[Row] = []
+        try:
+            for query in queries(self._operation, self._lost):
+                rows += (await self._call_next(query)).value
+        except PersistenceError:
+            return None
+        return rows
+
+    def _may_retry(self, error: BaseException) -> bool:
+        if not isinstance(error, AdapterError) or isinstance(error, OverloadedError) or self._judged:
+            return False
+        if error.state in _LOST and self._operation.writes:
+            return self._lost.plan is Plan.RESEND or (
+                self._lost.plan is Plan.LOOK and (self._readable or self._retry.policy.last_write_wins)
+            )
+        return error.state is not FailureState.REJECTED
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        return self._policy.wait_s(state.attempt_number, getattr(error, "retry_after_s", None), self._random)
-
-    def _is_last(self, operation: Operation, state: tenacity.RetryCallState) -> bool:
-        """Whether the attempts are used up, or the deadline would pass during the wait before the next."""
-        return (
-            state.attempt_number >= self._policy.attempts or self._clock() + state.upcoming_sleep >= operation.deadline
+        return self._retry.policy.wait_s(
+            state.attempt_number, getattr(error, "retry_after_s", None), self._retry.random
         )
 
-
-def _may_retry(operation: Operation, error: BaseException) -> bool:
-    if not isinstance(error, AdapterError) or isinstance(error, OverloadedError):
+    def _is_last(self, state: tenacity.RetryCallState) -> bool:
+        """Whether the attempts are used up, or the deadline would pass during the wait, or the budget is spent."""
+        if state.attempt_number >= self._retry.policy.attempts:
+            return True
+        if self._retry.clock() + state.upcoming_sleep >= self._operation.deadline:
+            return True
+        error = state.outcome.exception() if state.outcome else None
+        cost = THROTTLE_COST if getattr(error, "status", None) == 429 else TRANSIENT_COST
+        if not self._retry.budget.spend(cost, reserved=self._doubt is not None):
+            return True
+        self._paid = cost
         return False
-    return error.may_be_retried or (error.state is FailureState.AMBIGUOUS and not operation.writes)
 
-
-def _given_up(operation: Operation, error: AdapterError) -> AdapterError:
-    """The last failure as the caller sees it: sorted by whether a write may have been applied."""
-    judged = isinstance(error, (BackendUnavailableError, OutcomeUnknownError, OverloadedError))
-    if judged or error.state is FailureState.REJECTED:
-        return error
-    about: dict[str, Any] = {"status": error.status, "code": error.code, "retry_after_s": error.retry_after_s}
-    given_up: AdapterError
-    if error.state is FailureState.AMBIGUOUS and operation.writes:
-        given_up = OutcomeUnknownError(
-            f"{operation.verb} on {operation.table} was sent and may have been applied: {error}", **about
-        )
-    else:
+    def _given_up(self, error: AdapterError) -> AdapterError:
+        """The last failure as the caller sees it: sorted by whether a write may have been applied."""
+        if self._judged or isinstance(error, (BackendUnavailableError, OutcomeUnknownError)):
+            return self._with_key(error)
+        if self._doubt is not None:
+            return self._unknown(error)
+        if error.state is FailureState.REJECTED or isinstance(error, OverloadedError):
+            return error
         given_up = BackendUnavailableError(
-            f"{operation.verb} on {operation.table} was given up after {error.attempts} attempt(s)"
-            f"{', nothing was applied' if operation.writes else ''}: {error}",
-            state=error.state,
+            f"{self._operation.verb} on {self._operation.table} was given up after {self._attempts} attempt(s)"
+            f"{', nothing was applied' if self._operation.writes else ''}: {error}",
+            **_about(error),
+        )
+        given_up.attempts = self._attempts
+        given_up.hint = error.hint  # its text is in the message already
+        return given_up
+
+    def _unknown(self, error: AdapterError) -> OutcomeUnknownError:
+        about = _about(error)
+        was = "may have been applied"
+        if self._doubt is not None and self._doubt.state is FailureState.APPLIED:
+            about["state"], was = FailureState.APPLIED, "was applied, but what became of the rows is not known"
+        elif about["state"] is not FailureState.AMBIGUOUS:
+            about["state"] = FailureState.AMBIGUOUS
+        unknown = OutcomeUnknownError(
+            f"{self._operation.verb} on {self._operation.table} was sent and {was}: {error}",
+            key=self._key(),
+            attempts=self._attempts,
             **about,
         )
-    given_up.attempts = error.attempts
-    given_up.hint = error.hint  # its text is in the message already
-    return given_up
+        unknown.hint = error.hint
+        return unknown
+
+    def _with_key(self, error: AdapterError) -> AdapterError:
+        if isinstance(error, OutcomeUnknownError) and error.key is None:
+            error.key = self._key()
+        return error
+
+    def _key(self) -> object:
+        """The primary key of the row that was sent, if it has one; of a batch, the list of them."""
+        columns = self._retry.keys.primary(self._operation.table)
+        match self._operation:
+            case Write(record=record) | Upsert(record=record):
+                return _key_of(record, columns)
+            case BatchWrite(records=records):
+                keys = [_key_of(record, columns) for record in records]
+                return None if None in keys else keys
+            case _:
+                return self._lost.keys[0] if len(self._lost.keys) == 1 else list(self._lost.keys) or None
+
+
+def _key_of(record: Any, columns: tuple[str, ...]) -> object:
+    key = tuple(record.get(column) for column in columns)
+    return None if not key or None in key else key[0] if len(key) == 1 else key
+
+
+def _sent(operation: Operation) -> Any:
+    if isinstance(operation, BatchWrite):
+        return [dict(record) for record in operation.records]
+    return dict(operation.record) if isinstance(operation, (Write, Upsert)) else None
+
+
+def _about(error: AdapterError) -> dict[str, Any]:
+    return {name: getattr(error, name) for name in ("state", "status", "code", "retry_after_s")}

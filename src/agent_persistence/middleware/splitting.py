@@ -93,7 +93,7 @@ class Splitting:
         return query.order + tuple(Order(column) for column in key if column not in named)
 
     def _rank(self, table: str, column: str) -> Callable[[Any], tuple[bool, Any]]:
-        declared = self._schema.columns(table).get(column)
+        declared = self._schema.column(table, column)
         comparable = _COMPARABLE.get(declared.type.partition("(")[0]) if declared else None
         if comparable is None:
             raise ValidationError(

@@ -48,7 +48,7 @@ class Validation:
         if table is not None and not isinstance(operation, Call):
             unknown = [_shown(finding) for finding in _grouped(_unknown(operation, table))]
             if unknown:
-                unknown[-1] += f"; {operation.table} has {', '.join(table.columns)}"
+                unknown[-1] += f"; {operation.table} has {', '.join((*table.columns, *table.paths))}"
             problems = unknown + [_shown(finding) for finding in _grouped(_misfits(operation, table))]
             if problems:
                 raise ValidationError(operation.table, problems)
@@ -70,10 +70,11 @@ def _shown(found: tuple[str, list[str]]) -> str:
 
 
 def _unknown(operation: Operation, table: Table) -> Iterator[Finding]:
+    known = (*table.columns, *table.paths)
     for place, names in _named(operation):
         for name in names:
-            if name not in table.columns:
-                yield f"no column {printable(name)}{did_you_mean(name, table.columns)}", place
+            if name not in known:
+                yield f"no column {printable(name)}{did_you_mean(name, known)}", place
 
 
 def _named(operation: Operation) -> Iterator[tuple[str, Iterable[str]]]:
@@ -111,7 +112,7 @@ def _misfits(operation: Operation, table: Table) -> Iterator[Finding]:
             if problem:
                 yield f"{name} {problem}", place
     for leaf in comparisons(_filters(operation)):
-        problem = _incomparable(table.columns.get(leaf.column or "", _UNDECLARED), leaf)
+        problem = _incomparable(table.column(leaf.column or "") or _UNDECLARED, leaf)
         if problem:
             yield f"{leaf.column} {problem}", "filters"
     if isinstance(operation, Read):

@@ -1,0 +1,189 @@
+"""What can be done about a call whose answer was lost, and what the rows that are there now say about it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import Any, Final, TypeAlias
+
+from agent_persistence.operations import BatchWrite, Delete, Operation, Query, Update, Upsert, Write
+from agent_persistence.predicates import AllOf, AnyOf, Comparison, Filter, Operator, fold
+from agent_persistence.records import Record, Row
+
+Key: TypeAlias = tuple[Any, ...]
+
+
+class Plan(Enum):
+    RESEND = "send the same again: it cannot be applied twice"
+    LOOK = "look whether the rows are as the call would have them; send again only if the last write may win"
+    GIVE_UP = "sent again it might be applied twice, and no row tells"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The plan for one operation, and the rows that tell of it: those with `keys` in the unique `columns`."""
+
+    plan: Plan
+    columns: tuple[str, ...] = ()
+    keys: tuple[Key, ...] = ()
+
+
+def lost(operation: Operation, unique: Sequence[tuple[str, ...]]) -> Lost:
+    """What may be done about the operation, given the sets of columns that its table keeps unique.
+
+    An INSERT of rows that hold such a set is its own fence: PostgreSQL lets the second one wait for the first, and
+    refuses it if the first was applied. A merge and an update change rows that others may have changed since.
+    """
+    if not operation.writes:
+        return Lost(Plan.RESEND)
+    match operation:
+        case Write(record=record):
+            return _fenced(Plan.RESEND, (record,), unique)
+        case BatchWrite(records=records):
+            return _fenced(Plan.RESEND, records, unique)
+        case Upsert(record=record, generated_key=True):
+            return _fenced(Plan.RESEND, (record,), unique)
+        case Upsert(record=record):
+            target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
+            return _fenced(Plan.LOOK, (record,), target)
+        case Update(filters=filters):
+            return _by_key(Plan.LOOK, filters, unique)
+        case Delete(filters=filters):
+            return _by_key(Plan.RESEND, filters, unique)
+        case _:
+            return Lost(Plan.GIVE_UP)
+
+
+def _fenced(plan: Plan, records: Sequence[Record], unique: Sequence[tuple[str, ...]]) -> Lost:
+    for columns in unique:
+        keys = tuple(tuple(record.get(column) for column in columns) for record in records)
+        if columns and all(value is not None for key in keys for value in key):
+            return Lost(plan, columns, keys)
+    return Lost(Plan.GIVE_UP)
+
+
+def _by_key(plan: Plan, filters: Filter, unique: Sequence[tuple[str, ...]]) -> Lost:
+    columns = unique[0] if unique else ()
+    keys = _named_keys(fold(filters), columns)
+    return Lost(plan, columns, keys) if keys else Lost(Plan.GIVE_UP)
+
+
+def _named_keys(filters: Filter, columns: tuple[str, ...]) -> tuple[Key, ...]:
+    """The keys that the filter names, where it says nothing else."""
+    match filters:
+        case Comparison(Operator.IN, tuple(values), column) if (column,) == columns:
+            return tuple((value,) for value in values)
+        case Comparison() | AllOf():
+            terms = filters.terms if isinstance(filters, AllOf) else (filters,)
+            named = {t.column: t.operand for t in terms if isinstance(t, Comparison) and t.operator is Operator.EQ}
+            if len(named) == len(terms) and named.keys() == {*columns}:
+                return (tuple(named[column] for column in columns),)
+    return ()
+
+
+def resent(operation: Operation) -> Operation:
+    """What is sent in place of an operation whose answer was lost: the same, but an upsert under a key that only this
+    call can have used is an insert, which overwrites nobody."""
+    if isinstance(operation, Upsert) and operation.generated_key:
+        return Write(
+            operation.table,
+            operation.record,
+            generated_key=True,
+            returning=operation.returning,
+            deadline=operation.deadline,
+        )
+    return operation
+
+
+KEYS_A_QUERY: Final = 50
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def queries(operation: Operation, seen: Lost) -> Iterator[Query]:
+    """Queries for the rows that tell of the operation, none with a long URL."""
+    for start in range(0, len(seen.keys), KEYS_A_QUERY):
+        keys = seen.keys[start : start + KEYS_A_QUERY]
+        yield Query(operation.table, _any_key(seen.columns, keys), deadline=operation.deadline)
+
+
+def _any_key(columns: tuple[str, ...], keys: Sequence[Key]) -> Filter:
+    if len(columns) == 1 and len(keys) > 1:
+        return Comparison(Operator.IN, tuple(value for (value,) in keys), columns[0])
+    return fold(AnyOf(tuple(AllOf(tuple(map(_equals, columns, key))) for key in keys)))
+
+
+def _equals(column: str, value: Any) -> Filter:
+    return Comparison(Operator.EQ, value, column)
+
+
+def applied(operation: Operation, seen: Lost, rows: Sequence[Row]) -> Any | None:
+    """The operation's value, if the rows are as it would have left them; None if they are not, or not all there."""
+    found = [_with_key(rows, seen.columns, key) for key in seen.keys]
+    if not found:
+        return None
+    match operation:
+        case Write(record=record) | Upsert(record=record):
+            return found[0] if _holds(found[0], record) else None
+        case BatchWrite(records=records):
+            whole = all(_holds(row, record) for row, record in zip(found, records, strict=True))
+            return found if whole else None
+        case Update(changes=changes):
+            there = [row for row in found if row is not None]
+            return there if there and all(_holds(row, changes) for row in there) else None
+        case Delete():
+            return [] if not any(found) else None
+        case _:
+            return None
+
+
+def _with_key(rows: Sequence[Row], columns: Sequence[str], key: Key) -> Row | None:
+    wanted = dict(zip(columns, key, strict=True))
+    return next((row for row in rows if _holds(row, wanted)), None)
+
+
+def _holds(row: Row | None, record: Record) -> bool:
+    return row is not None and all(column in row and same(value, row[column]) for column, value in record.items())
+
+
+def same(sent: Any, stored: Any) -> bool:
+    """Whether the stored JSON value is certainly what was sent, in whatever form PostgreSQL prints it."""
+    if isinstance(sent, bool) or isinstance(stored, bool) or sent is None or stored is None:
+        return sent is stored
+    if isinstance(sent, Mapping):
+        return (
+            isinstance(stored, Mapping)
+            and sent.keys() == stored.keys()
+            and all(same(value, stored[key]) for key, value in sent.items())
+        )
+    if isinstance(sent, list):
+        return isinstance(stored, list) and len(sent) == len(stored) and all(map(same, sent, stored))
+    if isinstance(stored, (Mapping, list)):
+        return False
+    if isinstance(sent, str) and isinstance(stored, str):
+        return sent == stored or _same_uuid(sent, stored) or _same_time(sent, stored)
+    return _same_number(sent, stored)
+
+
+def _same_uuid(sent: str, stored: str) -> bool:
+    return _UUID.fullmatch(stored) is not None and sent.lower() == stored
+
+
+def _same_time(sent: str, stored: str) -> bool:
+    """Whether both are the same instant; PostgREST's sessions read a time without a zone as UTC."""
+    try:
+        instants = [datetime.fromisoformat(text) for text in (sent, stored)]
+    except ValueError:
+        return False
+    first, second = (instant if instant.tzinfo else instant.replace(tzinfo=UTC) for instant in instants)
+    return first == second
+
+
+def _same_number(sent: Any, stored: Any) -> bool:
+    try:
+        return Decimal(str(sent)) == Decimal(str(stored))
+    except InvalidOperation:
+        return False

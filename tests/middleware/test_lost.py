@@ -1,0 +1,213 @@
+"""A lost answer: which calls may be sent again, and what the rows that are there say about them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_persistence import InMemoryAdapter, Schema
+from agent_persistence.filters import Filters, all_of, eq, gt, in_, not_, parse_some_rows
+from agent_persistence.middleware._lost import KEYS_A_QUERY, Plan, applied, lost, queries, resent, same
+from agent_persistence.operations import (
+    BatchWrite,
+    Call,
+    Count,
+    Delete,
+    GetColumns,
+    Operation,
+    Query,
+    Read,
+    Update,
+    Upsert,
+    Write,
+    WritingCall,
+)
+from agent_persistence.schema_registry import Column, Table
+from tests.doubles import shown
+
+UNIQUE = (("id",), ("step", "campaign"))
+ROW = {"id": "k1", "email": "a"}
+
+
+def changed(filters: Filters, unique: tuple[tuple[str, ...], ...] = UNIQUE) -> tuple[Plan, Any]:
+    found = lost(Update("t", {"email": "b"}, parse_some_rows("t", filters)), unique)
+    return found.plan, found.keys
+
+
+@pytest.mark.parametrize(
+    ("operation", "plan"),
+    [
+        (Read("t", "k1"), Plan.RESEND),
+        (Query("t"), Plan.RESEND),
+        (Count("t"), Plan.RESEND),
+        (GetColumns("t"), Plan.RESEND),
+        (Call("f", {}), Plan.RESEND),
+        (WritingCall("f", {}), Plan.GIVE_UP),
+        (Write("t", ROW), Plan.RESEND),
+        (Write("t", {"step": 1, "campaign": "c"}), Plan.RESEND),
+        (Write("t", {"step": 1, "campaign": None}), Plan.GIVE_UP),
+        (Write("t", {"email": "a"}), Plan.GIVE_UP),
+        (BatchWrite("t", (ROW, {"id": "k2"})), Plan.RESEND),
+        (BatchWrite("t", (ROW, {"email": "b"})), Plan.GIVE_UP),
+        (Upsert("t", ROW), Plan.LOOK),
+        (Upsert("t", ROW, generated_key=True), Plan.RESEND),
+        (Upsert("t", ROW, ("email",)), Plan.LOOK),
+        (Upsert("t", {"email": "a"}), Plan.GIVE_UP),
+        (Upsert("t", {"id": "k1"}, ("email",)), Plan.GIVE_UP),
+        (Update("t", {"email": "b"}, eq("k1")), Plan.GIVE_UP),
+        (Delete("t", parse_some_rows("t", {"id": "k1"})), Plan.RESEND),
+        (Delete("t", parse_some_rows("t", {"id": in_(["k1", "k2"])})), Plan.RESEND),
+        (Delete("t", parse_some_rows("t", {"email": "a"})), Plan.GIVE_UP),
+    ],
+    ids=shown,
+)
+def test_the_operation_decides_what_may_be_done(operation: Operation, plan: Plan) -> None:
+    """Reads again; inserts where a unique set of columns is their fence; merges only after a look; else nothing."""
+    assert lost(operation, UNIQUE).plan is plan
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"id": "k1"}, (Plan.LOOK, (("k1",),))),
+        ({"id": in_(["k1", "k2"])}, (Plan.LOOK, (("k1",), ("k2",)))),
+        (all_of({"id": "k1"}), (Plan.LOOK, (("k1",),))),
+        ({"id": "k1", "status": "open"}, (Plan.GIVE_UP, ())),
+        ({"id": gt("k1")}, (Plan.GIVE_UP, ())),
+        ({"id": all_of(eq("k1"), gt("a"))}, (Plan.GIVE_UP, ())),
+        (not_({"id": "k1"}), (Plan.GIVE_UP, ())),
+        ({"step": 1, "campaign": "c"}, (Plan.GIVE_UP, ())),
+    ],
+    ids=shown,
+)
+def test_a_change_is_by_key_only_if_it_says_nothing_else(filters: Filters, found: object) -> None:
+    """`status = open` beside the key makes it a compare-and-set, whose effect may be somebody else's."""
+    assert changed(filters) == found
+
+
+def test_a_change_by_a_key_of_two_columns_is_by_key() -> None:
+    """In whatever order the filter names them."""
+    assert changed({"campaign": "c", "step": 1}, (("step", "campaign"),)) == (Plan.LOOK, ((1, "c"),))
+
+
+def test_a_table_of_which_no_key_is_known_has_no_fence() -> None:
+    """`id` may be any column there."""
+    assert lost(Write("t", ROW), ()).plan is Plan.GIVE_UP
+    assert changed({"id": "k1"}, ()) == (Plan.GIVE_UP, ())
+
+
+def test_an_upsert_under_a_key_of_ours_is_sent_again_as_an_insert() -> None:
+    """A merge that arrives late would overwrite what others wrote to the row; an insert is refused."""
+    ours = Upsert("t", ROW, ("id",), generated_key=True, returning=False, deadline=5.0)
+    again = resent(ours)
+    assert again == Write("t", ROW, generated_key=True, returning=False)
+    assert again.deadline == 5.0
+    theirs = Upsert("t", ROW, ("id",))
+    assert resent(theirs) is theirs
+
+
+OPERATIONS: list[tuple[Operation, list[dict[str, Any]], Any]] = [
+    (Write("t", ROW), [{**ROW, "created_at": "now"}], {**ROW, "created_at": "now"}),
+    (Write("t", ROW), [{**ROW, "email": "other"}], None),
+    (Write("t", ROW), [], None),
+    (Write("t", {**ROW, "gone": 1}), [ROW], None),
+    (BatchWrite("t", ({"id": 1}, {"id": 2})), [{"id": 2}, {"id": 1}], [{"id": 1}, {"id": 2}]),
+    (BatchWrite("t", ({"id": 1}, {"id": 2})), [{"id": 2}], None),
+    (Upsert("t", ROW), [ROW], ROW),
+    (Upsert("t", ROW), [{"id": "k1", "email": "older"}], None),
+    (Delete("t", parse_some_rows("t", {"id": "k1"})), [], []),
+    (Delete("t", parse_some_rows("t", {"id": "k1"})), [ROW], None),
+    (Update("t", {"email": "a"}, parse_some_rows("t", {"id": "k1"})), [ROW], [ROW]),
+    (Update("t", {"email": "b"}, parse_some_rows("t", {"id": "k1"})), [ROW], None),
+    (Update("t", {"email": "a"}, parse_some_rows("t", {"id": in_(["k1", "k2"])})), [ROW], [ROW]),
+    (Update("t", {"email": "a"}, parse_some_rows("t", {"id": "k1"})), [], None),
+    (WritingCall("f", {}), [], None),
+]
+
+
+@pytest.mark.parametrize(("operation", "rows", "value"), OPERATIONS, ids=shown)
+def test_the_rows_tell_whether_a_call_was_applied(operation: Operation, rows: list[Any], value: object) -> None:
+    """Only where every row is there, with everything that was sent in it."""
+    assert applied(operation, lost(operation, UNIQUE), rows) == value
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("count", [1, KEYS_A_QUERY, KEYS_A_QUERY + 1, 3 * KEYS_A_QUERY])
+async def test_many_keys_are_asked_for_in_short_queries(count: int) -> None:
+    """All rows are found, none of them by a URL that a gateway would refuse."""
+    stored = InMemoryAdapter(schema=Schema({"t": Table({"a": Column("int4"), "b": Column("text")}, ("a", "b"))}))
+    rows = await stored.batch_write("t", [{"a": number, "b": "x"} for number in range(count)])
+    operation = BatchWrite("t", tuple(rows))
+    seen = lost(operation, (("a", "b"),))
+    asked = list(queries(operation, seen))
+    found = [row for query in asked for row in await stored.query("t", query.filters)]
+    assert len(asked) == -(-count // KEYS_A_QUERY)
+    assert applied(operation, seen, found[::-1]) == rows
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("a", "a"),
+        ("01A0ead0-BF46-447A-9BFE-6EA1ACA6311F", "01a0ead0-bf46-447a-9bfe-6ea1aca6311f"),
+        ("2026-01-02T12:30:00+02:00", "2026-01-02T10:30:00+00:00"),
+        ("2026-01-02T10:30:00", "2026-01-02T10:30:00+00:00"),
+        ("1.50", 1.5),
+        (1, 1.0),
+        ("0.1234567890123456789", Decimal("0.1234567890123456789")),
+        (None, None),
+        (True, True),
+        ([1, ["a"]], [1.0, ["a"]]),
+        ({"a": {"b": None}}, {"a": {"b": None}}),
+    ],
+    ids=shown,
+)
+def test_a_value_is_the_same_in_the_form_that_the_server_gives_it(sent: object, stored: object) -> None:
+    """Times in UTC, numerics as numbers, uuids in lower case."""
+    assert same(sent, stored)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("a", "A"),
+        ("ABC", "abc"),
+        ("a", None),
+        (None, "a"),
+        (1, True),
+        (0, False),
+        ("true", True),
+        (1, 2),
+        ("x", 1),
+        ("nan", 1),
+        ([1], [1, 2]),
+        ([1], {"0": 1}),
+        ("[1]", [1]),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": 1}, None),
+        ("2026-01-02", "2026-01-03"),
+    ],
+    ids=shown,
+)
+def test_a_value_that_might_be_another_is_not_the_same(sent: object, stored: object) -> None:
+    """In doubt it is not: the caller is told that the outcome is unknown, and nothing false."""
+    assert not same(sent, stored)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON, JSON)
+def test_every_json_value_is_the_same_as_itself_and_comparing_never_fails(one: Any, other: Any) -> None:
+    """Of whatever type the other is."""
+    assert same(one, one)
+    assert same(one, other) is same(other, one)
