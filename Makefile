@@ -32,11 +32,12 @@ lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/ci_guard_persistence.py src examples benchmarks scripts tests
 	$(BIN)/mypy
 	$(BIN)/pyright
 
 bench: $(DEV)
-	for script in chain_overhead import_time memory_query rag_wall_time; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in chain_overhead import_time memory_query rag_wall_time redaction ci_guard; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/server/node_modules

@@ -6,8 +6,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agent_persistence import InMemoryAdapter, TableNotAllowedError, metrics
 from agent_persistence.metrics import Metrics

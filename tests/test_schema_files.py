@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agent_persistence import ConfigurationError, Schema
 from agent_persistence.schema_registry import Column, ForeignKey, Generated, Table

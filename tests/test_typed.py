@@ -27,8 +27,7 @@ from agent_persistence import (
     sync,
 )
 from agent_persistence.records import Row
-from agent_persistence.schema_registry import Column
-from agent_persistence.schema_registry import Table as Declared
+from agent_persistence.schema_registry import Column, Table as Declared
 from agent_persistence.typed import ReadOnlyTable, TypedTable
 from tests.doubles import RecordingAdapter, shown
 

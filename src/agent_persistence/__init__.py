@@ -13,140 +13,68 @@ if TYPE_CHECKING:
     from agent_persistence.adapters.memory import InMemoryAdapter as InMemoryAdapter
     from agent_persistence.adapters.supabase import SupabaseAdapter as SupabaseAdapter
     from agent_persistence.audit import AuditEvent as AuditEvent
-    from agent_persistence.chain import Middleware as Middleware
-    from agent_persistence.chain import Next as Next
+    from agent_persistence.audit_log import AuditLog as AuditLog, verify_audit_log as verify_audit_log
+    from agent_persistence.chain import Middleware as Middleware, Next as Next
     from agent_persistence.exceptions import (
         AdapterError as AdapterError,
-    )
-    from agent_persistence.exceptions import (
         BackendUnavailableError as BackendUnavailableError,
-    )
-    from agent_persistence.exceptions import (
         ColumnNotAllowedError as ColumnNotAllowedError,
-    )
-    from agent_persistence.exceptions import (
         ConfigurationError as ConfigurationError,
-    )
-    from agent_persistence.exceptions import (
         ConflictError as ConflictError,
-    )
-    from agent_persistence.exceptions import (
         OutcomeUnknownError as OutcomeUnknownError,
-    )
-    from agent_persistence.exceptions import (
         OverloadedError as OverloadedError,
-    )
-    from agent_persistence.exceptions import (
         PersistenceError as PersistenceError,
-    )
-    from agent_persistence.exceptions import (
         PersistencePermissionError as PersistencePermissionError,
-    )
-    from agent_persistence.exceptions import (
         ReadOnlyError as ReadOnlyError,
-    )
-    from agent_persistence.exceptions import (
         TableNotAllowedError as TableNotAllowedError,
-    )
-    from agent_persistence.exceptions import (
         UnsupportedOperationError as UnsupportedOperationError,
-    )
-    from agent_persistence.exceptions import (
         ValidationError as ValidationError,
     )
     from agent_persistence.factory import (
         create_persistence_agent as create_persistence_agent,
-    )
-    from agent_persistence.factory import (
         create_readonly_rag_facade as create_readonly_rag_facade,
     )
     from agent_persistence.filters import (
         all_of as all_of,
-    )
-    from agent_persistence.filters import (
         any_of as any_of,
-    )
-    from agent_persistence.filters import (
+        contained_by as contained_by,
+        contains as contains,
         eq as eq,
-    )
-    from agent_persistence.filters import (
         gt as gt,
-    )
-    from agent_persistence.filters import (
         gte as gte,
-    )
-    from agent_persistence.filters import (
         ilike as ilike,
-    )
-    from agent_persistence.filters import (
         imatch as imatch,
-    )
-    from agent_persistence.filters import (
         in_ as in_,
-    )
-    from agent_persistence.filters import (
         is_false as is_false,
-    )
-    from agent_persistence.filters import (
         is_null as is_null,
-    )
-    from agent_persistence.filters import (
         is_true as is_true,
-    )
-    from agent_persistence.filters import (
         like as like,
-    )
-    from agent_persistence.filters import (
         lt as lt,
-    )
-    from agent_persistence.filters import (
         lte as lte,
-    )
-    from agent_persistence.filters import (
         match as match,
-    )
-    from agent_persistence.filters import (
         ne as ne,
-    )
-    from agent_persistence.filters import (
         not_ as not_,
-    )
-    from agent_persistence.filters import (
         not_in as not_in,
-    )
-    from agent_persistence.filters import (
         not_null as not_null,
-    )
-    from agent_persistence.filters import (
         overlaps as overlaps,
-    )
-    from agent_persistence.filters import (
         text_search as text_search,
     )
-    from agent_persistence.operations import Operation as Operation
-    from agent_persistence.operations import Result as Result
-    from agent_persistence.ordering import asc as asc
-    from agent_persistence.ordering import desc as desc
+    from agent_persistence.operations import Operation as Operation, Result as Result
+    from agent_persistence.ordering import asc as asc, desc as desc
     from agent_persistence.persistence_agent import PersistenceAgent as PersistenceAgent
     from agent_persistence.persistence_config import (
         PersistenceConfig as PersistenceConfig,
-    )
-    from agent_persistence.persistence_config import (
         get_read_allowlist as get_read_allowlist,
-    )
-    from agent_persistence.persistence_config import (
         get_write_allowlist as get_write_allowlist,
     )
     from agent_persistence.policy import TablePolicy as TablePolicy
-    from agent_persistence.rag_context import RAGContext as RAGContext
-    from agent_persistence.rag_context import build_rag_context as build_rag_context
+    from agent_persistence.rag_context import RAGContext as RAGContext, build_rag_context as build_rag_context
     from agent_persistence.records import NULL as NULL
+    from agent_persistence.redaction import Redaction as Redaction
     from agent_persistence.retry import RetryPolicy as RetryPolicy
     from agent_persistence.schema_registry import Schema as Schema
     from agent_persistence.service import (
         AsyncPersistenceService as AsyncPersistenceService,
-    )
-    from agent_persistence.service import (
         ReadOnlyPersistenceFacade as ReadOnlyPersistenceFacade,
     )
 
@@ -155,6 +83,7 @@ _ROOMS = {
     "adapters.memory": "InMemoryAdapter",
     "adapters.supabase": "SupabaseAdapter",
     "audit": "AuditEvent",
+    "audit_log": "AuditLog verify_audit_log",
     "chain": "Middleware Next",
     "exceptions": "AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError ConflictError"
     " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError"
@@ -169,6 +98,7 @@ _ROOMS = {
     "policy": "TablePolicy",
     "rag_context": "RAGContext build_rag_context",
     "records": "NULL",
+    "redaction": "Redaction",
     "retry": "RetryPolicy",
     "schema_registry": "Schema",
     "service": "AsyncPersistenceService ReadOnlyPersistenceFacade",

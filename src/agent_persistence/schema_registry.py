@@ -9,8 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from agent_persistence._schema import document as documents
-from agent_persistence._schema import files, models, openapi
+from agent_persistence._schema import document as documents, files, models, openapi
 from agent_persistence._schema.checks import check_column, check_known, check_table_name, declared, entries, located
 from agent_persistence._schema.values import Column, ForeignKey, Generated, Table
 from agent_persistence.exceptions import printable

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from agent_persistence import factory, rag_context, typed
-from agent_persistence import service as async_service
+from agent_persistence import factory, rag_context, service as async_service, typed
 from agent_persistence._verbs import ReadingVerbs, WritingVerbs
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.persistence_agent import PersistenceAgent as AsyncPersistenceAgent

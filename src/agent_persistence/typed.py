@@ -16,8 +16,7 @@ from contextlib import aclosing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast, get_args
 
-from pydantic import BaseModel
-from pydantic import ValidationError as PydanticError
+from pydantic import BaseModel, ValidationError as PydanticError
 from pydantic_core import to_json
 
 from agent_persistence._verbs import ReadingVerbs, WritingVerbs

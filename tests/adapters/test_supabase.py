@@ -16,8 +16,7 @@ from uuid import uuid4
 import anyio
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import BaseModel, SecretStr
 
 from agent_persistence import AsyncPersistenceService, PersistenceAgent, SupabaseAdapter

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 
 from agent_persistence.adapters import _patterns, _predicates, _tables
 from agent_persistence.adapters._sqlstate import TwinCannotTellError

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agent_persistence import InMemoryAdapter
 from agent_persistence.adapters import _lexemes, _tsquery

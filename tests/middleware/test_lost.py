@@ -6,8 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agent_persistence import InMemoryAdapter, Schema
 from agent_persistence.filters import Filters, all_of, eq, gt, in_, not_, parse_some_rows

@@ -1,0 +1,1 @@
+"""What `redaction` is made of: folded text, detectors, known values, labels and the actions on a value. No I/O."""

@@ -1,0 +1,265 @@
+"""What each detector takes for a personal value, and what it leaves alone."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from agent_persistence import ConfigurationError
+from agent_persistence.redaction import (
+    DETECTORS,
+    Cards,
+    Detector,
+    Emails,
+    Ibans,
+    IpAddresses,
+    Phones,
+    Redaction,
+    redact,
+)
+from tests.redaction.figures import found_by
+
+FOUND: Final = {
+    "email": (
+        "jane.roe+crm@mail.example.org",
+        "O'Hara_1@x-y.example",
+        "josé@correo.example",
+        "дмитрий@почта.рф",
+        "info@münchen.example",
+        "x@例え.jp",
+        '"jane roe"@mail.example',
+        "root@[192.0.2.1]",
+        "ｊａｎｅ＠ｍａｉｌ．ｅｘａｍｐｌｅ",
+        "ja\u200bne@ma\u00adil.exam\u2060ple",
+        "jаne@mаil.example",
+        "a@b.co",
+    ),
+    "iban": (
+        "DE89370400440532013000",
+        "DE89 3704 0044 0532 0130 00",
+        "gb82-west-1234-5698-7654-32",
+        "NO93 8601 1117 947",
+        "MT84MALT011000012345MTLCAST001S",
+        "ＤＥ８９ ３７０４ ００４４ ０５３２ ０１３０ ００",
+    ),
+    "card": (
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "5555-5555-5555-4444",
+        "3782 822463 10005",
+        "6011000990139424",
+        "3530111333300000",
+        "4222222222222",
+        "٤١١١١١١١١١١١١١١١",
+        "4111\u00a01111\u00a01111\u00a01111",
+    ),
+    "ip": (
+        "203.0.113.77",
+        "192.168.001.001",
+        "2001:db8::8a2e:370:7334",
+        "2001:0db8:85a3:0000:0000:8a2e:0370:7334",
+        "::ffff:192.0.2.128",
+        "fe80::1",
+    ),
+    "phone": (
+        "+442079460112",
+        "+44 (0)20 7946-0112",
+        "(202) 555-0129",
+        "202.555.0108",
+        "0044 20 7946 0112",
+        "030 23125 418",
+        "01 99 00 45 10",
+        "09012345678",
+        "+1-202-555-0172 ext. 4",
+        "＋４４ ２０ ７９４６ ０１１２",
+        "+44‑20‑7946‑0112",
+        "01.99.00.45.10",
+        "+34 972 807 000",
+        "+55 96 2090-6267",
+        "090-2062-8377",
+    ),
+}
+LEFT_ALONE: Final = {
+    "email": ("@jane", "jane@", "jane@localhost", "logo@2x.png", "pkg@1.2.3", "a @ b.example", "mail: @ example.org"),
+    "iban": ("DE88370400440532013000", "DE8937040044053201300", "XX89370400440532013000", "ADE89370400440532013000X"),
+    "card": (
+        "4111111111111112",
+        "1234567812345670",
+        "41111111111111110000000",
+        "0.4111111111111111",
+        "IMEI 352099001761481",
+        "EAN 4006381333931",
+    ),
+    "ip": (
+        "256.1.1.1",
+        "1.2.3",
+        "1.2.3.4.5",
+        "version 1.2.3.4",
+        "v10.0.19041.1",
+        "12:30:45",
+        "00:1a:2b:3c:4d:5e",
+        "std::vector",
+        "a::b",
+        "::1",
+        "::",
+    ),
+    "phone": (
+        "2026-11-23",
+        "23.11.2026",
+        "20261123T101500",
+        "10:15:00",
+        "1700000000",
+        "1700000000000",
+        "INV-2026-0412",
+        "#123456789",
+        "123e4567-e89b-12d3-a456-426614174000",
+        "$1,234,567.00",
+        "1.250.000,00 €",
+        "1 000 000",
+        "2024/25",
+        "2019-2026",
+        "ISBN 978-3-16-148410-0",
+        "62.0066825",
+        "1920x1080",
+        "AB-26-1182",
+        "192.0.2.1",
+        "https://shop.example/p/4711234567",
+        "12345678",
+    ),
+}
+BY_KIND: Final[dict[str, Detector]] = {
+    "email": Emails(),
+    "iban": Ibans(),
+    "card": Cards(),
+    "ip": IpAddresses(),
+    "phone": Phones(),
+}
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in FOUND.items() for value in values])
+def test_a_value_is_found_as_a_whole(kind: str, value: str) -> None:
+    """In any of its notations, also next to Japanese, which sets no blanks."""
+    for before, after in (("", ""), ("see ", ", ok"), ("(", ")"), ("連絡先は", "です。"), ("it is: ", ".\n")):
+        found = found_by([BY_KIND[kind]], before + value + after)
+        assert [(kind, before + value)] == [(f.kind, (before + value + after)[: f.end]) for f in found]
+        assert found[0].start == len(before)
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in LEFT_ALONE.items() for text in texts])
+def test_what_only_looks_like_a_value_is_left_alone(kind: str, text: str) -> None:
+    """Dates, times, codes, amounts, versions, wrong check digits and the like."""
+    for around in ("{}", "see {}, ok", "({})"):
+        assert not found_by([BY_KIND[kind]], around.format(text))
+
+
+@pytest.mark.parametrize("cue", ["Tel. {}", "call me: {}", "Телефон {}", "電話は{}", "handy {}"])
+def test_bare_digits_are_a_phone_number_after_a_word_that_says_so(cue: str) -> None:
+    """Without one they are not."""
+    text = cue.format("79460112")
+    assert [text[f.start : f.end] for f in found_by([Phones()], text)] == ["79460112"]
+    assert not found_by([Phones()], "79460112")
+
+
+def test_with_regions_bare_digits_are_a_phone_number_where_they_are_valid() -> None:
+    """Eleven digits of a Chinese mobile number, which nothing else tells from another number."""
+    assert not found_by([Phones()], "15098259791")
+    assert not found_by([Phones(regions=["FR"])], "15098259791")
+    assert found_by([Phones(regions=["FR", "CN"])], "15098259791")
+
+
+@pytest.mark.parametrize("regions", ["DE", ["de"], ["Germany"], [1], [None]], ids=str)
+def test_regions_that_are_none_are_refused(regions: list[str]) -> None:
+    """A misspelt option does not quietly find less."""
+    with pytest.raises(ConfigurationError, match="regions"):
+        Phones(regions=regions)
+
+
+def test_regions_without_the_extra_are_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what to install."""
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    with pytest.raises(ConfigurationError, match=r"agent-persistence\[redaction\]"):
+        Phones(regions=["DE"])
+
+
+def test_of_findings_that_overlap_the_longest_gives_the_kind_and_all_is_covered() -> None:
+    """A card's digits inside an address are part of the address."""
+    redaction = Redaction({}, detectors=DETECTORS)
+    assert redaction.session().text("to 4111111111111111@mail.example now") == "to [EMAIL_1] now"
+    assert redaction.session().text("DE89 3704 0044 0532 0130 00") == "[IBAN_1]"
+    assert redaction.session().text("+4111111111111111") != "+4111111111111111"
+
+
+UNITS: Final = {
+    "digits": "1",
+    "groups": "1 ",
+    "dashes": "12-",
+    "fours": "4111 ",
+    "cards": "4111 1111 1111 1111 ",
+    "locals": "a.",
+    "ats": "a@",
+    "dots": "x@y.",
+    "quotes": '"a',
+    "colons": "ab:",
+    "pluses": "+1 ",
+    "ibans": "DE89 ",
+    "codes": "a-",
+    "amounts": "1,000",
+    "currency": "€1 000",
+    "years": "2024-",
+    "hashes": "#1",
+    "urls": "http://",
+    "uuids": "00000000-0000-",
+    "cues": "tel ",
+    "versions": "version 1.",
+    "letters": "a",
+}
+
+
+def _time_s(call: Callable[[], object], *, calls: int) -> float:
+    """The processor time of the fastest call."""
+    taken = []
+    for _ in range(calls):
+        start = time.process_time()
+        call()
+        taken.append(time.process_time() - start)
+    return min(taken)
+
+
+@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
+def test_time_grows_with_the_length_of_a_hostile_text_and_not_with_its_square(kind: str, unit: str) -> None:
+    """A text of 1 MB takes about 16 times as long as one of 64 KB; with backtracking it would be 256 times."""
+
+    def find(length: int) -> Callable[[], object]:
+        text = unit * (length // len(unit)) + "!a"
+        return lambda: list(BY_KIND[kind].find(text))
+
+    assert _time_s(find(2**20), calls=1) < 64 * max(_time_s(find(2**16), calls=3), 0.002)
+
+
+def test_time_of_a_session_grows_with_the_length_of_a_text_too() -> None:
+    """With thousands of known names that begin alike, labels, and something to replace in every word."""
+    redaction = Redaction({"leads": {"name": redact("person")}})
+    redactor = redaction.session()
+    redactor.learn("leads", [{"name": f"Anna{number}"} for number in range(2000)])
+
+    def redacted(length: int) -> Callable[[], object]:
+        text = "Anna Anna7 a@b.co [EMAIL_1] [EMAIL_ Ａ" * (length // 40)
+        return lambda: redactor.text(text)
+
+    assert _time_s(redacted(2**17), calls=1) < 64 * max(_time_s(redacted(2**13), calls=3), 0.002)
+
+
+def test_backtracking_would_be_noticed() -> None:
+    """Control: a pattern of quadratic time fails the comparison."""
+    backtracking = re.compile(r"(?:a+b)")
+
+    def find(length: int) -> Callable[[], object]:
+        return lambda: backtracking.search("a" * length)
+
+    assert _time_s(find(2**14), calls=1) > 64 * _time_s(find(2**10), calls=3)
