@@ -12,7 +12,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.venv/pyright
 export XDG_CACHE_HOME := $(CURDIR)/.venv/cache
 
-.PHONY: demo demo-server test test-deep lint bench clean
+.PHONY: demo demo-server test test-deep faults soak lint bench clean
 
 demo: $(DEMO)
 	$(BIN)/python -m examples.closing_example
@@ -24,9 +24,17 @@ demo-server: $(DEV)
 test: lint
 	$(BIN)/pytest -q -n 2
 
-# The differential suite with thousands of examples instead of hundreds.
+# The differential suite and the adversaries with thousands of examples instead of hundreds.
 test-deep: $(DEV)
-	AGENT_PERSISTENCE_DEEP=1 $(BIN)/pytest -q -n 2 tests/differential
+	AGENT_PERSISTENCE_DEEP=1 $(BIN)/pytest -q -n 2 tests/differential tests/security
+
+# Tens of thousands of broken connections and lying answers, before and after the commit; prints the scoreboard.
+faults: $(DEV)
+	$(BIN)/python -m tests.faults --cases 52000 --json docs/faults.json --plot docs/faults.svg
+
+# A million operations with one fault in a hundred: memory, latency, and 10,000 writers at once.
+soak: $(DEV)
+	$(BIN)/python -m tests.faults.soak
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -37,7 +45,7 @@ lint: $(DEV)
 	$(BIN)/pyright
 
 bench: $(DEV)
-	for script in chain_overhead import_time memory_query rag_wall_time redaction ci_guard; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in chain_overhead import_time memory_query rag_wall_time rag_packing rag_tokens redaction ci_guard; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/server/node_modules

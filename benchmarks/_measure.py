@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import anyio.lowlevel
 
 PACKAGES = ("agent-persistence", "httpx", "anyio", "pydantic", "tenacity")
+PEERS = ("aiohttp", "asyncpg", "postgrest", "supabase")
+"""What is told too where it is installed, as the dependency group `bench` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class Rounds:
     def ratio(self, base: Rounds) -> float:
         """The median of the ratios within a round, so that a disturbance that hits both does not count."""
         return median(mine / theirs for mine, theirs in zip(self.seconds, base.seconds, strict=True))
+
+    def speedups(self, base: Rounds) -> tuple[float, ...]:
+        """How many times as fast as `base` each round was, in ascending order."""
+        return tuple(sorted(theirs / mine for mine, theirs in zip(self.seconds, base.seconds, strict=True)))
 
     def summary(self) -> dict[str, float]:
         return {"median_s": self.median, "least_s": self.least}
@@ -65,16 +72,28 @@ async def per_call(call: Callable[[], Awaitable[object]], calls: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A number the project promises: `value` is at most `limit`."""
+    """A number the project promises: `value` is at most `limit`, or at least if `is_floor`."""
 
     what: str
     value: float
     limit: float
     unit: str
+    is_floor: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.limit if self.is_floor else self.value <= self.limit
 
     def line(self) -> str:
-        verdict = "passes" if self.value <= self.limit else "FALLS SHORT"
-        return f"target {self.what} <= {self.limit:g}{self.unit}: {verdict} with {self.value:.2f}{self.unit}"
+        verdict = "passes" if self.met else "FALLS SHORT"
+        bound = f"{'>=' if self.is_floor else '<='} {self.limit:g}{self.unit}"
+        return f"target {self.what} {bound}: {verdict} with {self.value:.2f}{self.unit}"
+
+
+def speedup(mine: Rounds, base: Rounds) -> str:
+    """The median of the speed-ups within a round, with the least and the greatest."""
+    found = mine.speedups(base)
+    return f"{median(found):6.2f}x ({found[0]:.2f}-{found[-1]:.2f})"
 
 
 def machine() -> dict[str, str]:
@@ -85,7 +104,22 @@ def machine() -> dict[str, str]:
         "load": "/".join(f"{load:.1f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         **{package: version(package) for package in PACKAGES},
+        **{peer: version(peer) for peer in PEERS if find_spec(peer)},
     }
+
+
+def missing(*peers: str) -> str:
+    """What a benchmark says that cannot run without peers that are not installed; empty if they are."""
+    absent = [peer for peer in peers if not find_spec(peer)]
+    return f"{', '.join(absent)} is not installed: pip install --group bench" if absent else ""
+
+
+def pinned() -> int | None:
+    """Keep this process on one core; the number of another one, for the server, or None where there is no choice."""
+    if not hasattr(os, "sched_setaffinity") or len(cores := sorted(os.sched_getaffinity(0))) < 2:
+        return None
+    os.sched_setaffinity(0, {cores[0]})
+    return cores[1]
 
 
 def _cpu_model() -> str:
@@ -106,8 +140,7 @@ def report(table: Sequence[str], targets: Sequence[Target], figures: Mapping[str
     about = machine()
     if as_json:
         met = [
-            {"what": t.what, "value": t.value, "limit": t.limit, "unit": t.unit.strip(), "met": t.value <= t.limit}
-            for t in targets
+            {"what": t.what, "value": t.value, "limit": t.limit, "unit": t.unit.strip(), "met": t.met} for t in targets
         ]
         print(json.dumps({"machine": about, "targets": met, **figures}, indent=2))
         return

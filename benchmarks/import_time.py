@@ -3,7 +3,8 @@
 The clock starts when the interpreter stands, so that its own start does not count; bytecode is written by the round
 before the first and read from then on, whatever the environment says about writing it. httpx imports click, rich and
 pygments where they happen to be installed, for its command line; that would flatter the ratio, so they are hidden.
-`import pydantic` alone loads next to nothing of pydantic; the row with BaseModel says what its first use costs.
+`import pydantic` alone loads next to nothing of pydantic; the row with BaseModel says what its first use costs. Where
+supabase is installed, importing it is a row too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import partial
+from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -23,13 +25,17 @@ from _measure import Target, arguments, interleave, report
 TARGET: Final = 1.15
 DEPENDENCIES: Final = "import httpx, anyio, pydantic, tenacity"
 EVERYTHING: Final = "from agent_persistence import *"
-STATEMENTS: Final = {
+STATEMENTS: Final[dict[str, str]] = {
     "its four dependencies": DEPENDENCIES,
     "every public name": EVERYTHING,
     "the package": "import agent_persistence",
     "the four, pydantic.BaseModel used": f"{DEPENDENCIES}; pydantic.BaseModel",
     "every public name, after those": f"{DEPENDENCIES}; pydantic.BaseModel; {EVERYTHING}",
 }
+PEER: Final = "supabase"
+PEER_TARGET: Final = 0.4
+if find_spec(PEER):
+    STATEMENTS[PEER] = f"import {PEER}"
 EVERY_ROOM: Final = (
     "import agent_persistence; [__import__(f'agent_persistence.{room}') for room in agent_persistence._ROOMS]"
 )
@@ -81,9 +87,15 @@ async def main(rounds: int, as_json: bool, traced: bool) -> None:
     table = [f"{'':<36} {'ms':>8} {'least':>8} {'ratio':>8}"]
     for name, case in found.items():
         table.append(f"  {name:<34} {case.median * 1e3:8.1f} {case.least * 1e3:8.1f} {ratios[name]:8.2f}")
+    targets = [Target(name, ratios[name], TARGET, "x") for name in ("every public name", "the package")]
+    if PEER in found:
+        names = ("the package", "every public name")
+        targets += [
+            Target(f"{name} / import {PEER}", found[name].ratio(found[PEER]), PEER_TARGET, "x") for name in names
+        ]
     report(
         table + added,
-        [Target(name, ratios[name], TARGET, "x") for name in ("every public name", "the package")],
+        targets,
         {name: case.summary() | {"ratio": ratios[name]} for name, case in found.items()},
         as_json=as_json,
     )

@@ -26,6 +26,7 @@ from agent_persistence import (
     metrics,
     not_in,
 )
+from agent_persistence.redaction import Redaction
 from examples import crm_data
 
 MAYA = "maya.okafor@brightwater.example"
@@ -112,11 +113,21 @@ async def look_around(agent: PersistenceAgent) -> None:
 
 
 async def build_the_prompt(agent: PersistenceAgent) -> None:
-    console.rule("What the model is given about Maya")
-    context = await build_rag_context(agent.readonly(), lead_filters={"email": MAYA}, limits={"messages": 6})
-    print(context.to_prompt())
-    for table, told in context.report.items():
-        console.print(f"{table:<14} {told['kept']:>3} kept{', more exist' if told['more_exist'] else ''}")
+    question = "When does the board decide, and what does Maya need before?"
+    console.rule(f"What the model is given: {question}")
+    context = await build_rag_context(
+        agent.readonly(),
+        lead_filters={"email": MAYA},
+        query=question,
+        max_tokens=1_000,
+        redaction=Redaction.default(),
+    )
+    prompt = context.prompt()
+    print(prompt.text)
+    console.rule("What was left out")
+    for table, told in prompt.report.items():
+        console.print(f"{table:<14} {told['kept']:>3} of {told['fetched']:>3} rows, {told['redacted']} values redacted")
+    console.print(f"{prompt.tokens.used} of {prompt.tokens.budget} tokens ({prompt.tokens.counter})")
 
 
 def show_metrics() -> None:

@@ -1,4 +1,4 @@
-"""Write constraints.txt: the versions that a fresh environment with the development group gets today.
+"""Write constraints.txt: the versions that a fresh environment with the groups `dev` and `bench` gets today.
 
 python scripts/pin.py
 """
@@ -13,7 +13,10 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-HEADER = "# What development and CI run with. Versions only; where they come from is the installer's business.\n"
+HEADER = (
+    "# What development, CI and the benchmarks run with."
+    " Versions only; where they come from is the installer's business.\n"
+)
 
 
 def main() -> None:
@@ -21,7 +24,7 @@ def main() -> None:
         venv.create(directory, with_pip=True)
         python = str(Path(directory) / "bin" / "python")
         _run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip")
-        _run(python, "-m", "pip", "install", "--quiet", "-e", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:dev")
+        _run(python, "-m", "pip", "install", "--quiet", "-e", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:bench")
         frozen = _run(python, "-m", "pip", "freeze", "--all").splitlines()
     pins = sorted((line for line in frozen if re.match(r"(?!setuptools)[\w.-]+==", line)), key=str.lower)
     (ROOT / "constraints.txt").write_text(HEADER + "\n".join(pins) + "\n", encoding="utf-8")

@@ -149,6 +149,8 @@ class ReadingVerbs(ABC):
         table's key: rows written meanwhile are seen if they belong behind it, and no row is seen twice or left out.
         """
         size = _at_least(table, "page_size", page_size, 1)
+        if size is None:
+            raise ValidationError(table, "page_size is an int of at least 1, not None")
         if not isinstance(order_by, str):
             raise ValidationError(
                 table, f"order_by is the name of one column here, and ascending; not {type(order_by).__name__}"
@@ -169,7 +171,7 @@ class ReadingVerbs(ABC):
                 select=columns and distinct((*columns, *keys)),
             )
             for row in page:
-                yield row if columns is None else {column: row[column] for column in columns}
+                yield row if columns is None else {column: row[column] for column in columns if column in row}
             if len(page) < page_size:
                 return
             position = page[-1]
@@ -213,7 +215,8 @@ class WritingVerbs(ABC):
             raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
         prepared = tuple(self._prepare(table, record, f"records[{i}]") for i, record in enumerate(records))
         made = [self._client_keys.complete(table, record) for record in prepared]
-        rows: list[Row] = (await self._invoke(BatchWrite(table, prepared, generated_key=all(made)))).value
+        key = made[0] if made and all(made) else None
+        rows: list[Row] = (await self._invoke(BatchWrite(table, prepared, generated_key=key))).value
         return rows
 
     async def upsert(self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None) -> Row:
@@ -259,7 +262,7 @@ class WritingVerbs(ABC):
 
 
 def _key(schema: Schema, table: str, order_by: str) -> tuple[str, ...]:
-    declared = schema.tables.get(table)
+    declared = schema.tables.get(table) if type(table) is str else None
     key = declared.primary_key if declared else ()
     if not key and order_by != "id":
         raise ValidationError(

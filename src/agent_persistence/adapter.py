@@ -105,13 +105,25 @@ def only_row(table: str, id_column: str, rows: Sequence[Row]) -> Row | None:
     return rows[0] if rows else None
 
 
-class WritesOnly(Protocol):
-    """An adapter that can write into tables it may not read. One without this method is asked for the rows."""
+class ReturnsColumns(Protocol):
+    """An adapter that can change rows of which only some columns, or none, may be read.
 
-    async def write_only(
-        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
-    ) -> None:
-        """Insert all rows or none; with `on_conflict` merge them, by the primary key if it is empty."""
+    One without `insert` is asked for whole rows. One that has it takes `returning=` in `update` and `delete` too, and
+    in `count` a `select=` of columns that may be read.
+    """
+
+    async def insert(
+        self,
+        table: str,
+        records: Sequence[Record],
+        *,
+        on_conflict: Sequence[str] | None = None,
+        returning: Sequence[str] = (),
+    ) -> list[Row]:
+        """Insert all rows or none, and return these columns of them; none gives no rows.
+
+        With `on_conflict` rows that exist are merged, by the primary key if it is empty.
+        """
         ...
 
 

@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
 import anyio
 
-_current: ContextVar[tuple[anyio.CancelScope, float, float] | None] = ContextVar("attempt", default=None)
-"""This task's latest attempt: its scope, the call's deadline on the event loop's clock, and the limit in seconds."""
+
+class _Attempt:
+    """`latest` is the call's own deadline on the event loop's clock, `limit_s` what the attempt alone may take."""
+
+    __slots__ = ("in_line", "latest", "limit_s", "scope")
+
+    def __init__(self, scope: anyio.CancelScope, latest: float, limit_s: float) -> None:
+        self.scope = scope
+        self.latest = latest
+        self.limit_s = limit_s
+        self.in_line = False
+
+
+_current: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
+"""This task's latest attempt."""
 
 
 def limited(remaining_s: float, attempt_s: float) -> anyio.CancelScope:
     """A scope for one attempt of a call that has `remaining_s` seconds left: it ends then, or after `attempt_s`."""
-    if remaining_s <= attempt_s:
-        return _ending_in(remaining_s)
-    scope = _ending_in(attempt_s)
-    _current.set((scope, scope.deadline + remaining_s - attempt_s, attempt_s))
+    limit_s = min(remaining_s, attempt_s)
+    scope = _ending_in(limit_s)
+    _current.set(_Attempt(scope, scope.deadline + remaining_s - limit_s, limit_s))
     return scope
 
 
-@contextmanager
-def waiting_in_line() -> Iterator[None]:
+def ended_in_line() -> bool:
+    """Whether the latest attempt ended while it waited for its turn, so that nothing was sent."""
+    attempt = _current.get()
+    return attempt is not None and attempt.in_line
+
+
+class waiting_in_line:  # noqa: N801  it is used as a function; as one it would take 2 microseconds more
     """Only the call's own deadline counts within; behind it the limit on the attempt starts anew.
 
     For adapters that admit a bounded number of requests: who has waited long for a connection keeps the place.
     """
-    attempt = _current.get()
-    if attempt is None:
-        yield
-        return
-    scope, latest, limit_s = attempt
-    scope.deadline = latest
-    try:
-        yield
-    finally:
-        scope.deadline = min(latest, anyio.current_time() + limit_s)
+
+    def __init__(self) -> None:
+        self._attempt = _current.get()
+
+    def __enter__(self) -> None:
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.in_line = True
+            attempt.scope.deadline = attempt.latest
+
+    def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
+        attempt = self._attempt
+        if attempt is not None and error_class is None:
+            attempt.in_line = False
+            attempt.scope.deadline = min(attempt.latest, anyio.current_time() + attempt.limit_s)
 
 
 def _ending_in(delay_s: float) -> anyio.CancelScope:

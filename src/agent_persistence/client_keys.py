@@ -38,16 +38,16 @@ class ClientKeys:
         ours = () if column is None else ((column,),)
         return ours + ((declared.primary_key, *declared.unique) if declared else ())
 
-    def complete(self, table: str, record: dict[str, Any], on_conflict: tuple[str, ...] = ()) -> bool:
-        """Give the record a key if it has none; whether it now has one that nobody else can have used.
+    def complete(self, table: str, record: dict[str, Any], on_conflict: tuple[str, ...] = ()) -> str | None:
+        """Give the record a key if it has none; the column of a key that nobody else can have, if it has one now.
 
         A record that is to be merged by other columns gets none: the row that is there keeps its own.
         """
         column = self._columns.get(table) if type(table) is str else None
         if column is None or column in record or on_conflict not in ((), (column,)):
-            return False
+            return None
         record[column] = uuid7()
-        return True
+        return column
 
 
 KEY_REFUSED: Final = frozenset({"22P02", "42703", "42804", "428C9", "PGRST204"})

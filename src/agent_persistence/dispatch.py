@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any, cast
 
-from agent_persistence.adapter import Calls, Counts, Deletes, PersistenceAdapter, Updates, WritesOnly
-from agent_persistence.attempts import limited
+from agent_persistence.adapter import Calls, Counts, Deletes, PersistenceAdapter, ReturnsColumns, Updates
+from agent_persistence.attempts import ended_in_line, limited
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import AdapterError, FailureState, PersistenceError, UnsupportedOperationError
 from agent_persistence.operations import (
@@ -50,15 +50,15 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float], attempt
                 raise
             except Exception as error:  # the boundary to adapters that others write
                 raise _foreign(adapter, operation, error) from error
-        raise _late(operation, FailureState.AMBIGUOUS)
+        raise _late(operation, FailureState.NOT_SENT if ended_in_line() else FailureState.AMBIGUOUS)
 
     return dispatch
 
 
 def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:
     match operation:
-        case Write() | BatchWrite() | Upsert() if not operation.returning and hasattr(adapter, "write_only"):
-            return _write_only(cast("WritesOnly", adapter), operation)
+        case Write() | BatchWrite() | Upsert() if operation.returning is not None and hasattr(adapter, "insert"):
+            return _insert(cast("ReturnsColumns", adapter), operation, operation.returning)
         case Write():
             return adapter.write(operation.table, operation.record)
         case BatchWrite():
@@ -79,24 +79,32 @@ def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:
         case GetColumns():
             return adapter.get_columns(operation.table)
         case Count():
-            return cast("Counts", adapter).count(operation.table, operation.filters)
+            counting = {"select": (operation.counting,)} if operation.counting and hasattr(adapter, "insert") else {}
+            return cast("Counts", adapter).count(operation.table, operation.filters, **counting)
         case Update(table=table, changes=changes, filters=filters):
-            return cast("Updates", adapter).update(table, changes, filters, max_affected=operation.max_affected)
+            only = _columns_of(adapter, operation)
+            return cast("Updates", adapter).update(table, changes, filters, max_affected=operation.max_affected, **only)
         case Delete(table=table, filters=filters):
-            return cast("Deletes", adapter).delete(table, filters, max_affected=operation.max_affected)
+            only = _columns_of(adapter, operation)
+            return cast("Deletes", adapter).delete(table, filters, max_affected=operation.max_affected, **only)
         case Call():
             function, arguments = operation.table, operation.arguments
             return cast("Calls", adapter).call(function, arguments, may_write=operation.writes)
 
 
-async def _write_only(adapter: WritesOnly, operation: Write | BatchWrite | Upsert) -> Any:
-    """Write without asking for the stored rows; the value is what was sent."""
-    if isinstance(operation, BatchWrite):
-        await adapter.write_only(operation.table, operation.records)
-        return [dict(record) for record in operation.records]
-    on_conflict = operation.on_conflict if isinstance(operation, Upsert) else None
-    await adapter.write_only(operation.table, (operation.record,), on_conflict=on_conflict)
-    return dict(operation.record)
+async def _insert(adapter: ReturnsColumns, operation: Write | BatchWrite | Upsert, returning: tuple[str, ...]) -> Any:
+    """Write and ask for these columns only; without any, the value is what was sent."""
+    records = operation.records if isinstance(operation, BatchWrite) else (operation.record,)
+    merges = isinstance(operation, Upsert) and not operation.generated_key  # a merge needs the right to UPDATE
+    on_conflict = operation.on_conflict if isinstance(operation, Upsert) and merges else None
+    stored = await adapter.insert(operation.table, records, on_conflict=on_conflict, returning=returning)
+    rows = stored if returning else [dict(record) for record in records]
+    return rows if isinstance(operation, BatchWrite) else rows[0]
+
+
+def _columns_of(adapter: PersistenceAdapter, operation: Update | Delete) -> dict[str, Any]:
+    wanted = operation.returning is not None and hasattr(adapter, "insert")
+    return {"returning": operation.returning} if wanted else {}
 
 
 def _late(operation: Operation, state: FailureState) -> AdapterError:

@@ -41,19 +41,19 @@ class _Operation:
         return iter(())
 
 
+@dataclass(frozen=True, slots=True)
 class _Writing(_Operation):
-    __slots__ = ()
-
     right: ClassVar[str] = "write"
     writes: ClassVar[bool] = True
+
+    returning: tuple[str, ...] | None = field(default=None, kw_only=True, repr=False)
+    """The columns of the stored rows to ask for, for which they must be readable; None is all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Inserting(_Writing):
-    generated_key: bool = field(default=False, kw_only=True, repr=False)
-    """Whether every primary key was made by this library for this call, so that nobody else can have used one."""
-    returning: bool = field(default=True, kw_only=True, repr=False)
-    """Whether to ask for the stored rows, for which they must be readable; else the value is what was sent."""
+    generated_key: str | None = field(default=None, kw_only=True, repr=False)
+    """The column of the primary key, if every key in it was made for this call, so that nobody else can have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,8 @@ class Count(_Operation):
     verb: ClassVar[str] = "count"
 
     filters: Filter | None = None
+    counting: str | None = field(default=None, kw_only=True, repr=False)
+    """A column that may be read, where not all of them may be."""
 
     def columns(self) -> tuple[str, ...]:
         return filtered_columns(self.filters)

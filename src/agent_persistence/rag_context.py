@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from datetime import datetime
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
-import anyio
-
-from agent_persistence._rag.outline import Node, outline
-from agent_persistence._rag.plan import LEVELS, Plan, Step, plan
-from agent_persistence._rag.rendering import render_xml
-from agent_persistence.exceptions import AdapterError, ValidationError
-from agent_persistence.filters import Filters, all_of, in_
-from agent_persistence.ordering import desc
-from agent_persistence.records import Row, distinct
+from agent_persistence._rag.budget import TokenBudget, token_budget
+from agent_persistence._rag.composing import compose_all, compose_within, everything
+from agent_persistence._rag.entities import ENTITIES
+from agent_persistence._rag.json_format import Json
+from agent_persistence._rag.lexical import terms, word_relevance
+from agent_persistence._rag.markdown_format import Markdown
+from agent_persistence._rag.notes import Known, walk
+from agent_persistence._rag.outline import Record, outline
+from agent_persistence._rag.plan import plan
+from agent_persistence._rag.preparing import Prepared, prepared
+from agent_persistence._rag.reading import RETRIEVER, Found, Search, read
+from agent_persistence._rag.relevance import Relevance, Retriever
+from agent_persistence._rag.scoring import RecordId, Score, Scoring, record_id, scores
+from agent_persistence._rag.shown import Format
+from agent_persistence._rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
+from agent_persistence._rag.xml_format import Xml
+from agent_persistence.exceptions import ValidationError
+from agent_persistence.filters import Filters
+from agent_persistence.records import Row
+from agent_persistence.redaction import Redaction, Redactor
 from agent_persistence.service import ReadOnlyPersistenceFacade
 
+__all__ = [
+    "BpeTokens",
+    "EstimatedTokens",
+    "Prompt",
+    "RAGContext",
+    "Relevance",
+    "Retriever",
+    "Score",
+    "Scoring",
+    "TokenBudget",
+    "TokenCounter",
+    "TokenUse",
+    "build_rag_context",
+]
+
 OnError: TypeAlias = Literal["raise", "partial"]
-PromptFormat: TypeAlias = Literal["xml"]
+PromptFormat: TypeAlias = Literal["xml", "markdown", "json"]
+
+_FORMATS: Final[Mapping[str, Format]] = {"xml": Xml(), "markdown": Markdown(), "json": Json()}
+_WHERE: Final = "build_rag_context"
 
 
 class ReadableSource(Protocol):
@@ -27,12 +57,55 @@ class ReadableSource(Protocol):
     def readonly(self) -> ReadOnlyPersistenceFacade: ...
 
 
+@dataclass(frozen=True, slots=True)
+class TokenUse:
+    """What a prompt uses of what it may: `used` tokens as `counter` counts them, exactly or by estimate.
+
+    `budget` is the total, of which `reserve` is not the prompt's; None where there is no bound.
+    """
+
+    counter: str
+    exact: bool
+    used: int
+    budget: int | None
+    reserve: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt, and what is to be known about it.
+
+    `refs` are the references of the records in it, in their order. `report` tells by table how many rows were fetched,
+    kept in the prompt, dropped by the budget and by the limit, and clipped; how many values were redacted; and whether
+    more rows exist than the limit let through.
+    """
+
+    text: str
+    refs: tuple[str, ...]
+    report: dict[str, dict[str, Any]]
+    tokens: TokenUse
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How the rows came about, and how prompts are to be made of them."""
+
+    found: Found = field(default_factory=Found)
+    scoring: Scoring = field(default_factory=Scoring)
+    question: str = ""
+    relevance: Mapping[RecordId, float] = field(default_factory=dict)
+    now: datetime | None = None
+    budget: TokenBudget | None = None
+    counter: TokenCounter = field(default_factory=EstimatedTokens)
+    redactor: Redactor | None = None
+    redacted: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class RAGContext:
     """The rows found, newest first in each table.
 
     `complete` is False when a table could not be read (`on_error="partial"`); `warnings` say what is missing and why.
-    `report` tells per table how many rows are kept and whether more exist beyond the limit.
     """
 
     clients: list[Row] = field(default_factory=list)
@@ -42,24 +115,85 @@ class RAGContext:
     messages: list[Row] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     complete: bool = True
-    report: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _settings: _Settings = field(default_factory=_Settings, repr=False, compare=False)
 
     @property
     def sources(self) -> dict[str, tuple[str, Any]]:
-        """The (table, key) behind each short reference in the prompt."""
-        return {node.ref: (node.table, node.row.get("id")) for root in self._outline() for node in root.walk()}
+        """The (table, key) behind each short reference; a reference is the same in all prompts of this context."""
+        return {record.ref: (record.table, record.key) for record in self._records()}
 
-    def to_prompt(self, format: PromptFormat = "xml") -> str:
-        """Return the context as text: the same bytes for the same rows, everything in them escaped."""
-        if format != "xml":
-            raise ValidationError("to_prompt", f"format is 'xml', not {format!r:.40}")
-        refs: dict[str, dict[Any, str]] = {}
-        for ref, (table, key) in self.sources.items():
-            refs.setdefault(table, {})[key] = ref
-        return render_xml(self._outline(), refs)
+    @property
+    def report(self) -> dict[str, dict[str, Any]]:
+        """What became of the rows of each table in the prompt that `to_prompt()` gives; see `Prompt`."""
+        if self._settings.budget is None:
+            return self._known().report(everything(self._roots()))
+        return self.prompt().report
 
-    def _outline(self) -> list[Node]:
-        return outline({table: getattr(self, table) for table in LEVELS})
+    def to_prompt(self, format: PromptFormat = "xml", *, max_tokens: int | TokenBudget | None = None) -> str:
+        """Return the context as text: the same bytes for the same rows, everything in them escaped.
+
+        With `max_tokens`, by default that of `build_rag_context`, the text has no more of them, as the context's
+        counter counts: it holds the records with the best scores for their tokens, each with those it belongs to, and
+        long texts are cut before a record is left out. Where not even a page without records fits, it is empty.
+        """
+        return self.prompt(format, max_tokens=max_tokens).text
+
+    def prompt(self, format: PromptFormat = "xml", *, max_tokens: int | TokenBudget | None = None) -> Prompt:
+        """The text that `to_prompt` gives, with its references, its report and the tokens it uses."""
+        if format not in _FORMATS:
+            raise ValidationError("to_prompt", f"format is 'xml', 'markdown' or 'json', not {format!r:.40}")
+        form, counter = _FORMATS[format], self._settings.counter
+        budget = self._settings.budget if max_tokens is None else token_budget(max_tokens)
+        roots, known = self._roots(), self._known()
+        if budget is None:
+            composed = compose_all(roots, form, known.notes)
+        else:
+            composed = compose_within(
+                roots,
+                self.explain(),
+                form,
+                known.notes,
+                budget=budget,
+                counter=counter,
+                wanted=frozenset(terms(self._settings.question)),
+            )
+        return Prompt(
+            composed.text,
+            tuple(one.record.ref for one in walk(composed.shown)),
+            known.report(composed.shown),
+            TokenUse(
+                counter.name,
+                counter.exact,
+                counter.count(composed.text),
+                None if budget is None else budget.total,
+                0 if budget is None else budget.reserve,
+            ),
+        )
+
+    def explain(self) -> list[Score]:
+        """The score of each record by term, best first, which is the order in which a budget prefers them."""
+        settings = self._settings
+        return scores(self._records(), settings.scoring, settings.relevance, settings.now)
+
+    def restore(self, text: str) -> str:
+        """The text, such as a model's answer, with the values back in the place of their labels."""
+        redactor = self._settings.redactor
+        return text if redactor is None else redactor.restore(text)
+
+    def _roots(self) -> list[Record]:
+        return outline({table: getattr(self, table) for table in ENTITIES})
+
+    def _records(self) -> list[Record]:
+        return _walk(self._roots())
+
+    def _known(self) -> Known:
+        found = self._settings.found
+        return Known(
+            {table: len(getattr(self, table)) for table in ENTITIES},
+            found.beyond_limit,
+            self._settings.redacted,
+            [table for table in found.failures if table != RETRIEVER],
+        )
 
 
 async def build_rag_context(
@@ -72,7 +206,14 @@ async def build_rag_context(
     message_filters: Filters | None = None,
     limits: Mapping[str, int] | None = None,
     follow_relations: bool = True,
+    query: str | None = None,
+    retriever: Retriever | None = None,
+    scoring: Scoring | None = None,
+    max_tokens: int | TokenBudget | None = None,
+    token_counter: TokenCounter | None = None,
+    redaction: Redaction | None = None,
     on_error: OnError = "raise",
+    now: datetime | None = None,
 ) -> RAGContext:
     """Read the five tables concurrently through a read-only façade, newest rows first, and return what was found.
 
@@ -81,16 +222,27 @@ async def build_rag_context(
     is queried as soon as the rows that decide its own are known. Without it the five queries are independent.
     `limits` maps tables to numbers of rows, 0 leaves a table out.
 
+    `query` is the question that the context is for. A `retriever` is asked for records that answer it, while the
+    tables are read; those it names are fetched on top of the limits, with the records they belong to, as far as the
+    filters allow. Without a retriever the words of the query are looked for in what was read. Either is the relevance
+    in `scoring`, which decides what a prompt of at most `max_tokens` shows; ages are told from `now`, by default from
+    the newest time among the rows. `token_counter` is by default an estimate that errs to the safe side. `redaction` is
+    applied to the rows before anything here sees their texts, and to the query before its words are looked for.
+
     Tables that the policy does not let be read are left out with a warning, or raise TableNotAllowedError when a
     filter names them. When a query fails, the others are cancelled and its error is raised as itself; with
     `on_error="partial"` an AdapterError costs only its table and those that depend on it.
     """
     if on_error not in ("raise", "partial"):
-        raise ValidationError("build_rag_context", f"on_error is 'raise' or 'partial', not {on_error!r:.40}")
+        raise ValidationError(_WHERE, f"on_error is 'raise' or 'partial', not {on_error!r:.40}")
+    if retriever is not None and not query:
+        raise ValidationError(_WHERE, "a retriever needs the question to search for: give query=")
+    if now is not None and now.tzinfo is None:
+        raise ValidationError(_WHERE, "now is a datetime with a time zone, such as datetime.now(UTC)")
     facade = source.readonly()
     if not isinstance(facade, ReadOnlyPersistenceFacade):
         raise ValidationError(
-            "build_rag_context",
+            _WHERE,
             f"{type(source).__name__} blocks; pass it to agent_persistence.sync.build_rag_context, without await",
         )
     filters = {
@@ -100,80 +252,44 @@ async def build_rag_context(
         "conversations": conversation_filters,
         "messages": message_filters,
     }
-    planned = plan(filters, limits, readable=facade.readable_tables, follow_relations=follow_relations)
-    return await _Build(facade, planned, on_error).run()
+    readable = {table: facade.readable_columns(table) for table in facade.readable_tables}
+    planned = plan(filters, limits, readable=readable, follow_relations=follow_relations, schema=facade.schema)
+    search = Search(retriever, query) if retriever is not None and query else None
+    found = await read(facade, planned, search, tolerates_failures=on_error == "partial")
+    ready = prepared(found, facade.schema, redaction)
+    question = ready.question(query) if query else ""
+    return RAGContext(
+        clients=ready.rows["clients"],
+        leads=ready.rows["leads"],
+        campaigns=ready.rows["campaigns"],
+        conversations=ready.rows["conversations"],
+        messages=ready.rows["messages"],
+        warnings=[*planned.warnings, *(f"{name}: could not be read ({why})" for name, why in found.failures.items())],
+        complete=not found.failures,
+        _settings=_Settings(
+            found,
+            scoring or Scoring(),
+            question,
+            _relevance(found, ready, question),
+            now,
+            token_budget(max_tokens),
+            token_counter or EstimatedTokens(),
+            ready.redactor,
+            ready.redacted,
+        ),
+    )
 
 
-class _Build:
-    """One run of a plan: every step a task, every table a slot that its dependants wait for."""
+def _relevance(found: Found, ready: Prepared, question: str) -> dict[RecordId, float]:
+    """What the retriever says; where there is none, or it failed, how well the words of the query match."""
+    if found.relevance is not None:
+        told: dict[RecordId, float] = {}
+        for one in found.relevance:
+            record = record_id(one.table, one.key)
+            told[record] = max(one.score, told.get(record, 0.0))
+        return told
+    return word_relevance(question, _walk(outline(ready.rows))) if question else {}
 
-    def __init__(self, facade: ReadOnlyPersistenceFacade, planned: Plan, on_error: OnError) -> None:
-        self._facade = facade
-        self._plan = planned
-        self._on_error = on_error
-        self._settled = {step.table: anyio.Event() for step in planned.steps}
-        self._rows: dict[str, list[Row]] = {}
-        self._failures: dict[str, Exception] = {}
 
-    async def run(self) -> RAGContext:
-        async with anyio.create_task_group() as group:
-            for step in self._plan.steps:
-                group.start_soon(self._settle, step, group.cancel_scope)
-        for table in self._settled:
-            if table in self._failures and not self._is_tolerated(self._failures[table]):
-                raise self._failures[table]
-        return self._context()
-
-    async def _settle(self, step: Step, siblings: anyio.CancelScope) -> None:
-        """Fill the step's slot. A child of a task group never raises: its failure is kept and raised after the join."""
-        for link in step.links:
-            await self._settled[link.table].wait()
-        try:
-            for link in step.links:
-                if link.table in self._failures:
-                    raise self._failures[link.table]
-            self._rows[step.table] = await self._fetch(step)
-        except Exception as error:  # every failure is raised by run() or told in the warnings
-            self._failures[step.table] = error
-            if not self._is_tolerated(error):
-                siblings.cancel()
-        finally:
-            self._settled[step.table].set()
-
-    async def _fetch(self, step: Step) -> list[Row]:
-        """One row more than the limit, so that "more exist" is known."""
-        conditions: list[Filters] = [step.filters] if step.filters is not None else []
-        for link in step.links:
-            keys = distinct(
-                row[link.values_from] for row in self._kept(link.table) if row.get(link.values_from) is not None
-            )
-            if not keys:
-                return []
-            conditions.append({link.column: in_(keys)})
-        return await self._facade.query(
-            step.table,
-            all_of(*conditions) if conditions else None,
-            limit=step.limit + 1,
-            order_by=[desc("created_at"), desc("id")],
-        )
-
-    def _is_tolerated(self, error: Exception) -> bool:
-        return self._on_error == "partial" and isinstance(error, AdapterError)
-
-    def _kept(self, table: str) -> list[Row]:
-        limit = next(step.limit for step in self._plan.steps if step.table == table)
-        return self._rows.get(table, [])[:limit]
-
-    def _context(self) -> RAGContext:
-        warnings = [*self._plan.warnings]
-        warnings += [f"{table}: could not be read ({error})" for table, error in self._failures.items()]
-        kept = {step.table: self._kept(step.table) for step in self._plan.steps}
-        return RAGContext(
-            **kept,
-            warnings=warnings,
-            complete=not self._failures,
-            report={
-                table: {"kept": len(rows), "more_exist": len(self._rows.get(table, ())) > len(rows)}
-                for table, rows in kept.items()
-            },
-        )
+def _walk(roots: Iterable[Record]) -> list[Record]:
+    return [record for root in roots for record in root.walk()]

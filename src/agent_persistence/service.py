@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random as random_module
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
 from types import MappingProxyType
@@ -17,24 +17,32 @@ from agent_persistence import metrics as metrics_module
 from agent_persistence._verbs import Closing, ReadingVerbs, WritingVerbs
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.audit import AuditHook
+from agent_persistence.cache_policy import CachePolicy, cache_policy
 from agent_persistence.chain import Middleware, Next, compose
 from agent_persistence.client_keys import KEY_REFUSED, KEY_REMEDY, ClientKeys, KeyColumns
+from agent_persistence.coalescing import CoalescePolicy, coalesce_policy
 from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ReadOnlyError
 from agent_persistence.metrics import Metrics
 from agent_persistence.middleware.audit import Audit
+from agent_persistence.middleware.caching import Caching
+from agent_persistence.middleware.coalescing import Coalescing
 from agent_persistence.middleware.guard import Guard
+from agent_persistence.middleware.masking import Masking
 from agent_persistence.middleware.paging import Paging
 from agent_persistence.middleware.retry import Retry
 from agent_persistence.middleware.splitting import Splitting
+from agent_persistence.middleware.tenancy import Tenancy
 from agent_persistence.middleware.timing import Timing
 from agent_persistence.middleware.validation import Validation
 from agent_persistence.operations import Operation, Result
 from agent_persistence.persistence_config import LOGGING_VARIABLE
 from agent_persistence.policy import TablePolicy
 from agent_persistence.records import Record, strip_none
+from agent_persistence.redaction import Redaction
 from agent_persistence.retry import RetryBudget, RetryPolicy, retry_policy
 from agent_persistence.schema_registry import Schema, default_schema
+from agent_persistence.tenant import TenantScope
 from agent_persistence.typed import Model, ReadOnlyTable, TypedTable
 
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
@@ -46,12 +54,18 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     """The only way to an adapter: every verb builds an operation and sends it down the chain.
 
     The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, validation,
-    splitting, paging, retry, adapter. Layers that are not configured are not in it; validation needs a `schema`, since
-    the default one is a guess. `aclose()` closes the adapter only if `owns_adapter`.
+    masking, tenancy, caching, splitting, paging, coalescing, retry, adapter. Layers that are not configured are not in
+    it; validation needs a `schema`, since the default one is a guess. `aclose()` closes the adapter only if
+    `owns_adapter`.
 
     A table whose primary key is a declared uuid column, or one that `client_keys` names ({table: column}), gets its
     keys here, before a row is sent, so that a write whose answer was lost can be sent again and is applied once; None
     for a column, or False for `client_keys`, leaves the keys to the database.
+
+    `mask_reads` and `mask_writes` apply a `Redaction` to the rows that come back and to what is written. `tenant`
+    holds every call within the rows of one tenant (see `TenantScope`). `cache` answers reads again for a while, until
+    something is written (see `CachePolicy`). With `coalesce` concurrent writes of single rows into one table go as one
+    batch, and concurrent reads by key as one query.
 
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
     `actor` is told to the audit hooks. `row_cap` is the server's cap on rows (PostgREST's max-rows, 1,000 on hosted
@@ -70,6 +84,11 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         schema: Schema | None = None,
         metrics: Metrics | None = None,
         client_keys: KeyColumns | Literal[False] | None = None,
+        mask_reads: Redaction | None = None,
+        mask_writes: Redaction | None = None,
+        tenant: TenantScope | None = None,
+        cache: CachePolicy | bool | None = None,
+        coalesce: CoalescePolicy | bool = False,
         log: bool | None = None,
         actor: str | None = None,
         row_cap: float | None = None,
@@ -87,17 +106,29 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         self._client_keys = ClientKeys(self._schema, client_keys)
         self._owns_adapter = owns_adapter
         self._clock = clock
-        self._layers = self._outer_layers(
-            _callables("middleware", middleware, "an async (operation, call_next) that returns a Result"),
-            audit=_callables("audit", audit, "a callable with one AuditEvent"),
-            timing=Timing(
+        self._cache = None if (kept := cache_policy(cache)) is None else Caching(kept, self._schema, clock)
+        yours = _callables("middleware", middleware, "an async (operation, call_next) that returns a Result")
+        hooks = _callables("audit", audit, "a callable with one AuditEvent")
+        shared = coalesce_policy(coalesce)
+        url_size = getattr(adapter, "url_size", None)
+        layers: list[Middleware | None] = [
+            Timing(
                 metrics_module.default if metrics is None else _instance("metrics", metrics, Metrics),
                 log=LOGGING_VARIABLE in os.environ if log is None else log,
             ),
-            actor=actor,
-            validated=schema is not None,
-            row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
-        )
+            Audit(hooks, self._client_keys.primary, actor=actor) if hooks else None,
+            Guard(self._policy, self._schema, narrows=False) if yours else None,
+            *yours,
+            Guard(self._policy, self._schema),
+            None if schema is None else Validation(self._schema),
+            self._masking(mask_reads, mask_writes),
+            None if tenant is None else Tenancy(_instance("tenant", tenant, TenantScope), self._client_keys.primary),
+            self._cache,
+            None if url_size is None else Splitting(self._schema, url_size),
+            self._paging(getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap)),
+            None if shared is None else Coalescing(shared, self._client_keys, clock=clock),
+        ]
+        self._layers = [layer for layer in layers if layer is not None]
         self._make_retry = partial(
             Retry,
             budget=RetryBudget(self._retry.budget),
@@ -109,31 +140,15 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         )
         self._chain = self._composed()
 
-    def _outer_layers(
-        self,
-        middleware: Sequence[Middleware],
-        *,
-        timing: Timing,
-        audit: Sequence[AuditHook],
-        actor: str | None,
-        validated: bool,
-        row_cap: float | None,
-    ) -> list[Middleware]:
-        guard = Guard(self._policy, self._schema)
-        layers: list[Middleware] = [timing]
-        if audit:
-            layers.append(Audit(audit, self._client_keys.primary, actor=actor))
-        layers.append(guard)
-        if middleware:
-            layers += [*middleware, guard]
-        if validated:
-            layers.append(Validation(self._schema))
-        url_size = getattr(self._adapter, "url_size", None)
-        if url_size is not None:
-            layers.append(Splitting(self._schema, url_size))
+    def _masking(self, reads: Redaction | None, writes: Redaction | None) -> Masking | None:
+        if reads is None and writes is None:
+            return None
+        return Masking(self._schema, reads=reads, writes=writes, rows=self._policy.rows)
+
+    def _paging(self, row_cap: float | None) -> Paging:
         pages = all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset"))
-        layers.append(Paging(self._schema, max_rows=self._policy.max_rows, row_cap=row_cap, pages=pages))
-        return layers
+        max_rows, readable = self._policy.max_rows, self._policy.readable
+        return Paging(self._schema, max_rows=max_rows, row_cap=row_cap, pages=pages, readable=readable)
 
     def _composed(self) -> Next:
         endpoint = dispatch_to(self._adapter, self._clock, self._retry.attempt_s)
@@ -160,7 +175,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         try:
             result = await self._chain(operation.due(self._clock() + patience_s))
         except AdapterError as error:
-            if error.code in KEY_REFUSED and getattr(operation, "generated_key", False):
+            if error.code in KEY_REFUSED and getattr(operation, "generated_key", None):
                 error.add_note(KEY_REMEDY)
             raise
         if not isinstance(result, Result):
@@ -189,6 +204,11 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     def schema(self) -> Schema:
         """The declared tables."""
         return self._schema
+
+    @property
+    def cache(self) -> Caching | None:
+        """The cache, if there is one: `cache.stats` counts hits, `cache.clear()` forgets everything."""
+        return self._cache
 
     def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
         """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
@@ -248,6 +268,10 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
     def readable_tables(self) -> frozenset[str]:
         """The tables that the policy lets this façade read."""
         return self.__service.policy.read
+
+    def readable_columns(self, table: str) -> frozenset[str] | None:
+        """The columns of a readable table that the policy lets this façade read; None is all of them."""
+        return self.__service.policy.readable(table)
 
     def table(self, model: type[Model], name: str | None = None) -> ReadOnlyTable[Model]:
         """The reading verbs over one table whose rows come back as models, named as in a service's `table`."""

@@ -6,15 +6,16 @@ The expectations are written out by hand. The last tests change the classifier, 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 
 from agent_persistence import AdapterError
-from agent_persistence.adapters import _http, _responses
+from agent_persistence.adapters import _http, _httpcore, _responses
+from agent_persistence.adapters._lanes import mapped_exceptions
 from agent_persistence.adapters._postgrest import Response
 from agent_persistence.exceptions import FailureState
 
@@ -78,6 +79,12 @@ FAILURES: dict[FailureState, list[Exception]] = {
         httpx.ProxyError(""),
         httpx.UnsupportedProtocol(""),
         httpx.InvalidURL(""),
+        httpcore.ConnectError(),
+        httpcore.ConnectTimeout(),
+        httpcore.PoolTimeout(),
+        httpcore.ConnectionNotAvailable(),
+        httpcore.UnsupportedProtocol(),
+        httpcore.ProxyError(),
     ],
     AMBIGUOUS: [
         httpx.WriteTimeout(""),
@@ -91,7 +98,12 @@ FAILURES: dict[FailureState, list[Exception]] = {
         httpx.TooManyRedirects(""),
         httpx.StreamError(""),
         httpx.HTTPStatusError("", request=httpx.Request("GET", "http://a"), response=httpx.Response(500)),
-        zlib.error(""),
+        httpcore.WriteTimeout(),
+        httpcore.WriteError(),
+        httpcore.ReadTimeout(),
+        httpcore.ReadError(),
+        httpcore.RemoteProtocolError(),
+        httpcore.LocalProtocolError(),
     ],
 }
 SIGNALS: list[tuple[Any, FailureState]] = [
@@ -103,7 +115,8 @@ SIGNALS: list[tuple[Any, FailureState]] = [
 def state_of(signal: Answer | Exception) -> FailureState:
     """What a write is told by it."""
     try:
-        with _http.mapped_exceptions():
+        states = _httpcore.STATES if type(signal).__module__.startswith("httpcore") else _http.STATES
+        with mapped_exceptions(states):
             if isinstance(signal, Exception):
                 raise signal
             _responses.parse_rows(Response(*signal), "write", "leads", expected=1)
@@ -130,8 +143,8 @@ def test_a_signal_has_its_state(signal: Any, state: FailureState) -> None:
 
 def mutations() -> Iterator[tuple[dict[Any, FailureState], Any, FailureState | None]]:
     """Every way to get one row of the classifier's tables wrong: another state, or no row."""
-    for table in (_responses._STATE_BY_CODE, _responses._STATE_BY_STATUS, _http.STATES):
-        for row, state in table.items():
+    for table in (_responses._STATE_BY_CODE, _responses._STATE_BY_STATUS, _http.STATES, _httpcore.STATES):
+        for row, state in list(table.items()):
             yield from ((table, row, other) for other in (*FailureState, None) if other is not state)  # type: ignore[misc]
 
 

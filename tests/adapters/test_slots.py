@@ -8,7 +8,6 @@ import anyio
 import pytest
 
 from agent_persistence import AdapterError, AsyncPersistenceService, InMemoryAdapter, RetryPolicy
-from agent_persistence.adapters import _slots
 from agent_persistence.adapters._slots import Slots
 from agent_persistence.exceptions import FailureState
 from agent_persistence.records import Record, Row
@@ -67,20 +66,6 @@ async def test_who_came_first_goes_first() -> None:
     assert door.order == [0, 1, 2, 3, 4]
 
 
-async def test_who_waits_until_the_deadline_is_told_that_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the margin before the deadline's own scope could only say that the outcome is not known."""
-    monkeypatch.setattr(_slots, "MARGIN_S", 9.99)
-    door = Door(1)
-    async with anyio.create_task_group() as group:
-        group.start_soon(door.enter, "write")
-        await anyio.wait_all_tasks_blocked()
-        with anyio.fail_after(10), pytest.raises(AdapterError, match="nothing was sent") as caught:
-            await door.enter("write")
-        door.open.set()
-    assert caught.value.state is FailureState.NOT_SENT
-    assert door.order == [0]
-
-
 class Narrow(InMemoryAdapter):
     """One write at a time, and each takes `takes_s`."""
 
@@ -98,13 +83,30 @@ class Narrow(InMemoryAdapter):
 
 
 async def test_the_limit_on_an_attempt_does_not_run_while_it_waits_in_line() -> None:
-    """Five writes that take 20 ms each, one after the other, with 50 ms for an attempt: none is cut short."""
-    adapter = Narrow(0.02)
-    service = AsyncPersistenceService(adapter, retry=RetryPolicy(attempts=1, attempt_s=0.05))
+    """Five writes that take 60 ms each, one after the other, with 250 ms for an attempt: none is cut short."""
+    adapter = Narrow(0.06)
+    service = AsyncPersistenceService(adapter, retry=RetryPolicy(attempts=1, attempt_s=0.25))
     async with anyio.create_task_group() as group:
         for number in range(5):
             group.start_soon(partial(service.write, "inquiries", {"body": str(number)}))
     assert (adapter.begun, await adapter.count("inquiries")) == (5, 5)
+
+
+async def test_who_waits_until_the_deadline_is_told_that_nothing_was_sent() -> None:
+    """The one that had its turn may have been applied; the one behind it cannot."""
+    adapter = Narrow(60)
+    service = AsyncPersistenceService(adapter, retry=RetryPolicy(attempts=1, write_deadline_s=LEAST_DEADLINE_S))
+    states: list[FailureState] = []
+
+    async def write() -> None:
+        with pytest.raises(AdapterError) as caught:
+            await service.write("inquiries", {"body": "a"})
+        states.append(caught.value.state)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(write)
+        group.start_soon(write)
+    assert (sorted(states), adapter.begun) == ([FailureState.AMBIGUOUS, FailureState.NOT_SENT], 1)
 
 
 async def test_the_limit_on_an_attempt_runs_once_it_has_its_turn() -> None:

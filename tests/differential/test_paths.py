@@ -28,22 +28,33 @@ def whole(**row: object) -> dict[str, object]:
     return {**dict.fromkeys(LEADS.columns), "status": "new", "created_at": "2026-01-01T00:00:00+00:00", **row}
 
 
-nested: st.SearchStrategy[Any] = st.recursive(
-    strategies.scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "aa", "c"]), inner),
-    max_leaves=6,
-)
-rows = st.lists(
-    st.fixed_dictionaries({"id": strategies.uuids, "email": strategies.texts, "custom": nested}),
-    max_size=8,
-    unique_by=(lambda row: str(row["id"]), lambda row: str(row["email"])),
-).map(lambda drawn: [whole(**row) for row in drawn])
+def rows_of(scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[list[dict[str, object]]]:
+    """Leads whose documents are made of such scalars."""
+    nested: st.SearchStrategy[Any] = st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "aa", "c"]), inner),
+        max_leaves=6,
+    )
+    return st.lists(
+        st.fixed_dictionaries({"id": strategies.uuids, "email": strategies.texts, "custom": nested}),
+        max_size=8,
+        unique_by=(lambda row: str(row["id"]), lambda row: str(row["email"])),
+    ).map(lambda drawn: [whole(**row) for row in drawn])
 
 
-@given(data=st.data(), stored=rows)
+def is_json_text(value: object) -> bool:
+    """Whether it is a text that could be read as JSON once more."""
+    try:
+        return isinstance(value, str) and bool([json.loads(value)])
+    except ValueError:
+        return False
+
+
+@given(data=st.data(), stored=rows_of(strategies.scalars.filter(lambda value: not is_json_text(value))))
 @examples(25)
 def test_a_path_reads_the_same_from_both(twins: Twins, data: st.DataObject, stored: list[dict[str, object]]) -> None:
     """As a column that is selected, in filters and in the order, beside plain columns."""
+    twins.tally.most = 0.1
     twins.load("leads", stored)
     for _ in range(data.draw(st.integers(1, 4), label="queries")):
         filters = data.draw(st.none() | strategies.filters_of(LEADS), label="filters")
@@ -54,12 +65,13 @@ def test_a_path_reads_the_same_from_both(twins: Twins, data: st.DataObject, stor
             agree(ours, theirs, 2)
 
 
-@given(data=st.data(), stored=rows)
+@given(data=st.data(), stored=rows_of(strategies.scalars))
 @examples(25)
 def test_a_path_selects_what_postgresql_selects(
     twins: Twins, data: st.DataObject, stored: list[dict[str, object]]
 ) -> None:
-    """By every operator, also those that the server does not know for paths."""
+    """By every operator, also those that the server does not know for paths; regular expressions are often refused."""
+    twins.tally.most = 0.1
     twins.load("leads", stored)
     either = strategies.filters_of(LEADS) | strategies.filters_of(LEADS, faults=True)
     for tree in data.draw(st.lists(either, min_size=1, max_size=8), label="filters"):

@@ -292,3 +292,39 @@ async def test_a_lost_answer_is_unknown_to_caller_and_audit_alike(events: list[A
     with pytest.raises(OutcomeUnknownError) as caught:
         await service.write("leads", {"email": SECRET})
     assert (events[0].outcome, events[0].keys, adapter.verbs) == ("unknown", (caught.value.key,), ["write"])
+
+
+class Storing(RecordingAdapter):
+    """Has something to wait for before a row is stored, and after it."""
+
+    async def write(self, table: str, record: Any) -> Any:
+        await asyncio.sleep(0)
+        row = await super().write(table, record)
+        await asyncio.sleep(0)
+        return row
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("steps", range(8))
+@pytest.mark.parametrize("times", [1, 2])
+async def test_an_async_hook_is_told_of_a_write_whose_task_was_cancelled(steps: int, times: int) -> None:
+    """By asyncio's own means, at whatever await, and once more while the hook runs: a row that is there was told of."""
+    told: list[str] = []
+
+    async def hook(event: AuditEvent) -> None:
+        await asyncio.sleep(0)
+        told.append(event.outcome)
+
+    adapter = Storing()
+    service = AsyncPersistenceService(adapter, audit=hook)
+    task = asyncio.ensure_future(service.write("leads", {"email": SECRET}))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    for _ in range(times):
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    if adapter.calls:
+        assert told in (["unknown"], ["ok"])

@@ -53,7 +53,7 @@ def changed(filters: Filters, unique: tuple[tuple[str, ...], ...] = UNIQUE) -> t
         (BatchWrite("t", (ROW, {"id": "k2"})), Plan.RESEND),
         (BatchWrite("t", (ROW, {"email": "b"})), Plan.GIVE_UP),
         (Upsert("t", ROW), Plan.LOOK),
-        (Upsert("t", ROW, generated_key=True), Plan.RESEND),
+        (Upsert("t", ROW, generated_key="id"), Plan.RESEND),
         (Upsert("t", ROW, ("email",)), Plan.LOOK),
         (Upsert("t", {"email": "a"}), Plan.GIVE_UP),
         (Upsert("t", {"id": "k1"}, ("email",)), Plan.GIVE_UP),
@@ -101,9 +101,9 @@ def test_a_table_of_which_no_key_is_known_has_no_fence() -> None:
 
 def test_an_upsert_under_a_key_of_ours_is_sent_again_as_an_insert() -> None:
     """A merge that arrives late would overwrite what others wrote to the row; an insert is refused."""
-    ours = Upsert("t", ROW, ("id",), generated_key=True, returning=False, deadline=5.0)
+    ours = Upsert("t", ROW, ("id",), generated_key="id", returning=(), deadline=5.0)
     again = resent(ours)
-    assert again == Write("t", ROW, generated_key=True, returning=False)
+    assert again == Write("t", ROW, generated_key="id", returning=())
     assert again.deadline == 5.0
     theirs = Upsert("t", ROW, ("id",))
     assert resent(theirs) is theirs

@@ -47,6 +47,8 @@ class Unsteady(RecordingAdapter):
         super().__init__(self.store)
         self._steps = iter(steps)
         self.writes: list[tuple[Any, ...]] = []
+        self.told: AdapterError | None = None
+        """What is said in place of "lost", if anything."""
         self._meanwhile = meanwhile
 
     async def _step(self, write: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -58,7 +60,7 @@ class Unsteady(RecordingAdapter):
             value = await write(*args, **options)
             if step is not None:
                 state = FailureState.AMBIGUOUS if step is LOST else FailureState.APPLIED
-                raise AdapterError(step, state=state)
+                raise self.told or AdapterError(step, state=state)
             return value
         finally:
             if self._meanwhile is not None:
@@ -275,16 +277,35 @@ MISSING_PARENT = ConflictError("no such client", code="23503")
 
 
 @pytest.mark.parametrize(
-    ("rejection", "error"), [(UNAUTHORIZED, OutcomeUnknownError), (MISSING_PARENT, ConflictError)], ids=shown
+    ("policy", "steps", "outcome"),
+    [
+        (POLICY, [LOST, UNAUTHORIZED], None),
+        (BLIND, [LOST, UNAUTHORIZED], OutcomeUnknownError),
+        (POLICY, [NEVER_ARRIVED, UNAUTHORIZED], OutcomeUnknownError),
+        (POLICY, [NEVER_ARRIVED, MISSING_PARENT], ConflictError),
+    ],
+    ids=["read back", "not readable", "not there", "judged by the database"],
 )
 async def test_a_rejection_after_a_lost_answer_counts_only_if_the_row_was_judged(
-    rejection: AdapterError, error: type[PersistenceError]
+    policy: TablePolicy, steps: list[Step], outcome: type[PersistenceError] | None
 ) -> None:
-    """An expired token says nothing about the first try; a foreign key that is missing now was missing then."""
-    adapter = Unsteady([LOST if rejection is UNAUTHORIZED else NEVER_ARRIVED, rejection])
-    with pytest.raises(error) as caught:
-        await service(adapter).write("leads", {"email": "a"})
-    assert type(caught.value) is error
+    """An expired token says nothing about the first try, the row does; a foreign key missing now was so then."""
+    adapter = Unsteady(steps)
+    if outcome is None:
+        assert [await service(adapter, policy).write("leads", {"email": "a"})] == await stored(adapter)
+    else:
+        with pytest.raises(outcome) as caught:
+            await service(adapter, policy).write("leads", {"email": "a"})
+        assert type(caught.value) is outcome
+
+
+async def test_a_conflict_with_our_own_key_is_success_at_the_first_try_too() -> None:
+    """A gateway may have sent the request twice, or told the client to try again after it was applied."""
+    again = AdapterError("try again", state=FailureState.RETRYABLE)
+    adapter = Unsteady([LOST])
+    adapter.told = again
+    row = await service(adapter).write("leads", {"email": "a"})
+    assert [row] == await stored(adapter)
 
 
 async def test_what_is_given_up_on_tells_the_key_and_the_attempts() -> None:

@@ -1,1 +1,1 @@
-"""The parts of the context builder that touch nothing: plan, outline, rendering."""
+"""The parts of the context builder. All but `reading` touch nothing: plan, scoring, packing, tokens, rendering."""

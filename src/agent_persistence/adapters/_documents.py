@@ -44,7 +44,8 @@ def read_document(text: str) -> Any:
         raise TwinCannotTellError("documents nested this deep") from None
     except NotOfTypeError:
         raise
-    except ValueError:
+    except ValueError as error:
+        vars(error).pop("doc", None)  # the whole text, which whoever walks the causes would see
         raise NotOfTypeError("22P02", "json") from None
     if "\\u" in text:
         _check_texts(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -57,14 +58,19 @@ _JSON: Final = ("Content-Type", "application/json")
 
 
 def render_insert(
-    table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None, returning: bool = True
+    table: str,
+    records: Sequence[Record],
+    *,
+    on_conflict: Sequence[str] | None = None,
+    returning: Sequence[str] | None = None,
 ) -> Request:
     """One POST, which is one statement: all rows or none.
 
     Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty.
+    `returning` are the columns of the stored rows that come back, all of them by default.
     """
-    prefer = ["return=representation" if returning else "return=minimal"]
-    parameters = []
+    prefer = [_wanted(returning)]
+    parameters = [("select", _names(returning))] if returning else []
     if on_conflict is not None:
         prefer.append("resolution=merge-duplicates")
         if on_conflict:
@@ -74,6 +80,10 @@ def render_insert(
         parameters.append(("columns", _names(distinct(name for record in records for name in record))))
     body = to_json(records[0] if len(records) == 1 else list(records))
     return Request("POST", _target(table, parameters), (_JSON, ("Prefer", ", ".join(prefer))), body)
+
+
+def _wanted(returning: Sequence[str] | None) -> str:
+    return "return=minimal" if returning is not None and not returning else "return=representation"
 
 
 def differ_in_keys(records: Sequence[Record]) -> bool:
@@ -87,7 +97,7 @@ def render_question(table: str, records: Sequence[Record]) -> Request:
     Its answer says which preferences the server applies. Rights are asked as for the rows themselves, but SELECT;
     triggers of a statement run, those of a row do not.
     """
-    return replace(render_insert(table, records, returning=False), body=b"[]")
+    return replace(render_insert(table, records, returning=()), body=b"[]")
 
 
 def render_select(
@@ -130,27 +140,45 @@ def _fitting(table: str, target: str) -> str:
     return target
 
 
-def render_count(table: str, filters: Filter | None) -> Request:
-    """A page of no rows, whose Content-Range tells how many there are."""
-    request = render_select(table, filters, limit=0)
+def render_count(table: str, filters: Filter | None, *, select: Sequence[str] | None = None) -> Request:
+    """A page of no rows, whose Content-Range tells how many there are; `select` need only name what may be read."""
+    request = render_select(table, filters, select=select, limit=0)
     return replace(request, headers=(("Prefer", "count=exact"),))
 
 
-def render_update(table: str, changes: Record, filters: Filter, *, max_affected: int | None = None) -> Request:
-    return _change("PATCH", table, filters, max_affected, body=to_json(changes))
+def render_update(
+    table: str,
+    changes: Record,
+    filters: Filter,
+    *,
+    max_affected: int | None = None,
+    returning: Sequence[str] | None = None,
+) -> Request:
+    return _change("PATCH", table, filters, max_affected, returning, body=to_json(changes))
 
 
-def render_delete(table: str, filters: Filter, *, max_affected: int | None = None) -> Request:
-    return _change("DELETE", table, filters, max_affected)
+def render_delete(
+    table: str, filters: Filter, *, max_affected: int | None = None, returning: Sequence[str] | None = None
+) -> Request:
+    return _change("DELETE", table, filters, max_affected, returning)
 
 
-def _change(method: str, table: str, filters: Filter, max_affected: int | None, body: bytes = b"") -> Request:
+def _change(
+    method: str,
+    table: str,
+    filters: Filter,
+    max_affected: int | None,
+    returning: Sequence[str] | None,
+    body: bytes = b"",
+) -> Request:
     """`limit` would be ignored here since PostgREST 13; `max-affected` is enforced, and rolls back, when strict."""
-    prefer = "return=representation"
+    prefer = _wanted(returning)
+    parameters = [("select", _names(returning))] if returning else []
     if max_affected is not None:
         prefer += f", handling=strict, max-affected={max_affected}"
     headers = (_JSON, ("Prefer", prefer)) if body else (("Prefer", prefer),)
-    return Request(method, _fitting(table, _target(table, _filter_parameters(filters))), headers, body)
+    target = _target(table, (*parameters, *_filter_parameters(filters)))
+    return Request(method, _fitting(table, target), headers, body)
 
 
 CALL_BY_URL: Final = 2048
@@ -193,12 +221,25 @@ def _target(name: str, parameters: Iterable[tuple[str, str]], *, below: str = ""
     """The path of a table, or of a function below `rpc/`, which no character of its name can leave."""
     if name in ("", ".", ".."):
         raise ValidationError(name, "this is a path, not a name")
-    query = "&".join(f"{quote(key, safe='.')}={quote(value, safe=_SAFE)}" for key, value in parameters)
-    path = f"{REST_PATH}{below}{quote(name, safe='')}"
+    query = "&".join([f"{_escaped_name(key)}={_escaped(value)}" for key, value in parameters])
+    path = f"{REST_PATH}{below}{_escaped_name(name)}"
     return f"{path}?{query}" if query else path
 
 
 _SAFE: Final = "(),:*"
+_NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9_.~(),:*-]*")
+
+
+def _escaped(value: str) -> str:
+    """`quote` looks at every character in Python, for a microsecond; most values have none to be escaped."""
+    return value if _NEEDS_NO_ESCAPE.fullmatch(value) else quote(value, safe=_SAFE)
+
+
+@lru_cache(maxsize=1024)
+def _escaped_name(name: str) -> str:
+    return quote(name, safe="")
+
+
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -79,7 +79,7 @@ def parse_value(response: Response, function: str) -> Any:
     """What the function returned: any JSON value, or None for no content."""
     if not 200 <= response.status < 300:
         raise parse_error(response, "call", function)
-    if not response.body:
+    if response.status == 204:
         return None
     value = _json(response)
     if value is None and response.body.strip() != b"null":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -9,68 +10,134 @@ from typing import Final
 import anyio
 
 from agent_persistence.attempts import waiting_in_line
-from agent_persistence.exceptions import AdapterError, FailureState, OverloadedError
+from agent_persistence.exceptions import OverloadedError
 
 MAX_WAITING: Final = 10_000
-MARGIN_S: Final = 0.02
-"""By so much a request gives up waiting before its deadline: in time to say that it was never sent."""
 
 
 class Slots:
     """At most `total` requests at once; of reads alone, or of writes alone, at most three quarters of that.
 
-    Neither can then keep the other waiting. Within its kind, who came first goes first.
+    Neither can then keep the other waiting. Who came first goes first, but for a kind that has its three quarters.
     """
 
     def __init__(self, total: int) -> None:
         kind = max(1, total - max(1, total // 4))
         self._total = total
-        self._all = anyio.Semaphore(total, fast_acquire=True)
-        self._reads = anyio.Semaphore(kind, fast_acquire=True)
-        self._writes = anyio.Semaphore(kind, fast_acquire=True)
+        self._free = total
+        self._reads = _Line(kind)
+        self._writes = _Line(kind)
+        self._came = 0
+        self._emptied: anyio.Event | None = None
 
     @asynccontextmanager
     async def taken(self, *, writing: bool) -> AsyncIterator[None]:
-        """Hold a slot. Too many that wait are an OverloadedError, waiting until the deadline is "not_sent"."""
-        kind = self._writes if writing else self._reads
-        await self._take(kind)
+        """Hold a slot, as `take` gives it."""
+        await self.take(writing=writing)
         try:
-            await self._take(self._all)
-            try:
-                yield
-            finally:
-                self._all.release()
+            yield
         finally:
-            kind.release()
+            self.release(writing=writing)
 
-    async def _take(self, semaphore: anyio.Semaphore) -> None:
-        try:
-            semaphore.acquire_nowait()
-        except anyio.WouldBlock:
-            await self._wait(semaphore)
+    async def take(self, *, writing: bool) -> None:
+        """Take a slot, which must be released. Too many that wait are an OverloadedError.
 
-    async def _wait(self, semaphore: anyio.Semaphore) -> None:
+        A call whose deadline passes while it waits is told so by its attempt: nothing was sent.
+        """
+        line = self._writes if writing else self._reads
+        if self._free and line.free and not line.length:
+            self._free -= 1
+            line.free -= 1
+        else:
+            await self._wait(line)
+
+    def release(self, *, writing: bool) -> None:
+        self._return(self._writes if writing else self._reads)
+
+    def _return(self, line: _Line) -> None:
+        self._free += 1
+        line.free += 1
+        self._admit()
+        if self._emptied is not None and self._free == self._total:
+            self._emptied.set()
+
+    def _admit(self) -> None:
+        """Give what is free to those who wait."""
+        while self._free:
+            open_lines = [line for line in (self._reads, self._writes) if line.length and line.free]
+            if not open_lines:
+                return
+            line = min(open_lines, key=_came)
+            self._free -= 1
+            line.free -= 1
+            line.leave().admitted.set()
+
+    async def _wait(self, line: _Line) -> None:
         if self.waiting >= MAX_WAITING:
             raise OverloadedError(f"{MAX_WAITING} calls are waiting for a connection already")
-        with waiting_in_line(), anyio.CancelScope(deadline=anyio.current_effective_deadline() - MARGIN_S):
-            await semaphore.acquire()
-            return
-        raise AdapterError("no connection became free in time; nothing was sent", state=FailureState.NOT_SENT)
+        self._came += 1
+        waiter = _Waiter(self._came)
+        line.join(waiter)
+        try:
+            with waiting_in_line():
+                await waiter.admitted.wait()
+        except BaseException:
+            if waiter.admitted.is_set():
+                self._return(line)
+            else:
+                line.drop(waiter)
+            raise
 
     @property
     def waiting(self) -> int:
         """How many requests wait for a slot."""
-        return sum(each.statistics().tasks_waiting for each in (self._all, self._reads, self._writes))
+        return self._reads.length + self._writes.length
 
     async def drained(self, within_s: float) -> bool:
-        """Wait until nobody holds a slot, for `within_s` seconds at most; whether it came to that."""
-        held = 0
-        try:
-            with anyio.move_on_after(within_s):
-                while held < self._total:
-                    await self._all.acquire()
-                    held += 1
-        finally:
-            for _ in range(held):
-                self._all.release()
-        return held == self._total
+        """Wait until nobody holds a slot or waits for one, for `within_s` seconds at most; whether it came to that."""
+        with anyio.move_on_after(within_s):
+            while self._free < self._total:
+                self._emptied = anyio.Event()
+                await self._emptied.wait()
+        return self._free == self._total
+
+
+class _Waiter:
+    def __init__(self, came: int) -> None:
+        self.came = came
+        self.admitted = anyio.Event()
+        self.gone = False
+
+
+class _Line:
+    """Those of one kind that wait; `free` slots of the kind are left."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+        self.length = 0
+        self._waiters: deque[_Waiter] = deque()
+
+    def join(self, waiter: _Waiter) -> None:
+        self._waiters.append(waiter)
+        self.length += 1
+
+    def drop(self, waiter: _Waiter) -> None:
+        """Forget one that has given up; it is taken out when its turn comes."""
+        waiter.gone = True
+        self.length -= 1
+
+    def first(self) -> _Waiter:
+        while self._waiters[0].gone:
+            self._waiters.popleft()
+        return self._waiters[0]
+
+    def leave(self) -> _Waiter:
+        """The first, who waits no longer."""
+        first = self.first()
+        self._waiters.popleft()
+        self.length -= 1
+        return first
+
+
+def _came(line: _Line) -> int:
+    return line.first().came

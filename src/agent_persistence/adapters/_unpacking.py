@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 from agent_persistence.exceptions import AdapterError, FailureState
 
@@ -20,7 +22,10 @@ class Unpacked:
         self._left = max_bytes
 
     def add(self, piece: bytes) -> None:
-        chunk = self._gunzip.decompress(piece, self._left + 1) if self._gunzip else piece
+        try:
+            chunk = self._gunzip.decompress(piece, self._left + 1) if self._gunzip else piece
+        except zlib.error as error:
+            raise self._unreadable("its compression is broken; the request may have been applied") from error
         self._left -= len(chunk)
         if self._left < 0:
             raise self._unreadable(f"it is larger than {self._max_bytes} bytes; ask for fewer rows or columns")
@@ -33,3 +38,16 @@ class Unpacked:
 
     def _unreadable(self, reason: str) -> AdapterError:
         return AdapterError(f"the response cannot be read: {reason}", state=FailureState.AMBIGUOUS, status=self._status)
+
+
+async def whole(pieces: AsyncIterator[bytes], unpacked: Unpacked, close: Callable[[], Awaitable[None]]) -> bytes:
+    """The whole body, decompressed; what is larger than allowed is refused before it is in memory."""
+    try:
+        async for piece in pieces:
+            unpacked.add(piece)
+        return unpacked.whole()
+    finally:
+        await close()
+        with suppress(Exception):  # the connection is closed: this ends the generators behind it, as trio demands
+            async for _ in pieces:
+                pass

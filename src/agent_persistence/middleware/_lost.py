@@ -45,7 +45,7 @@ def lost(operation: Operation, unique: Sequence[tuple[str, ...]]) -> Lost:
             return _fenced(Plan.RESEND, (record,), unique)
         case BatchWrite(records=records):
             return _fenced(Plan.RESEND, records, unique)
-        case Upsert(record=record, generated_key=True):
+        case Upsert(record=record, generated_key=str()):
             return _fenced(Plan.RESEND, (record,), unique)
         case Upsert(record=record):
             target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
@@ -92,7 +92,7 @@ def resent(operation: Operation) -> Operation:
         return Write(
             operation.table,
             operation.record,
-            generated_key=True,
+            generated_key=operation.generated_key,
             returning=operation.returning,
             deadline=operation.deadline,
         )
@@ -104,10 +104,11 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def queries(operation: Operation, seen: Lost) -> Iterator[Query]:
-    """Queries for the rows that tell of the operation, none with a long URL."""
+    """Queries for the rows that tell of the operation, as far as they may be read, none with a long URL."""
+    readable = getattr(operation, "returning", None)
     for start in range(0, len(seen.keys), KEYS_A_QUERY):
         keys = seen.keys[start : start + KEYS_A_QUERY]
-        yield Query(operation.table, _any_key(seen.columns, keys), deadline=operation.deadline)
+        yield Query(operation.table, _any_key(seen.columns, keys), select=readable, deadline=operation.deadline)
 
 
 def _any_key(columns: tuple[str, ...], keys: Sequence[Key]) -> Filter:

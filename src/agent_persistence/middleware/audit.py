@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 import anyio
 
 from agent_persistence.audit import AuditEvent, AuditHook, Outcome
+from agent_persistence.background import in_background
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError, PersistencePermissionError, printable
 from agent_persistence.identifiers import is_identifier
@@ -99,12 +101,23 @@ class Audit:
         return self._wait(waiting, event) if waiting else None
 
     async def _wait(self, waiting: Sequence[Awaitable[None]], event: AuditEvent) -> None:
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + HOOK_TIMEOUT_S) as scope:
+        """The hooks run in a task of their own: a shield holds scopes off, but not asyncio's own task.cancel()."""
+        ended = anyio.Event()
+        in_background(partial(_finish_all, waiting, event, ended))
+        with anyio.CancelScope(shield=True):
+            await ended.wait()
+
+
+async def _finish_all(waiting: Sequence[Awaitable[None]], event: AuditEvent, ended: anyio.Event) -> None:
+    try:
+        with anyio.move_on_after(HOOK_TIMEOUT_S) as scope:
             async with anyio.create_task_group() as group:
                 for told in waiting:
                     group.start_soon(_finish, told, event)
         if scope.cancelled_caught:
             _logger.error("an audit hook did not end in %s s on %s of %s", HOOK_TIMEOUT_S, event.verb, event.table)
+    finally:
+        ended.set()
 
 
 def _tell(hook: AuditHook, event: AuditEvent) -> Awaitable[None] | None:

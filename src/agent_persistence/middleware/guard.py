@@ -1,18 +1,24 @@
-"""Refuses what the policy does not allow."""
+"""Refuses what the policy does not allow, and holds the rest within it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Container, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from agent_persistence._schema.checks import did_you_mean
+from agent_persistence.adapter import only_row
 from agent_persistence.chain import Next
-from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError, ValidationError
+from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError
 from agent_persistence.identifiers import RESERVED, are_columns, base_column, is_identifier, is_path
+from agent_persistence.middleware._bounds import check_bounds
+from agent_persistence.middleware._scope import Scope, as_query, narrowed
 from agent_persistence.operations import (
     BatchWrite,
     Call,
+    Count,
     Delete,
+    GetColumns,
     Operation,
     Query,
     Read,
@@ -20,27 +26,47 @@ from agent_persistence.operations import (
     Update,
     Upsert,
     Write,
-    WritingCall,
+    filtered_columns,
 )
 from agent_persistence.policy import TablePolicy
 from agent_persistence.records import Row
 from agent_persistence.schema_registry import Schema
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What the policy says about one table beyond its name: columns to read and to write (None is all), and rows."""
+
+    readable: frozenset[str] | None
+    writable: frozenset[str] | None
+    scope: Scope | None
+
+
 class Guard:
     """Runs once per caller's call, and again below the user's middleware, which may have changed the operation.
 
     A table that is not listed, a name that is no plain identifier or that PostgREST would read as an instruction,
-    and a limit above the policy's are refused; a column that the schema declares may have any name, and a path that it
-    declares may be filtered by, selected and sorted by, but not written.
+    a column that the policy does not list, and what exceeds the policy's bounds are refused; a column that the schema
+    declares may have any name, and a path that it declares may be filtered by, selected and sorted by, but not written.
+    Of what comes back nothing passes that was not asked for. Operations are narrowed to the policy's rows and columns
+    by the guard that `narrows`, the inner one where there are two: it would refuse what another had added.
     """
 
-    def __init__(self, policy: TablePolicy, schema: Schema) -> None:
+    def __init__(self, policy: TablePolicy, schema: Schema, *, narrows: bool = True) -> None:
         self._policy = policy
+        self._narrows = narrows
         self._allowed: dict[str, frozenset[str]] = {
             right: getattr(policy, right) for right in ("read", "write", "delete", "call", "call_write")
         }
         self._schema = schema
+        self._rules = {
+            table: _Rules(
+                policy.readable(table) if table in policy.read else frozenset(),
+                policy.writable(table),
+                Scope.of(policy.rows[table]) if table in policy.rows else None,
+            )
+            for table in {*policy.columns, *policy.rows, *(policy.write - policy.read)}
+        }
 
     def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
         allowed = self._allowed[operation.right]
@@ -52,21 +78,47 @@ class Guard:
         columns = operation.columns()
         if not are_columns(columns):
             self._check_declared(operation, columns)
-        if isinstance(operation, Query):
-            self._check_bounds(operation)
-        if operation.writes and table not in self._policy.read and not isinstance(operation, WritingCall):
-            return self._blindly(operation, call_next)
+        check_bounds(operation, self._policy)
+        rules = self._rules.get(table)
+        if rules is not None and not isinstance(operation, Call):
+            return self._ruled(operation, rules, call_next)
+        if isinstance(operation, Query) and (operation.select is not None or operation.limit is not None):
+            return _as_asked(operation, call_next)
         return call_next(operation)
 
-    async def _blindly(self, operation: Operation, call_next: Next) -> Result:
-        """Write to a table that may not be read: show of its rows what was sent, and the key."""
-        if isinstance(operation, (Write, BatchWrite, Upsert)):
-            operation = replace(operation, returning=False)
-        result = await call_next(operation)
-        known = {*operation.columns(), *self._schema.primary_key(operation.table)}
-        if isinstance(result.value, list):
-            return replace(result, value=[_only(known, row) for row in result.value])
-        return replace(result, value=_only(known, result.value))
+    async def _ruled(self, operation: Operation, rules: _Rules, call_next: Next) -> Result:
+        """Call within the policy's columns and rows."""
+        self._check_columns(operation, rules)
+        result = await call_next(self._within(operation, rules) if self._narrows else operation)
+        if isinstance(operation, GetColumns):
+            return replace(result, value=_known(result.value, rules))
+        rows = _stripped(result.value, _shown(operation, rules))
+        if isinstance(operation, Read) and isinstance(rows, list):
+            return replace(result, value=only_row(operation.table, operation.id_column, rows))
+        return replace(result, value=rows[: operation.limit] if isinstance(operation, Query) else rows)
+
+    def _within(self, operation: Operation, rules: _Rules) -> Operation:
+        """The operation that reaches the policy's rows alone, and asks the server for its columns alone."""
+        table = operation.table
+        within: Operation = as_query(operation) if isinstance(operation, Read) else operation
+        if rules.scope is not None:
+            within = narrowed(within, rules.scope, self._schema.primary_key(table))
+        return _asking_for(within, self._in_order(table, rules.readable))
+
+    def _check_columns(self, operation: Operation, rules: _Rules) -> None:
+        table, made = operation.table, getattr(operation, "generated_key", None)
+        _check_listed(table, (name for name in _written(operation) if name != made), rules.writable, "written")
+        _check_listed(table, map(base_column, _read(operation)), rules.readable, "read")
+        if isinstance(operation, Upsert) and rules.readable and made is None:  # what comes back tells of the row merged
+            merged_by = operation.on_conflict or self._schema.primary_key(table)
+            _check_listed(table, merged_by, rules.readable, "read, and so no row be merged by it")
+
+    def _in_order(self, table: str, readable: frozenset[str] | None) -> tuple[str, ...] | None:
+        """The columns to ask for, in the order of the table where that is declared."""
+        if readable is None:
+            return None
+        declared = [column for column in self._schema.columns(table) if column in readable]
+        return (*declared, *sorted(readable.difference(declared)))
 
     def _check_declared(self, operation: Operation, columns: Iterable[str]) -> None:
         if isinstance(operation, Call):
@@ -80,30 +132,102 @@ class Guard:
                 raise ColumnNotAllowedError(operation.table, column, _reason(operation.table, column, paths))
         return None
 
-    def _check_bounds(self, query: Query) -> None:
-        if query.limit is not None and query.limit > self._policy.max_rows:
-            raise ValidationError(query.table, f"the limit is above the policy's max_rows of {self._policy.max_rows}")
+
+async def _as_asked(query: Query, call_next: Next) -> Result:
+    """No more rows and no other columns than were asked for, whatever the server sends."""
+    result = await call_next(query)
+    rows = _stripped(result.value, None if query.select is None else frozenset(query.select))
+    return replace(result, value=rows[: query.limit])
 
 
-def _whole(operation: Operation) -> Iterable[str]:
-    """The names that must be columns, not parts of one."""
+def _asking_for(operation: Operation, columns: tuple[str, ...] | None) -> Operation:
+    """The operation that asks the server for these columns alone."""
+    if columns is None:
+        return operation
     match operation:
-        case Write(record=record):
+        case Query(select=None):
+            return replace(operation, select=columns)
+        case Count():
+            return replace(operation, counting=columns[0] if columns else None)
+        case Write() | BatchWrite() | Upsert() | Update() | Delete():
+            return replace(operation, returning=columns)
+        case _:
+            return operation
+
+
+def _stripped(value: Any, columns: frozenset[str] | None) -> Any:
+    """The rows with these columns alone."""
+    if columns is None:
+        return value
+    if isinstance(value, list):
+        return [_only(columns, row) for row in value]
+    return _only(columns, value) if isinstance(value, dict) else value
+
+
+def _only(columns: frozenset[str], row: Row) -> Row:
+    return row if row.keys() <= columns else {name: value for name, value in row.items() if name in columns}
+
+
+def _shown(operation: Operation, rules: _Rules) -> frozenset[str] | None:
+    """The columns that the caller may see of the rows that come back; of a row just written also what was sent."""
+    if isinstance(operation, Query) and operation.select is not None:
+        return frozenset(operation.select)
+    return None if rules.readable is None else rules.readable.union(_sent(operation))
+
+
+def _known(columns: list[str] | None, rules: _Rules) -> list[str] | None:
+    """Of a table's columns those that may be read or written."""
+    if columns is None or rules.readable is None or rules.writable is None:
+        return columns
+    return [column for column in columns if column in rules.readable or column in rules.writable]
+
+
+def _check_listed(table: str, columns: Iterable[str], listed: frozenset[str] | None, done: str) -> None:
+    if listed is None:
+        return
+    for column in columns:
+        if column not in listed:
+            allowed = f"allowed here: {', '.join(sorted(listed)) or 'none'}"
+            reason = f"the policy does not let it be {done}{did_you_mean(column, listed)}; {allowed}"
+            raise ColumnNotAllowedError(table, column, reason)
+
+
+def _sent(operation: Operation) -> Iterable[str]:
+    """The columns of the rows that are inserted or merged."""
+    match operation:
+        case Write(record=record) | Upsert(record=record):
             return record
-        case Upsert(record=record):
-            return (*record, *operation.on_conflict)
         case BatchWrite(records=records):
             return (name for record in records for name in record)
-        case Update(changes=changes):
-            return changes
-        case Read():
-            return (operation.id_column,)
         case _:
             return ()
 
 
-def _only(columns: Container[str], row: Row) -> Row:
-    return {name: value for name, value in row.items() if name in columns}
+def _written(operation: Operation) -> Iterable[str]:
+    """The columns that get values, and those by which rows are merged."""
+    match operation:
+        case Upsert(record=record):
+            return (*record, *operation.on_conflict)
+        case Update(changes=changes):
+            return changes
+        case _:
+            return _sent(operation)
+
+
+def _read(operation: Operation) -> Iterable[str]:
+    """The columns that rows are chosen, sorted or shown by."""
+    match operation:
+        case Query() | Read():
+            return operation.columns()
+        case Count(filters=filters) | Update(filters=filters) | Delete(filters=filters):
+            return filtered_columns(filters)
+        case _:
+            return ()
+
+
+def _whole(operation: Operation) -> Iterable[str]:
+    """The names that must be columns, not parts of one."""
+    return (operation.id_column,) if isinstance(operation, Read) else _written(operation)
 
 
 def _check_arguments(call: Call) -> None:

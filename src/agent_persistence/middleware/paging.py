@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,21 @@ class Paging:
     PostgREST cuts a result at its `max-rows` and does not tell. A page that is shorter than asked, and not empty, is
     therefore followed by another request, unless it is shorter than `row_cap` or than a page seen before. Pages
     follow the caller's order, ties broken by the declared key; where neither is known, a second page that holds rows
-    is refused. More rows than `max_rows` are refused too. Without `pages`, for adapters that know no order, limit or
-    offset, only that is checked.
+    is refused. A key of which a part is not `readable` is not sorted by. More rows than `max_rows` are refused too.
+    Without `pages`, for adapters that know no order, limit or offset, only that is checked.
     """
 
-    def __init__(self, schema: Schema, *, max_rows: int, row_cap: float | None, pages: bool = True) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        max_rows: int,
+        row_cap: float | None,
+        pages: bool = True,
+        readable: Callable[[str], frozenset[str] | None] = lambda table: None,
+    ) -> None:
         self._schema = schema
+        self._readable = readable
         self._pages = pages
         self._max_rows = max_rows
         self._longest_page: float = row_cap or 0
@@ -67,7 +76,8 @@ class Paging:
 
     def _total_order(self, operation: Query) -> tuple[Order, ...]:
         named = {key.column for key in operation.order}
-        table = self._schema.tables.get(operation.table)
-        return operation.order + tuple(
-            Order(column) for column in (table.primary_key if table else ()) if column not in named
-        )
+        table, readable = self._schema.tables.get(operation.table), self._readable(operation.table)
+        key = table.primary_key if table else ()
+        if readable is not None and not readable.issuperset(key):
+            return operation.order
+        return operation.order + tuple(Order(column) for column in key if column not in named)

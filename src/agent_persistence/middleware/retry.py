@@ -76,7 +76,7 @@ class _Recovery:
         self._operation = operation
         self._call_next = call_next
         self._lost = lost(operation, retry.keys.unique(operation.table) if operation.writes else ())
-        self._readable = operation.table in retry.readable
+        self._readable = operation.table in retry.readable and getattr(operation, "returning", None) != ()
         self._doubt: AdapterError | None = None
         """The last failure of a write that may have been applied nevertheless."""
         self._judged = False
@@ -135,7 +135,7 @@ class _Recovery:
             return await self._confirmed(error)
         if error.state is FailureState.AMBIGUOUS:
             self._doubt = error
-        if error.state is not FailureState.REJECTED or self._doubt is None:
+        if error.state is not FailureState.REJECTED or (self._doubt is None and not self._is_own_key(error)):
             raise error
         return await self._rejected(error)
 
@@ -154,26 +154,29 @@ class _Recovery:
     async def _rejected(self, error: AdapterError) -> Result:
         """A rejection of what was sent again. It is the first one's too if the database judged the row itself."""
         self._judged = True
-        code = error.code or ""
-        if code == _UNIQUE_VIOLATION:
-            found = await self._found()
-            if found is not None:
-                return found
-            if self._is_own_key(error):
-                return Result(_sent(self._operation))
-            raise ConflictError(
-                f"{error}; an earlier try of this call got no answer, and may be what it conflicts with",
-                constraint=getattr(error, "constraint", None),
-                **{**_about(error), "state": FailureState.AMBIGUOUS},
-            ) from error
-        if code[:2] in ("22", "23"):
+        by_unique_rule = error.code == _UNIQUE_VIOLATION
+        if (error.code or "")[:2] in ("22", "23") and not by_unique_rule:
             raise error
-        raise self._unknown(error) from error
+        found = await self._found()
+        if found is not None:
+            return found
+        if self._is_own_key(error):
+            return Result(_sent(self._operation))
+        if not by_unique_rule:
+            raise self._unknown(error) from error
+        raise ConflictError(
+            f"{error}; an earlier try of this call got no answer, and may be what it conflicts with",
+            constraint=getattr(error, "constraint", None),
+            **{**_about(error), "state": FailureState.AMBIGUOUS},
+        ) from error
 
     def _is_own_key(self, error: AdapterError) -> bool:
-        """Whether the key exists, by PostgreSQL's name for the rule, and nobody but this call can have used it."""
-        constraint = getattr(error, "constraint", None)
-        return getattr(self._operation, "generated_key", False) and constraint == f"{self._operation.table}_pkey"
+        """Whether the key exists, by PostgreSQL's name for the rule, and nobody but this call can have used it.
+
+        Then the row was applied, whatever was said of it: by an earlier try, or by a proxy that sent this one twice.
+        """
+        ours = getattr(self._operation, "generated_key", None) is not None and error.code == _UNIQUE_VIOLATION
+        return ours and getattr(error, "constraint", None) == f"{self._operation.table}_pkey"
 
     async def _found(self) -> Result | None:
         """The result that the rows show to have been reached; None too where they cannot be read."""

@@ -1,0 +1,122 @@
+"""Where the microseconds of a read and a write go: the chain, the adapter's work, the transports, and their floor.
+
+The rows above the transports are without input and output. A transport's row is what this process computes for one
+request of a lone caller, kernel calls included, against a canned server in another process; the floor is a hand parser
+on asyncio streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from _measure import Rounds, arguments, interleave, pinned, report
+from canned_server import ROW, canned_server
+from throughput import KEY, READ, RECORD, Floor, service, written
+
+from agent_persistence.adapters import _postgrest, _responses
+from agent_persistence.adapters._aiohttp import AiohttpLanes
+from agent_persistence.adapters._http import base_url
+from agent_persistence.adapters._httpcore import Lanes
+from agent_persistence.adapters._postgrest import Request, Response
+from agent_persistence.adapters._slots import Slots
+from agent_persistence.predicates import Comparison, Operator
+
+CALLS: Final = 400
+ANSWER: Final = Response(200, {"content-type": "application/json"}, json.dumps([ROW], ensure_ascii=False).encode())
+STORED: Final = {"id": KEY, **RECORD}
+
+
+class Answering:
+    """A transport that has the answer already."""
+
+    async def send(self, request: Request) -> Response:
+        return ANSWER
+
+    async def aclose(self) -> None: ...
+
+
+async def computing(call: Callable[[], Awaitable[object]]) -> float:
+    """The processor's seconds for one call on average."""
+    start = time.process_time()
+    for _ in range(CALLS):
+        await call()
+    return (time.process_time() - start) / CALLS
+
+
+async def plain(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    for _ in range(CALLS):
+        call()
+    return (time.process_time() - start) / CALLS
+
+
+def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
+    """What a call is made of, without input and output."""
+    whole = service("http://127.0.0.1:1", "httpx")
+    adapter: Any = whole._adapter
+    adapter._http = Answering()
+    slots = Slots(20)
+    key = Comparison(Operator.EQ, KEY, "id")
+    writes = verb == "write"
+
+    async def slot() -> None:
+        await slots.take(writing=writes)
+        slots.release(writing=writes)
+
+    call: Callable[[], Awaitable[object]]
+    if writes:
+        call, alone = partial(whole.write, "leads", RECORD), partial(adapter.write, "leads", STORED)
+        render: Callable[[], Request] = partial(_postgrest.render_insert, "leads", [STORED])
+    else:
+        call, alone = partial(whole.read, "leads", KEY), partial(adapter.read, "leads", KEY)
+        render = partial(_postgrest.render_select, "leads", key, limit=2)
+    return {
+        "verb, chain and adapter": partial(computing, call),
+        "of them the adapter": partial(computing, alone),
+        "of it rendering": partial(plain, render),
+        "of it credentials": partial(plain, partial(adapter._signed, render(), None)),
+        "of it parsing the rows": partial(plain, partial(_responses.parse_rows, ANSWER, verb, "leads")),
+        "a slot, taken and released": partial(computing, slot),
+    }
+
+
+async def measure(url: str, rounds: int) -> dict[str, dict[str, Rounds]]:
+    base = base_url(url, allow_http=False)
+    httpx, aiohttp, floor = Lanes(base), AiohttpLanes(base), Floor(url)
+    found = {}
+    for verb, request in (("read", READ), ("write", written())):
+        cases = pieces(verb)
+        cases["transport httpx"] = partial(computing, partial(httpx.send, request))
+        cases["transport aiohttp"] = partial(computing, partial(aiohttp.send, request))
+        cases["floor"] = partial(computing, partial(floor.send, floor.raw(request)))
+        found[verb] = await interleave(cases, rounds=rounds)
+    await httpx.aclose()
+    await aiohttp.aclose()
+    floor.close()
+    return found
+
+
+def table(found: Mapping[str, Mapping[str, Rounds]]) -> list[str]:
+    lines = []
+    for verb, cases in found.items():
+        lines.append(f"{verb:<30} {'us':>8} {'least':>8}")
+        lines += [f"  {name:<28} {case.median * 1e6:8.1f} {case.least * 1e6:8.1f}" for name, case in cases.items()]
+        lines.append("")
+    return lines
+
+
+def main(rounds: int, as_json: bool) -> None:
+    with canned_server(core=pinned()) as url:
+        found = asyncio.run(measure(url, rounds))
+    figures = {verb: {name: case.summary() for name, case in cases.items()} for verb, cases in found.items()}
+    report(table(found), [], figures, as_json=as_json)
+
+
+if __name__ == "__main__":
+    options = arguments(__doc__, rounds=15).parse_args()
+    main(options.rounds, options.json)

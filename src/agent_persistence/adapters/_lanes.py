@@ -1,0 +1,222 @@
+"""Connections of our own, used by one request at a time; which client moves their bytes is a Lane's business."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import anyio
+import anyio.lowlevel
+
+from agent_persistence._version import __version__
+from agent_persistence.adapters._postgrest import Request, Response
+from agent_persistence.adapters._slots import Slots
+from agent_persistence.exceptions import AdapterError, FailureState
+
+MAX_RESPONSE_BYTES: Final = 64 * 2**20
+MAX_HEADER_BYTES: Final = 100 * 2**10
+CONNECT_TIMEOUT_S: Final = 5.0
+"""Only connecting has a timeout of its own: the clients' others start anew with every byte, so that the operation's
+deadline, a cancel scope around the whole call, is what bounds a request."""
+LANES: Final = 20
+DRAIN_S: Final = 5.0
+HEADERS: Final = (("User-Agent", f"agent-persistence/{__version__}"), ("Accept-Encoding", "gzip"))
+
+
+class HttpTransport(Protocol):
+    """Sends one request and returns its whole response, or raises AdapterError."""
+
+    async def send(self, request: Request) -> Response: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Lane(Protocol):
+    """One connection, made at the first request and kept alive."""
+
+    async def exchange(self, request: Request) -> Response:
+        """Send the request once and return its response, or raise AdapterError. No redirect is followed."""
+        ...
+
+    def is_spoilt(self) -> bool:
+        """Whether the response that has just come leaves the connection unfit for another request."""
+        ...
+
+    def is_stale(self) -> bool:
+        """Whether the connection has ended while it was idle, or bytes have come on it that no request asked for."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class LanePool:
+    """At most `lanes` connections for each event loop, which are closed when it ends.
+
+    A lane whose request failed or was cancelled is closed and forgotten, so that no later request can meet its remains.
+    """
+
+    def __init__(self, lanes: int = LANES) -> None:
+        self._lanes = lanes
+        self._here: anyio.lowlevel.RunVar[_Idle | None] = anyio.lowlevel.RunVar(f"lanes of {id(self)}", None)
+        self._closed = False
+
+    def _new_lane(self) -> Lane:
+        raise NotImplementedError
+
+    async def send(self, request: Request) -> Response:
+        if self._closed:
+            raise _closed()
+        here = self._here.get() or await self._open()
+        writing = request.method != "GET"
+        await here.slots.take(writing=writing)
+        try:
+            if self._closed:
+                raise _closed()
+            return await self._exchange(here, request)
+        finally:
+            here.slots.release(writing=writing)
+
+    async def _exchange(self, here: _Idle, request: Request) -> Response:
+        lane = await here.taken() or self._new_lane()
+        try:
+            response = await lane.exchange(request)
+        except BaseException:
+            await _discard(lane)
+            raise
+        if self._closed or lane.is_spoilt():
+            await _discard(lane)
+        else:
+            here.lanes.append(lane)
+        return response
+
+    async def aclose(self) -> None:
+        """Refuse further requests, give those under way DRAIN_S seconds to end, and close this event loop's lanes."""
+        if self._closed:
+            return
+        self._closed = True
+        here = self._here.get()
+        if here is not None:
+            await here.slots.drained(DRAIN_S)
+            await here.keeper.aclose()
+
+    async def _open(self) -> _Idle:
+        here = _Idle(self._lanes)
+        self._here.set(here)
+        await anext(here.keeper)
+        return here
+
+
+class _Idle:
+    """One event loop's idle lanes; the last one used is the first to be used again."""
+
+    def __init__(self, lanes: int) -> None:
+        self.slots = Slots(lanes)
+        self.lanes: list[Lane] = []
+        self.keeper = self._keep()
+
+    async def taken(self) -> Lane | None:
+        """A lane whose connection is still good; those that are not are closed."""
+        while self.lanes:
+            lane = self.lanes.pop()
+            if not lane.is_stale():
+                return lane
+            await _discard(lane)
+        return None
+
+    async def _keep(self) -> AsyncGenerator[None, None]:
+        """Closes the idle lanes when it is closed, which an ending event loop does to every open async generator."""
+        try:
+            yield
+        finally:
+            while self.lanes:
+                await _discard(self.lanes.pop())
+
+
+async def _discard(lane: Lane) -> None:
+    with anyio.move_on_after(1, shield=True):
+        await lane.aclose()
+
+
+def _closed() -> AdapterError:
+    return AdapterError("the adapter is closed; make a new one")
+
+
+class RequestBody:
+    """The bytes of a request. The clients' own streams are async generators, which a cancelled request leaves open."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+def is_readable(connection: socket.socket) -> bool:
+    """Whether bytes, or the connection's end, have come."""
+    if not hasattr(select, "poll"):  # as on Windows
+        return bool(select.select([connection], [], [], 0)[0])
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(0))
+
+
+def looked_up(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers by lower-case name; the values of one that came several times are joined (RFC 9110, section 5.2)."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def as_adapter_error(
+    error: BaseException, states: Mapping[type[Exception], FailureState], host: str = "the server"
+) -> AdapterError:
+    """A client's exception as ours: the nearest class in its ancestry that has a state says what became of the request.
+
+    A certificate that is not accepted is a rejection: a man in the middle stays one. The client's exception, which
+    stays the cause, loses its request.
+    """
+    distrusts = "CERTIFICATE_VERIFY_FAILED" in str(error) or any(
+        isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)
+    )
+    _forget_request(error)
+    if distrusts:
+        return AdapterError("the server's TLS certificate was not accepted; nothing was sent")
+    state = next(states[cls] for cls in type(error).__mro__ if cls in states)
+    if state is FailureState.NOT_SENT:
+        return AdapterError(f"{type(error).__name__}: {host} was not reached, nothing was sent", state=state)
+    return AdapterError(f"{type(error).__name__} on the way to {host}; the request may have arrived", state=state)
+
+
+def _forget_request(error: BaseException) -> None:
+    """Take the request out of the exceptions: its URL and headers hold values of filters and keys."""
+    for cause in _causes(error):
+        if hasattr(cause, "_request"):
+            vars(cause)["_request"] = None
+        if "://" in str(cause):
+            cause.args = ("its text is left out, because it holds a URL",)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def mapped_exceptions(states: Mapping[type[Exception], FailureState], host: str = "the server") -> Iterator[None]:
+    """Within, an exception that has a state becomes an AdapterError."""
+    try:
+        yield
+    except tuple(states) as error:
+        raise as_adapter_error(error, states, host) from error

@@ -1,0 +1,58 @@
+"""What a service's cache may hold and for how long: a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isfinite
+
+from agent_persistence.exceptions import ConfigurationError, printable
+from agent_persistence.identifiers import is_identifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePolicy:
+    """Bounds of the cache of one service. Whatever exceeds them goes, the least recently used first.
+
+    An answer is at most `ttl_s` seconds old when it is given again. `max_bytes` is the memory of the answers, as
+    `sys.getsizeof` counts it. `tables` are the ones whose rows are kept, all by default. Of functions that only read,
+    those in `functions`: name what gives the same answer to the same arguments as long as nothing is written.
+    """
+
+    ttl_s: float = 30.0
+    max_entries: int = 1_000
+    max_bytes: int = 64 * 2**20
+    tables: frozenset[str] | None = None
+    functions: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        ttl_s: object = self.ttl_s
+        if isinstance(ttl_s, bool) or not isinstance(ttl_s, (int, float)) or not (isfinite(ttl_s) and ttl_s > 0):
+            raise ConfigurationError(f"ttl_s is a positive number of seconds, not {printable(ttl_s)}")
+        for option in ("max_entries", "max_bytes"):
+            bound: object = getattr(self, option)
+            if type(bound) is not int or bound < 1:
+                raise ConfigurationError(f"{option} is an int of at least 1, not {bound!r:.40}")
+        for option in ("tables", "functions"):
+            names = getattr(self, option)
+            if names is not None or option == "functions":
+                object.__setattr__(self, option, _names(option, names))
+
+
+def cache_policy(cache: CachePolicy | bool | None) -> CachePolicy | None:
+    """The policy meant by a `cache=` argument: True is the default one; None and False, no cache."""
+    if cache is None or isinstance(cache, CachePolicy):
+        return cache
+    if isinstance(cache, bool):
+        return CachePolicy() if cache else None
+    raise ConfigurationError(f"cache is a CachePolicy, True or False, not {type(cache).__name__}")
+
+
+def _names(option: str, names: object) -> frozenset[str]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ConfigurationError(f"{option} is a collection of names, such as {{'leads'}}, not {printable(names)}")
+    told = tuple(names)
+    for name in told:
+        if not is_identifier(name):
+            raise ConfigurationError(f"{option}: {printable(name)} is no name of a table or function")
+    return frozenset(told)

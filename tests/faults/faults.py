@@ -1,0 +1,195 @@
+"""The faults as frozen values, each with a name that a failure can print."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from tests.faults.answers import ANSWERS
+from tests.faults.backend import Fate
+from tests.faults.manglers import MANGLERS
+
+if TYPE_CHECKING:
+    from tests.faults.proxy import Ending, Exchange, Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What befalls one attempt. `precedes` says that it happens before a request is sent."""
+
+    precedes: ClassVar[bool] = False
+
+    @property
+    def denies(self) -> bool:
+        """Whether the client is told that nothing was applied, though it was: no client can see through that."""
+        return False
+
+    @property
+    def claims(self) -> bool:
+        """Whether the client is told that the write was applied, though it was not."""
+        return False
+
+    def prepare(self, proxy: Proxy) -> None:
+        """Carry out a fault that precedes the request."""
+
+    @abstractmethod
+    async def strike(self, exchange: Exchange) -> None:
+        """Carry out the fault on a request whose first byte has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut(Fault):
+    """The connection ends behind so many bytes of the request, or of the response to a request that was applied."""
+
+    part: Literal["request", "response"]
+    offset: int
+    by: Ending
+
+    def __str__(self) -> str:
+        return f"{self.part} cut at byte {self.offset} by {self.by}"
+
+    async def strike(self, exchange: Exchange) -> None:
+        if self.part == "request":
+            await exchange.receive(self.offset)
+        else:
+            await exchange.send((await exchange.forwarded())[: self.offset])
+        await exchange.end(self.by)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Fault):
+    """A canned answer, by its name in ANSWERS, in place of the backend: before it saw the request, or after it did."""
+
+    name: str
+    when: Literal["before", "after"]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.when} the commit"
+
+    @property
+    def denies(self) -> bool:
+        said = ANSWERS[self.name]
+        return said.judges or (self.when == "after" and said.says in ("rejected", "retryable"))
+
+    @property
+    def claims(self) -> bool:
+        return self.when == "before" and ANSWERS[self.name].says == "applied"
+
+    async def strike(self, exchange: Exchange) -> None:
+        raw = await (exchange.request() if self.when == "before" else exchange.forwarded())
+        del raw
+        await exchange.send(ANSWERS[self.name].raw.replace(b"{port}", b"%d" % exchange.proxy.port))
+
+
+@dataclass(frozen=True, slots=True)
+class Mangled(Fault):
+    """The backend's own answer after the commit, changed by a function in MANGLERS; the connection ends or stays."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    async def strike(self, exchange: Exchange) -> None:
+        mangle, ending = MANGLERS[self.name]
+        await exchange.send(mangle(await exchange.forwarded()))
+        if ending is not None:
+            await exchange.end(ending)
+
+
+@dataclass(frozen=True, slots=True)
+class Dribbled(Fault):
+    """The answer comes a byte at a time, with a pause after each."""
+
+    pause_s: float
+
+    def __str__(self) -> str:
+        return f"response dribbled, {self.pause_s} s a byte"
+
+    async def strike(self, exchange: Exchange) -> None:
+        for byte in await exchange.forwarded():
+            await exchange.send(bytes((byte,)))
+            await asyncio.sleep(self.pause_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed(Fault):
+    """The request reaches the backend late, or its answer the client."""
+
+    part: Literal["request", "response"]
+    pause_s: float
+
+    def __str__(self) -> str:
+        return f"{self.part} delayed by {self.pause_s} s"
+
+    async def strike(self, exchange: Exchange) -> None:
+        if self.part == "request":
+            await exchange.request()
+            await asyncio.sleep(self.pause_s)
+        response = await exchange.forwarded()
+        if self.part == "response":
+            await asyncio.sleep(self.pause_s)
+        await exchange.send(response)
+
+
+@dataclass(frozen=True, slots=True)
+class HalfClosed(Fault):
+    """The server sends FIN after half of the answer, and goes on listening."""
+
+    def __str__(self) -> str:
+        return "half-closed in the response"
+
+    async def strike(self, exchange: Exchange) -> None:
+        response = await exchange.forwarded()
+        await exchange.send(response[: len(response) // 2])
+        exchange.half_close()
+        await exchange.until_client_leaves()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUncommitted(Fault):
+    """The statement stays uncommitted until the client has sent the next one, and then ends in this way."""
+
+    fate: Fate
+
+    def __str__(self) -> str:
+        return f"held uncommitted until the next request waits, then {self.fate}"
+
+    async def strike(self, exchange: Exchange) -> None:
+        await exchange.send(await exchange.forwarded(self.fate))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Fault):
+    """Nobody listens: connections are refused until the next attempt."""
+
+    precedes: ClassVar[bool] = True
+
+    def __str__(self) -> str:
+        return "connection refused"
+
+    def prepare(self, proxy: Proxy) -> None:
+        proxy.refuse()
+        proxy.drop_connections(reset=False)
+
+    async def strike(self, exchange: Exchange) -> None:
+        raise AssertionError("a refused request does not arrive")
+
+
+@dataclass(frozen=True, slots=True)
+class IdleClosed(Fault):
+    """The server ends the idle connection just before it is used again."""
+
+    by: Literal["FIN", "RST"]
+    precedes: ClassVar[bool] = True
+
+    def __str__(self) -> str:
+        return f"idle connection closed by {self.by}"
+
+    def prepare(self, proxy: Proxy) -> None:
+        proxy.drop_connections(reset=self.by == "RST")
+
+    async def strike(self, exchange: Exchange) -> None:
+        raise AssertionError("it befalls no request")

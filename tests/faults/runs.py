@@ -1,0 +1,61 @@
+"""Runs many cases in one process, some of them at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from tests.faults.backend import Backend
+from tests.faults.cases import Case
+from tests.faults.heartbeat import Heartbeat
+from tests.faults.judge import Finding, Scores
+from tests.faults.lane import Lane, MakeClient, protocol
+from tests.faults.verbs import VERBS
+
+MOST_CASES_A_LANE: Final = 40
+
+
+async def measured() -> dict[str, tuple[int, int]]:
+    """The sizes of every verb's request and response."""
+    backend = Backend()
+    async with Lane.open(backend, backend) as lane:
+        return {name: await lane.sizes(verb) for name, verb in VERBS.items()}
+
+
+async def run_cases(
+    cases: Sequence[Case], *, lanes: int = 16, timed: bool = False, make_client: MakeClient = protocol
+) -> Scores:
+    """Run the cases before backends in this process, some at a time; what they leave behind counts as leaked."""
+    heartbeat = Heartbeat()
+    scores = Scores()
+    size = min(MOST_CASES_A_LANE, -(-len(cases) // lanes))
+    waiting = iter([cases[start : start + size] for start in range(0, len(cases), size)])
+    before = asyncio.all_tasks()
+
+    async def work(some: Iterable[Sequence[Case]]) -> None:
+        for batch in some:
+            await _run_batch(batch, scores, make_client, heartbeat if timed else None)
+
+    beating = asyncio.create_task(heartbeat.beat())
+    async with asyncio.TaskGroup() as group:
+        for _ in range(lanes):
+            group.create_task(work(waiting))
+    beating.cancel()
+    await asyncio.wait((beating,))
+    left = asyncio.all_tasks() - before
+    if left:
+        scores.find(Finding(cases[-1], "leaked", f"after all cases tasks are left: {left}"))
+    return scores
+
+
+async def _run_batch(
+    batch: Sequence[Case], scores: Scores, make_client: MakeClient, heartbeat: Heartbeat | None
+) -> None:
+    backend = Backend()
+    async with Lane.open(backend, backend, make_client=make_client, heartbeat=heartbeat) as lane:
+        for case in batch:
+            await lane.run(case, scores)
+        for told in (await lane.full_house(), await lane.closed()):
+            if told is not None:
+                scores.find(Finding(batch[-1], "leaked", f"after {len(batch)} cases up to this one: {told}"))

@@ -1,0 +1,143 @@
+"""Calls cancelled at every await: at most one row, nothing leaks, the next call works, and the audit knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from random import Random
+from typing import Literal
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from agent_persistence import AsyncPersistenceService, AuditEvent
+from tests.faults.faults import Answered, Fault
+from tests.faults.house import SLOTS
+from tests.faults.lane import POLICY_AFTERWARDS, POLICY_UNDER_FAULTS, service
+from tests.faults.steps import WAYS, Way, cancelled_at
+from tests.faults.threaded import Threaded, threaded
+from tests.faults.verbs import VERBS, Verb
+
+FAULTS: dict[str, tuple[Fault, ...]] = {
+    "no fault": (),
+    "no connection": (),
+    "not applied, retried": (Answered("503 with PGRST000", "before"),),
+    "applied, answer lost": (Answered("502 with HTML", "after"),),
+}
+MOST_STEPS = 200
+ROUNDS = 5
+SEED = 20260303
+
+Loop = Literal["asyncio", "trio"]
+
+
+@pytest.fixture(scope="module")
+def there() -> Iterator[Threaded]:
+    with threaded() as running:
+        yield running
+
+
+def tasks(loop: Loop) -> int:
+    """How many tasks the event loop has."""
+    if loop == "asyncio":
+        return len(asyncio.all_tasks())
+    import trio.lowlevel
+
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+async def every_step(loop: Loop, way: Way, verb: Verb, there: Threaded, fault: str) -> int:
+    """Cancel the verb at its first await, its second, and so on until it gets through; how many awaits there were."""
+    adapter = there.adapter()
+    before = tasks(loop)
+    try:
+        for step in range(MOST_STEPS):
+            events: list[AuditEvent] = []
+            there.prepare(verb, *FAULTS[fault], cold=fault == "no connection")
+            value = await cancelled_at(
+                step, way, _call(verb, service(adapter, verb, POLICY_UNDER_FAULTS, audit=events.append))
+            )
+            doubled = await service(adapter, VERBS["call"], POLICY_AFTERWARDS).call("double", {"n": 4})
+            assert doubled == {"doubled": 8}
+            await there.settled(1)
+            effect = verb.effect(there.rows(verb.table))
+            assert effect in (0, 1)
+            [event] = events
+            if value is None and effect:
+                assert event.outcome == ("unknown" if event.error_type else "ok")
+            if value is not None:
+                await there.full_house(adapter)
+                assert tasks(loop) == before
+                return step
+        raise AssertionError(f"{verb.name} never got through")
+    finally:
+        await adapter.aclose()
+        await there.settled(0)
+
+
+async def _call(verb: Verb, client: AsyncPersistenceService) -> object:
+    """The call; whatever it raises but cancellation is a value too."""
+    try:
+        return await verb.call(client)
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize(("loop", "way"), [(loop, way) for loop, ways in WAYS.items() for way in ways])
+def test_a_step_is_an_await(loop: Loop, way: Way) -> None:
+    """Control: what awaits three times is cancelled at each of them, and not at a fourth."""
+    done: list[int] = []
+
+    async def thrice() -> str:
+        for number in range(3):
+            await anyio.lowlevel.checkpoint()
+            done.append(number)
+        return "through"
+
+    async def main() -> list[str | None]:
+        return [await cancelled_at(step, way, thrice()) for step in range(4)]
+
+    assert anyio.run(main, backend=loop) == [None, None, None, "through"]
+    assert done[:3] == [0, 0, 1]
+
+
+CLOSELY = ("write", "batch_write", "upsert, merging", "update by key", "read")
+"""Verbs that are cancelled in every way under every fault; the others by a scope alone."""
+
+
+def combinations() -> Iterator[tuple[str, Loop, Way, str]]:
+    for loop, ways in WAYS.items():
+        for verb in VERBS:
+            for fault in FAULTS if verb in CLOSELY else ("no connection", "applied, answer lost"):
+                for way in ways if verb in CLOSELY else ways[:1]:
+                    yield verb, loop, way, fault
+
+
+@pytest.mark.parametrize(("verb", "loop", "way", "fault"), list(combinations()))
+def test_a_call_may_be_cancelled_at_every_await(verb: str, loop: Loop, way: Way, fault: str, there: Threaded) -> None:
+    """At most one row, one audit event, no leaked connection, task or slot, and the next call works."""
+    steps = anyio.run(every_step, loop, way, VERBS[verb], there, fault, backend=loop)
+    assert steps > 2
+
+
+@pytest.mark.parametrize("loop", WAYS)
+def test_calls_that_stand_in_line_may_be_cancelled_too(loop: Loop, there: Threaded) -> None:
+    """Three times as many calls as slots, each cancelled somewhere: every slot is free afterwards."""
+    anyio.run(_crowd, there, Random(SEED), backend=loop)
+
+
+async def _crowd(there: Threaded, random: Random) -> None:
+    adapter = there.adapter()
+    verb = VERBS["write"]
+    there.prepare(verb)
+    try:
+        for _ in range(ROUNDS):
+            async with anyio.create_task_group() as group:
+                for _ in range(3 * SLOTS):
+                    call = _call(verb, service(adapter, verb, POLICY_UNDER_FAULTS))
+                    group.start_soon(cancelled_at, random.randrange(14), "scope", call)
+        await there.full_house(adapter)
+    finally:
+        await adapter.aclose()
+        await there.settled(0)

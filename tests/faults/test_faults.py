@@ -1,0 +1,88 @@
+"""A sample of the fault cases: whatever befalls a call, its write is there once if it was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+
+from tests.faults.blind import BLIND_VERBS, blind
+from tests.faults.cases import Case, Sizes, cuts, pairs, sample, singles
+from tests.faults.faults import Fault, HeldUncommitted, IdleClosed, Refused
+from tests.faults.judge import Scores
+from tests.faults.lane import ATTEMPT_S, MakeClient, patient, protocol
+from tests.faults.runs import measured, run_cases
+from tests.faults.verbs import VERBS
+
+CASES_A_VERB = 160
+PAIRS = 600
+SEED = 20260301
+
+
+@pytest.fixture(scope="module")
+def sizes() -> Sizes:
+    """The bytes of every verb's request and response."""
+    return asyncio.run(measured())
+
+
+def scored(cases: list[Case], make_client: MakeClient = protocol) -> Scores:
+    """The scores of the cases; what they took is not judged, because other tests run meanwhile."""
+    return asyncio.run(run_cases(cases, make_client=make_client))
+
+
+def shown(scores: Scores) -> list[str]:
+    return [str(finding)[:600] for finding in scores.findings]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_fault_neither_loses_nor_doubles_anything(verb: str, sizes: Sizes) -> None:
+    """Acknowledged is there once, refused is not there, unknown is there at most once; and the next call works."""
+    cases = sample(list(singles(sizes, ATTEMPT_S, verbs=[verb])), CASES_A_VERB, Random(SEED))
+    assert shown(scored(cases)) == []
+
+
+def test_two_faults_in_a_row_neither_lose_nor_double_anything(sizes: Sizes) -> None:
+    """The same with a fault on the second attempt too."""
+    assert shown(scored(list(pairs(sizes, ATTEMPT_S, PAIRS, Random(SEED))))) == []
+
+
+def test_a_client_that_retries_blindly_is_caught(sizes: Sizes) -> None:
+    """Control: without a key the same faults make duplicates, and the judge sees them."""
+    cases = sample(list(singles(sizes, ATTEMPT_S, verbs=BLIND_VERBS)), 300, Random(SEED))
+    total = scored(cases, blind).total
+    assert total["cases"] == 300
+    assert total["duplicated"] > 10
+
+
+def acknowledged(cases: list[Case]) -> bool:
+    """Whether every one of the cases is, if it may take its time; and nothing is wrong."""
+    scores = scored(cases, patient)
+    assert shown(scores) == []
+    return scores.total["acknowledged"] == len(cases)
+
+
+SUCCEEDING = [name for name, verb in VERBS.items() if verb.succeeds]
+
+
+def test_what_was_cut_is_acknowledged_in_the_end(sizes: Sizes) -> None:
+    """The protocol does not merely give up: whatever is cut off, asking again tells the outcome."""
+    verbs = [name for name in SUCCEEDING if not VERBS[name].cautious]
+    assert acknowledged([Case(name, fault) for name in verbs for fault in list(cuts(*sizes[name]))[::67]])
+
+
+@pytest.mark.parametrize("fault", [HeldUncommitted("commits"), HeldUncommitted("rolls back")], ids=str)
+def test_a_retry_waits_for_the_statement_that_it_repeats(fault: Fault) -> None:
+    """While the first INSERT is uncommitted the second waits; whichever ends it, there is one row, acknowledged."""
+    assert acknowledged([Case(name, fault) for name in ("write", "write, key given", "batch_write")])
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for() -> None:
+    """A refused connection is tried again, whatever the verb: nothing was sent."""
+    assert acknowledged([Case(name, Refused(), Refused()) for name in SUCCEEDING])
+
+
+@pytest.mark.parametrize("fault", [IdleClosed("FIN"), IdleClosed("RST")], ids=str)
+def test_a_connection_that_ended_while_it_was_idle_costs_nothing(fault: Fault) -> None:
+    """The request is sent on another, and nothing is in doubt. The first case opens the connection that ends."""
+    assert acknowledged([Case(name, fault) for name in SUCCEEDING for _ in range(2)])

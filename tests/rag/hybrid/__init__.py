@@ -1,0 +1,1 @@
+"""Retrieval by meaning and by words."""
