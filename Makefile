@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := .venv/.demo
 DEV := .venv/.dev
+BENCHMARKS := chain_overhead import_time memory_query rag_wall_time rag_packing rag_tokens rag_against_peer redaction \
+	ci_guard throughput shared_requests request_cost waiting_memory
 
 # Node comes as a wheel; pyright keeps what it installs inside .venv.
 export PYRIGHT_PYTHON_GLOBAL_NODE := 0
@@ -45,7 +47,8 @@ lint: $(DEV)
 	$(BIN)/pyright
 
 bench: $(DEV)
-	for script in chain_overhead import_time memory_query rag_wall_time rag_packing rag_tokens redaction ci_guard; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	$(BIN)/pip install --quiet -c constraints.txt --group bench
+	for script in $(BENCHMARKS); do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/server/node_modules

@@ -28,7 +28,7 @@ _current: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
 def limited(remaining_s: float, attempt_s: float) -> anyio.CancelScope:
     """A scope for one attempt of a call that has `remaining_s` seconds left: it ends then, or after `attempt_s`."""
     limit_s = min(remaining_s, attempt_s)
-    scope = _ending_in(limit_s)
+    scope = ending_in(limit_s)
     _current.set(_Attempt(scope, scope.deadline + remaining_s - limit_s, limit_s))
     return scope
 
@@ -61,8 +61,8 @@ class waiting_in_line:  # noqa: N801  it is used as a function; as one it would 
             attempt.scope.deadline = min(attempt.latest, anyio.current_time() + attempt.limit_s)
 
 
-def _ending_in(delay_s: float) -> anyio.CancelScope:
-    """anyio.move_on_after, which searches for the event loop's library three times: 3 of the chain's microseconds.
+def ending_in(delay_s: float) -> anyio.CancelScope:
+    """anyio.move_on_after, which searches for the event loop's library three times, for 3 microseconds.
 
     Where asyncio runs this task, the class of scope that the search found once serves from then on.
     """

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import client_exceptions, http_exceptions
 
 from agent_persistence import SupabaseAdapter
-from agent_persistence.adapters._aiohttp import STATES, AiohttpLanes
+from agent_persistence.adapters._aiohttp import LARGE_BODY_BYTES, STATES, AiohttpLanes
 from agent_persistence.adapters._http import base_url
 from agent_persistence.adapters._lanes import as_adapter_error
 from agent_persistence.adapters._postgrest import Request
@@ -168,6 +168,20 @@ def test_the_transport_is_a_choice_of_the_adapters() -> None:
     with stub_server(answer(b'[{"id":1}]')) as server:
         anyio.run(main)
         assert server.requests[0].headers["user-agent"].startswith("agent-persistence/")
+
+
+def test_a_body_of_two_megabytes_arrives_whole() -> None:
+    """aiohttp warns of one that is given as bytes; warnings are errors here."""
+    body = bytes(2 * LARGE_BODY_BYTES)
+
+    async def main() -> None:
+        lanes = AiohttpLanes(base_url(server.url, allow_http=False))
+        await lanes.send(Request("POST", "/rest/v1/t", (("Content-Type", "application/json"),), body))
+        await lanes.aclose()
+
+    with stub_server(answer()) as server:
+        anyio.run(main)
+        assert server.requests[0].body == body
 
 
 def test_trio_is_told_that_aiohttp_needs_asyncio() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -40,6 +41,9 @@ STATES: Final[Mapping[type[Exception], FailureState]] = {
     OSError: FailureState.AMBIGUOUS,
 }
 """What each exception says about the request; the nearest class in an exception's ancestry counts."""
+
+
+LARGE_BODY_BYTES: Final = 2**20
 
 
 class AiohttpLanes(LanePool):
@@ -82,7 +86,7 @@ class _Lane:
         url = URL(self._base + request.target, encoded=True)
         try:
             received: Any = await self._session.request(
-                request.method, url, headers=request.headers, data=request.body or None, allow_redirects=False
+                request.method, url, headers=request.headers, data=_data(request.body), allow_redirects=False
             )
             self._protocol = received.protocol
             try:
@@ -115,6 +119,11 @@ class _Lane:
 
     async def aclose(self) -> None:
         await self._session.close()
+
+
+def _data(body: bytes) -> bytes | BytesIO | None:
+    """aiohttp wants large bodies as files, of which it writes a part at a time."""
+    return BytesIO(body) if len(body) > LARGE_BODY_BYTES else body or None
 
 
 class _Received(aiohttp.ClientResponse):

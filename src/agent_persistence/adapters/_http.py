@@ -78,7 +78,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 class _Stream(RequestBody, httpx.AsyncByteStream):
-    pass
+    """A body of the class that httpx demands."""
 
 
 class InjectedClient:

@@ -14,6 +14,7 @@ class Unpacked:
 
     def __init__(self, encoding: str, max_bytes: int, status: int) -> None:
         self._status = status
+        encoding = encoding.lower()
         if encoding not in ("identity", "gzip"):
             raise self._unreadable("it has an encoding that was not asked for")
         self._gunzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import anyio
 from anyio.lowlevel import RunVar, checkpoint
 
+from agent_persistence.attempts import ending_in
 from agent_persistence.background import in_background
 from agent_persistence.chain import Next
 from agent_persistence.client_keys import ClientKeys
@@ -80,7 +81,7 @@ class Coalescing:
         return await self._answer(group, seat)
 
     async def _answer(self, group: _Group, seat: _Seat) -> Result:
-        with anyio.move_on_after(seat.operation.deadline - self._clock()):
+        with ending_in(seat.operation.deadline - self._clock()):
             try:
                 await seat.settled.wait()
             finally:
