@@ -32,7 +32,7 @@ test-deep: $(DEV)
 
 # Tens of thousands of broken connections and lying answers, before and after the commit; prints the scoreboard.
 faults: $(DEV)
-	$(BIN)/python -m tests.faults --cases 52000 --json docs/faults.json --plot docs/faults.svg
+	$(BIN)/python -m tests.faults --cases 52000 --plot docs/faults.svg
 
 # A million operations with one fault in a hundred: memory, latency, and 10,000 writers at once.
 soak: $(DEV)
