@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 
 from agent_persistence.exceptions import ConfigurationError, printable
-from agent_persistence.identifiers import is_identifier
+from agent_persistence.policy import table_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class CachePolicy:
         for option in ("tables", "functions"):
             names = getattr(self, option)
             if names is not None or option == "functions":
-                object.__setattr__(self, option, _names(option, names))
+                object.__setattr__(self, option, table_names(option, names))
 
 
 def cache_policy(cache: CachePolicy | bool | None) -> CachePolicy | None:
@@ -46,13 +45,3 @@ def cache_policy(cache: CachePolicy | bool | None) -> CachePolicy | None:
     if isinstance(cache, bool):
         return CachePolicy() if cache else None
     raise ConfigurationError(f"cache is a CachePolicy, True or False, not {type(cache).__name__}")
-
-
-def _names(option: str, names: object) -> frozenset[str]:
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ConfigurationError(f"{option} is a collection of names, such as {{'leads'}}, not {printable(names)}")
-    told = tuple(names)
-    for name in told:
-        if not is_identifier(name):
-            raise ConfigurationError(f"{option}: {printable(name)} is no name of a table or function")
-    return frozenset(told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -14,6 +14,7 @@ from agent_persistence._rag.plan import Plan, Step
 from agent_persistence._rag.relevance import Relevance, Retriever
 from agent_persistence._rag.scope import missing_parents, within
 from agent_persistence._rag.times import age
+from agent_persistence.concurrency import together
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.filters import Filters, all_of, in_
 from agent_persistence.ordering import desc
@@ -122,16 +123,18 @@ class _Reading:
 
     async def _query(self, step: Step, alternatives: Sequence[Sequence[Filters]], limit: int | None) -> list[Row]:
         """The newest rows that meet all conditions of one of the alternatives, which exclude each other."""
-        answers = await _all(
-            partial(
-                self._facade.query,
-                step.table,
-                all_of(*conditions) if conditions else None,
-                limit=limit,
-                order_by=[desc(column) for column in step.newest_by],
-                select=step.select,
-            )
-            for conditions in alternatives
+        answers = await together(
+            [
+                partial(
+                    self._facade.query,
+                    step.table,
+                    all_of(*conditions) if conditions else None,
+                    limit=limit,
+                    order_by=[desc(column) for column in step.newest_by],
+                    select=step.select,
+                )
+                for conditions in alternatives
+            ]
         )
         return newest_first(step.table, [row for answer in answers for row in answer])[:limit]
 
@@ -172,7 +175,9 @@ class _Reading:
 
     async def _by_key(self, wanted: dict[str, list[Any]]) -> dict[str, list[Row]]:
         steps = [step for step in self._plan.steps if step.table in wanted]
-        answers = await _all(partial(self._query, step, self._keyed(step, wanted[step.table]), None) for step in steps)
+        answers = await together(
+            [partial(self._query, step, self._keyed(step, wanted[step.table]), None) for step in steps]
+        )
         return {step.table: rows for step, rows in zip(steps, answers, strict=True)}
 
     def _keyed(self, step: Step, keys: Sequence[Any]) -> list[list[Filters]]:
@@ -183,29 +188,6 @@ class _Reading:
 def newest_first(table: str, rows: Sequence[Row]) -> list[Row]:
     """The rows by time, then by key, the greatest first; rows without a time are the last."""
     return sorted(rows, key=partial(age, ENTITIES[table]), reverse=True)
-
-
-async def _all(calls: Iterable[Callable[[], Awaitable[list[Row]]]]) -> list[list[Row]]:
-    """What the calls return, run at once; the failure of one cancels the others and is raised as itself."""
-    calls = list(calls)
-    if len(calls) == 1:
-        return [await calls[0]()]
-    answers: list[list[Row]] = [[] for _ in calls]
-    failures: list[Exception] = []
-
-    async def settle(place: int, scope: anyio.CancelScope) -> None:
-        try:
-            answers[place] = await calls[place]()
-        except Exception as error:  # raised below, as itself and not within a group
-            failures.append(error)
-            scope.cancel()
-
-    async with anyio.create_task_group() as group:
-        for place in range(len(calls)):
-            group.start_soon(settle, place, group.cancel_scope)
-    if failures:
-        raise failures[0]
-    return answers
 
 
 def _values(rows: Sequence[Row], column: str) -> list[Any]:

@@ -112,7 +112,7 @@ def parse_error(response: Response, verb: str, table: str, *, now: datetime | No
         "status": response.status,
         "code": code,
         "hint": _hint(response.status, code, message, told.get("hint"), verb, table),
-        "retry_after_s": _retry_after_s(response.headers.get("retry-after"), now or datetime.now(UTC)),
+        "retry_after_s": retry_after_s(response.headers.get("retry-after"), now or datetime.now(UTC)),
     }
     text = f"{verb} on {table}: {_summary(response.status, code, message)}"
     if code and code.startswith("23"):
@@ -261,7 +261,7 @@ def _proxy_status_code(response: Response) -> str | None:
     return _code(found.group(1)) if found else None
 
 
-def _retry_after_s(value: str | None, now: datetime) -> float | None:
+def retry_after_s(value: str | None, now: datetime) -> float | None:
     """Seconds from a Retry-After header (RFC 9110, section 10.2.3): a number or a date; nonsense is None."""
     if value is None:
         return None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
-import anyio
-
 from agent_persistence.chain import Next
+from agent_persistence.concurrency import together
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.operations import Count, Operation, Query, Result
 from agent_persistence.ordering import Order, with_nulls_placed
@@ -48,8 +48,8 @@ class Splitting:
         return _may_be_long(query.filters) and self._url_size(query) > MAX_URL_BYTES
 
     async def _summed(self, count: Count, call_next: Next) -> Result:
-        parts = self._parts(Query(count.table, count.filters))
-        results = await _all_of_them([replace(count, filters=part.filters) for part in parts], call_next)
+        parts = [replace(count, filters=part.filters) for part in self._parts(Query(count.table, count.filters))]
+        results = await together([partial(call_next, part) for part in parts], at_once=AT_ONCE)
         return Result(sum(result.value for result in results), max(result.attempts for result in results))
 
     async def _merged(self, query: Query, call_next: Next) -> Result:
@@ -60,7 +60,7 @@ class Splitting:
         part = replace(
             query, select=query.select and distinct((*query.select, *keys)), order=order, limit=last, offset=0
         )
-        results = await _all_of_them(self._parts(part), call_next)
+        results = await together([partial(call_next, each) for each in self._parts(part)], at_once=AT_ONCE)
         rows = [row for result in results for row in result.value]
         for key, rank in reversed(list(zip(order, ranks, strict=True))):
             rows = _sorted(rows, key, rank)
@@ -144,27 +144,3 @@ def _with_values(filters: Filter, leaf: Comparison, values: tuple[Any, ...]) -> 
         return replace(leaf, operand=values)
     assert isinstance(filters, AllOf)  # noqa: S101  the leaf was found among its terms
     return AllOf(tuple(replace(leaf, operand=values) if term is leaf else term for term in filters.terms))
-
-
-async def _all_of_them(operations: Sequence[Operation], call_next: Next) -> list[Result]:
-    """The results in the order of the operations; the first failure cancels the others and is raised as itself."""
-    if len(operations) == 1:
-        return [await call_next(operations[0])]
-    results: dict[int, Result] = {}
-    failures: dict[int, Exception] = {}
-    slots = anyio.Semaphore(AT_ONCE)
-
-    async def settle(index: int, operation: Operation, siblings: anyio.CancelScope) -> None:
-        try:
-            async with slots:
-                results[index] = await call_next(operation)
-        except Exception as error:  # raised after the join
-            failures[index] = error
-            siblings.cancel()
-
-    async with anyio.create_task_group() as group:
-        for index, operation in enumerate(operations):
-            group.start_soon(settle, index, operation, group.cancel_scope)
-    for index in sorted(failures):
-        raise failures[index]
-    return [results[index] for index in range(len(operations))]

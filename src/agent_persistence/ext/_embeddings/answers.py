@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 from pydantic_core import from_json
 
 from agent_persistence.adapters._postgrest import Response
-from agent_persistence.adapters._responses import _retry_after_s
+from agent_persistence.adapters._responses import retry_after_s
 from agent_persistence.exceptions import AdapterError, FailureState
 
 
@@ -75,7 +75,7 @@ def _refusal(response: Response) -> AdapterError:
         status=status,
         code=code,
         hint=hint if 300 <= status < 400 else _REMEDIES.get(status),
-        retry_after_s=_retry_after_s(response.headers.get("retry-after"), datetime.now(UTC)),
+        retry_after_s=retry_after_s(response.headers.get("retry-after"), datetime.now(UTC)),
     )
 
 

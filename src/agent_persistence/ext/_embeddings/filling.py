@@ -11,9 +11,9 @@ from typing import Final, cast
 import anyio
 
 from agent_persistence._rag.vectors import written
+from agent_persistence.concurrency import together
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.ext._embeddings.embedder import Embedder, check_positive
-from agent_persistence.ext._embeddings.tasks import together
 from agent_persistence.ext._embeddings.texts import Joined, TextOf, text_of_row
 from agent_persistence.filters import Filters, all_of
 from agent_persistence.persistence_agent import PersistenceAgent

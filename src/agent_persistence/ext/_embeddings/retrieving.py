@@ -13,9 +13,9 @@ from agent_persistence._rag.lexical import bm25, terms
 from agent_persistence._rag.relevance import Relevance
 from agent_persistence._rag.vectors import written
 from agent_persistence._schema.checks import declared, entries, located
+from agent_persistence.concurrency import together
 from agent_persistence.exceptions import AdapterError, ConfigurationError, printable
 from agent_persistence.ext._embeddings.embedder import Embedder, check_positive
-from agent_persistence.ext._embeddings.tasks import together
 from agent_persistence.ext._embeddings.texts import text_of_query
 from agent_persistence.ext._embeddings.words import any_word
 from agent_persistence.filters import text_search
