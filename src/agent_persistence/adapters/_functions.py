@@ -36,7 +36,7 @@ async def called(functions: Mapping[str, Function], name: str, arguments: Record
             value = await value
     except PersistenceError:
         raise
-    except Exception as error:
+    except Exception as error:  # the boundary to a callable that others write
         raise AdapterError(f"the function {name} raised {type(error).__name__}") from error
     return encode_value(name, value, "its value")
 

@@ -241,17 +241,14 @@ class _Recovery:
         return given_up
 
     def _unknown(self, error: AdapterError) -> OutcomeUnknownError:
-        about = _about(error)
-        was = "may have been applied"
+        state, was = FailureState.AMBIGUOUS, "may have been applied"
         if self._doubt is not None and self._doubt.state is FailureState.APPLIED:
-            about["state"], was = FailureState.APPLIED, "was applied, but what became of the rows is not known"
-        elif about["state"] is not FailureState.AMBIGUOUS:
-            about["state"] = FailureState.AMBIGUOUS
+            state, was = FailureState.APPLIED, "was applied, but what became of the rows is not known"
         unknown = OutcomeUnknownError(
             f"{self._operation.verb} on {self._operation.table} was sent and {was}: {error}",
             key=self._key(),
             attempts=self._attempts,
-            **about,
+            **{**_about(error), "state": state},
         )
         unknown.hint = error.hint
         return unknown
