@@ -32,10 +32,9 @@ class CachePolicy:
             bound: object = getattr(self, option)
             if type(bound) is not int or bound < 1:
                 raise ConfigurationError(f"{option} is an int of at least 1, not {bound!r:.40}")
-        for option in ("tables", "functions"):
-            names = getattr(self, option)
-            if names is not None or option == "functions":
-                object.__setattr__(self, option, table_names(option, names))
+        if self.tables is not None:
+            object.__setattr__(self, "tables", table_names("tables", self.tables))
+        object.__setattr__(self, "functions", table_names("functions", self.functions))
 
 
 def cache_policy(cache: CachePolicy | bool | None) -> CachePolicy | None:
