@@ -61,6 +61,12 @@ class RecordingAdapter:
         await self.arrived("batch_write", table, records)
         return await self._inner.batch_write(table, records)
 
+    async def bulk_write(
+        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
+    ) -> int:
+        await self.arrived("bulk_write", table, records, on_conflict)
+        return await self._inner.bulk_write(table, records, on_conflict=on_conflict)
+
     async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
         await self.arrived("upsert", table, record, on_conflict)
         return await self._inner.upsert(table, record, on_conflict)

@@ -23,7 +23,7 @@ from agent_persistence.operations import Operation, Upsert, Write
 from tests.doubles import RecordingAdapter, shown
 
 pytestmark = pytest.mark.anyio
-WRITING = ["write", "batch_write", "upsert", "update", "delete"]
+WRITING = ["write", "batch_write", "bulk_write", "upsert", "update", "delete"]
 READING = {"read", "query", "get_columns", "count", "call", "capabilities", "aclose"}
 
 

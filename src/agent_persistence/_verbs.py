@@ -15,6 +15,7 @@ from agent_persistence.filters import Filters, all_of, any_of, gt, parse_filters
 from agent_persistence.identifiers import is_path
 from agent_persistence.operations import (
     BatchWrite,
+    BulkWrite,
     Call,
     Count,
     Delete,
@@ -211,13 +212,33 @@ class WritingVerbs(ABC):
 
     async def batch_write(self, table: str, records: Sequence[Record | BaseModel]) -> list[Row]:
         """Insert all rows or none, in one request, and return them in the order given; [] gives []."""
-        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
-            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
-        prepared = tuple(self._prepare(table, record, f"records[{i}]") for i, record in enumerate(records))
-        made = [self._client_keys.complete(table, record) for record in prepared]
-        key = made[0] if made and all(made) else None
+        prepared, key = self._prepare_all(table, records)
         rows: list[Row] = (await self._invoke(BatchWrite(table, prepared, generated_key=key))).value
         return rows
+
+    async def bulk_write(
+        self,
+        table: str,
+        records: Sequence[Record | BaseModel],
+        on_conflict: Sequence[str] | None = None,
+        *,
+        generated_key: str | None = None,
+        resent: bool = False,
+    ) -> int:
+        """Insert all rows or none, in one request that reads nothing back, and return how many they are; [] gives 0.
+
+        With `on_conflict` rows that have the same values in these columns are merged; all records then have the same
+        columns, and no two of them the same values in these. `generated_key` names the primary key if its values were
+        made for these records alone, and `resent` says that an earlier call, perhaps of a process that was killed,
+        may have stored them: then they are stored once.
+        """
+        target = _names(table, "on_conflict", on_conflict)
+        prepared, made = self._prepare_all(table, records, target or ())
+        if target is not None and any(record.keys() != prepared[0].keys() for record in prepared):
+            raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
+        operation = BulkWrite(table, prepared, target, generated_key=generated_key or made, resent=resent)
+        stored: int = (await self._invoke(operation)).value
+        return stored
 
     async def upsert(self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None) -> Row:
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns.
@@ -256,6 +277,16 @@ class WritingVerbs(ABC):
         operation = Delete(table, parse_some_rows(table, filters), _at_least(table, "max_affected", max_affected, 1))
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
+
+    def _prepare_all(
+        self, table: str, records: object, on_conflict: tuple[str, ...] = ()
+    ) -> tuple[tuple[dict[str, Any], ...], str | None]:
+        """The records with the keys made for them; and the column of these, if all have one."""
+        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
+            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
+        prepared = tuple(self._prepare(table, record, f"records[{i}]") for i, record in enumerate(records))
+        made = [self._client_keys.complete(table, record, on_conflict) for record in prepared]
+        return prepared, made[0] if made and all(made) else None
 
     def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
         return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)

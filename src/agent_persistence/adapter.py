@@ -41,6 +41,7 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "update",
     "delete",
     "call",
+    "bulk",
 )
 
 
@@ -123,6 +124,20 @@ class ReturnsColumns(Protocol):
         """Insert all rows or none, and return these columns of them; none gives no rows.
 
         With `on_conflict` rows that exist are merged, by the primary key if it is empty.
+        """
+        ...
+
+
+class BulkWrites(Protocol):
+    """An adapter with the capability "bulk"."""
+
+    async def bulk_write(
+        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
+    ) -> int:
+        """Store all rows or none by the fastest way there is, read nothing back, and return how many they are.
+
+        With `on_conflict` rows that exist are merged, by the primary key if it is empty; two records that would merge
+        with the same row are an error, and so are records of different columns.
         """
         ...
 

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any, cast
 
-from agent_persistence.adapter import Calls, Counts, Deletes, PersistenceAdapter, ReturnsColumns, Updates
+from agent_persistence.adapter import BulkWrites, Calls, Counts, Deletes, PersistenceAdapter, ReturnsColumns, Updates
 from agent_persistence.attempts import ended_in_line, limited
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import AdapterError, FailureState, PersistenceError, UnsupportedOperationError
 from agent_persistence.operations import (
     BatchWrite,
+    BulkWrite,
     Call,
     Count,
     Delete,
@@ -57,14 +58,8 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float], attempt
 
 def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:
     match operation:
-        case Write() | BatchWrite() | Upsert() if operation.returning is not None and hasattr(adapter, "insert"):
-            return _insert(cast("ReturnsColumns", adapter), operation, operation.returning)
-        case Write():
-            return adapter.write(operation.table, operation.record)
-        case BatchWrite():
-            return adapter.batch_write(operation.table, operation.records)
-        case Upsert():
-            return adapter.upsert(operation.table, operation.record, operation.on_conflict or None)
+        case Write() | BatchWrite() | Upsert():
+            return _store(adapter, operation)
         case Read():
             return adapter.read(operation.table, operation.id_value, operation.id_column)
         case Query():
@@ -90,6 +85,20 @@ def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:
         case Call():
             function, arguments = operation.table, operation.arguments
             return cast("Calls", adapter).call(function, arguments, may_write=operation.writes)
+
+
+def _store(adapter: PersistenceAdapter, operation: Write | BatchWrite | Upsert) -> Awaitable[Any]:
+    match operation:
+        case BulkWrite(table, records, on_conflict):
+            return cast("BulkWrites", adapter).bulk_write(table, records, on_conflict=on_conflict)
+        case _ if operation.returning is not None and hasattr(adapter, "insert"):
+            return _insert(cast("ReturnsColumns", adapter), operation, operation.returning)
+        case Write(table, record):
+            return adapter.write(table, record)
+        case BatchWrite(table, records):
+            return adapter.batch_write(table, records)
+        case Upsert(table, record, on_conflict):
+            return adapter.upsert(table, record, on_conflict or None)
 
 
 async def _insert(adapter: ReturnsColumns, operation: Write | BatchWrite | Upsert, returning: tuple[str, ...]) -> Any:

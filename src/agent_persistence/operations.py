@@ -55,6 +55,11 @@ class _Inserting(_Writing):
     generated_key: str | None = field(default=None, kw_only=True, repr=False)
     """The column of the primary key, if every key in it was made for this call, so that nobody else can have one."""
 
+    @property
+    def merges_by(self) -> tuple[str, ...] | None:
+        """The columns by which rows that exist are merged, () for the primary key; None where rows are only added."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Write(_Inserting):
@@ -89,8 +94,34 @@ class Upsert(_Inserting):
     record: Record = field(repr=False)
     on_conflict: tuple[str, ...] = ()
 
+    @property
+    def merges_by(self) -> tuple[str, ...] | None:
+        return None if self.generated_key else self.on_conflict
+
     def columns(self) -> tuple[str, ...]:
         return (*self.record, *self.on_conflict)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkWrite(BatchWrite):
+    """Insert or merge all rows or none, and read nothing back; the value is how many they are."""
+
+    verb: ClassVar[str] = "bulk_write"
+
+    on_conflict: tuple[str, ...] | None = None
+    """As in Upsert; None inserts."""
+    resent: bool = field(default=False, kw_only=True)
+    """Whether an earlier call, of this process or another, may have stored these rows."""
+
+    @property
+    def merges_by(self) -> tuple[str, ...] | None:
+        return self.on_conflict
+
+    def columns(self) -> tuple[str, ...]:
+        return (*(column for record in self.records for column in record), *(self.on_conflict or ()))
+
+    def capabilities(self) -> Iterator[str]:
+        yield "bulk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +256,9 @@ class GetColumns(_Operation):
     verb: ClassVar[str] = "get_columns"
 
 
-Operation: TypeAlias = Write | BatchWrite | Upsert | Update | Delete | Read | Query | Count | GetColumns | Call
+Operation: TypeAlias = (
+    Write | BatchWrite | BulkWrite | Upsert | Update | Delete | Read | Query | Count | GetColumns | Call
+)
 
 
 @dataclass(frozen=True, slots=True)

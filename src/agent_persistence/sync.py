@@ -215,6 +215,7 @@ class _Writing(_Reading[Inner]):
 
     write = _blocking(WritingVerbs.write)
     batch_write = _blocking(WritingVerbs.batch_write)
+    bulk_write = _blocking(WritingVerbs.bulk_write)
     upsert = _blocking(WritingVerbs.upsert)
     update = _blocking(WritingVerbs.update)
     delete = _blocking(WritingVerbs.delete)

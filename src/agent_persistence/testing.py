@@ -22,7 +22,7 @@ from uuid import UUID, uuid4
 
 import anyio
 
-from agent_persistence.adapter import Counts, Deletes, PersistenceAdapter, Updates
+from agent_persistence.adapter import BulkWrites, Counts, Deletes, PersistenceAdapter, Updates
 from agent_persistence.adapters.memory import reset_shared_memory
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, PersistenceError, ValidationError
 from agent_persistence.filters import (
@@ -166,6 +166,39 @@ async def columns_absent_from_one_record_of_a_batch_take_their_default(adapter: 
         "leads", [{"email": "a@a.example", "status": "won"}, {"email": "b@a.example", "company": "B"}]
     )
     _equal([(row["status"], row["company"]) for row in rows], [("won", None), ("new", "B")])
+
+
+async def a_bulk_write_stores_all_rows_or_none(adapter: PersistenceAdapter) -> None:
+    bulk = cast("BulkWrites", adapter)
+    emails = [f"{number}@a.example" for number in range(50)]
+    _equal(await bulk.bulk_write("leads", [{"email": email, "status": "won"} for email in emails]), 50)
+    _equal(await cast("Counts", adapter).count("leads", {"status": "won"}), 50)
+    _equal(await bulk.bulk_write("leads", []), 0)
+    error = await _raised(
+        ConflictError, bulk.bulk_write("leads", [{"email": "new@a.example"}, {"email": "7@a.example"}])
+    )
+    _equal((error.code, error.constraint, error.state), ("23505", "leads_email_key", FailureState.REJECTED))
+    _equal(await adapter.query("leads", {"email": "new@a.example"}), [])
+
+
+async def a_bulk_write_merges_by_the_columns_named(adapter: PersistenceAdapter) -> None:
+    bulk = cast("BulkWrites", adapter)
+    there = await adapter.write("leads", {"email": "old@a.example", "company": "A", "first_name": "Ada"})
+    records = [{"email": "old@a.example", "company": "B"}, {"email": "new@a.example", "company": "C"}]
+    _equal(await bulk.bulk_write("leads", records, on_conflict=["email"]), 2)
+    merged = await adapter.read("leads", there["id"])
+    _equal(merged and (merged["company"], merged["first_name"]), ("B", "Ada"))
+    _equal(len(await adapter.query("leads", {"company": "C"})), 1)
+    moved = [{"id": there["id"], "email": "moved@a.example"}]
+    _equal(await bulk.bulk_write("leads", moved, on_conflict=[]), 1)
+    _equal([row["company"] for row in await adapter.query("leads", {"email": "moved@a.example"})], ["B"])
+
+
+async def a_bulk_write_merges_no_row_twice(adapter: PersistenceAdapter) -> None:
+    same = [{"email": "a@a.example", "company": "A"}, {"email": "a@a.example", "company": "B"}]
+    error = await _raised(AdapterError, cast("BulkWrites", adapter).bulk_write("leads", same, on_conflict=["email"]))
+    _equal((error.code, error.state), ("21000", FailureState.REJECTED))
+    _equal(await adapter.query("leads"), [])
 
 
 async def an_explicit_null_is_stored(adapter: PersistenceAdapter) -> None:
@@ -490,6 +523,9 @@ CONTRACT: Final[tuple[Law, ...]] = (
     a_batch_keeps_its_order,
     a_batch_is_all_or_nothing,
     columns_absent_from_one_record_of_a_batch_take_their_default,
+    a_bulk_write_stores_all_rows_or_none,
+    a_bulk_write_merges_by_the_columns_named,
+    a_bulk_write_merges_no_row_twice,
     an_explicit_null_is_stored,
     upsert_inserts_then_merges,
     upsert_without_target_merges_by_primary_key,
@@ -537,7 +573,7 @@ def _true(holds: bool, rule: str) -> None:
 Error = TypeVar("Error", bound=PersistenceError)
 
 
-async def _raised(error_class: type[Error], call: Awaitable[Row | list[Row] | None]) -> Error:
+async def _raised(error_class: type[Error], call: Awaitable[Row | list[Row] | int | None]) -> Error:
     try:
         returned = await call
     except error_class as error:

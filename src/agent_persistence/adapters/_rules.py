@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent_persistence.exceptions import ConflictError
+from agent_persistence.exceptions import AdapterError, ConflictError
 from agent_persistence.schema_registry import Column
 
 
@@ -33,4 +33,13 @@ def duplicate(table: str, columns: Sequence[str], *, is_primary: bool) -> Confli
         constraint=constraint,
         status=409,
         code="23505",
+    )
+
+
+def merged_twice(table: str, columns: Sequence[str]) -> AdapterError:
+    """The refusal of a command that would merge two of its own rows."""
+    return AdapterError(
+        f"two records for {table} have the same {', '.join(columns)}, and a row is merged once a call",
+        status=500,
+        code="21000",
     )

@@ -13,7 +13,7 @@ from uuid import uuid4
 from agent_persistence.adapters._paths import with_paths
 from agent_persistence.adapters._pgtypes import PgType, pg_type, sent
 from agent_persistence.adapters._predicates import check_operator, predicate
-from agent_persistence.adapters._rules import check_values, duplicate
+from agent_persistence.adapters._rules import check_values, duplicate, merged_twice
 from agent_persistence.adapters._sqlstate import NoSuchOperatorError, NotOfTypeError, TwinCannotTellError
 from agent_persistence.adapters._times import stamp
 from agent_persistence.adapters._untyped import rank
@@ -232,6 +232,16 @@ class MemoryTable:
             self._check_unique(row, None)
             return None, self._put(next(self._numbers), row)
         return self._rows[number], self._merge(number, values)
+
+    def merge_all(self, rows: Sequence[Row], target: Sequence[str]) -> list[tuple[Row | None, Row]]:
+        """Upsert each of the rows, of which no two may be stored as one (ExecOnConflictUpdate in nodeModifyTable.c)."""
+        merged: dict[int, tuple[Row | None, Row]] = {}
+        for values in rows:
+            before, row = self.upsert(values, target)
+            if id(before) in merged:
+                raise merged_twice(self._name, target)
+            merged[id(row)] = before, row
+        return list(merged.values())
 
     def update(self, values: Row, numbers: Iterable[int]) -> list[Row]:
         """Set the stored values in the rows of these numbers, and return the rows as they are now."""

@@ -89,6 +89,20 @@ class InMemoryAdapter:
             told: Row = printed(row)
             return told
 
+    async def bulk_write(
+        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
+    ) -> int:
+        if on_conflict is None:
+            return len(await self.batch_write(table, records))
+        await anyio.lowlevel.checkpoint()
+        with self._transaction():
+            stored = self._table(table)
+            rows = [stored.stored(record) for record in records]
+            merged = stored.merge_all(rows, tuple(on_conflict or stored.primary_key))
+            self._check_parents(table, [row for _, row in merged])
+            self._check_children(table, [before for before, _ in merged if before is not None])
+            return len(merged)
+
     async def update(
         self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
     ) -> list[Row]:

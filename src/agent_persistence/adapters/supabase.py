@@ -116,6 +116,14 @@ class SupabaseAdapter:
         _responses.parse_nothing(response, "write", table)
         return []
 
+    async def bulk_write(
+        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
+    ) -> int:
+        """Store the rows by one request with `Prefer: return=minimal`, which is one transaction."""
+        if records:
+            await self.insert(table, records, on_conflict=on_conflict)
+        return len(records)
+
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
         response = await self._send(_postgrest.render_select(table, _by_key(table, id_column, id_value), limit=2))
         return only_row(table, id_column, _responses.parse_rows(response, "read", table))

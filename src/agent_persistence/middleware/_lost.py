@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from agent_persistence.operations import BatchWrite, Delete, Operation, Query, Update, Upsert, Write
+from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Operation, Query, Update, Upsert, Write
 from agent_persistence.predicates import AllOf, AnyOf, Comparison, Filter, Operator, fold
 from agent_persistence.records import Record, Row
 
@@ -43,6 +43,8 @@ def lost(operation: Operation, unique: Sequence[tuple[str, ...]]) -> Lost:
     match operation:
         case Write(record=record):
             return _fenced(Plan.RESEND, (record,), unique)
+        case BulkWrite(records=records, on_conflict=tuple(on_conflict)):
+            return _fenced(Plan.LOOK, records, (on_conflict,) if on_conflict else unique[:1])
         case BatchWrite(records=records):
             return _fenced(Plan.RESEND, records, unique)
         case Upsert(record=record, generated_key=str()):
@@ -131,7 +133,8 @@ def applied(operation: Operation, seen: Lost, rows: Sequence[Row]) -> Any | None
             return found[0] if _holds(found[0], record) else None
         case BatchWrite(records=records):
             whole = all(_holds(row, record) for row, record in zip(found, records, strict=True))
-            return found if whole else None
+            told = len(found) if isinstance(operation, BulkWrite) else found
+            return told if whole else None
         case Update(changes=changes):
             there = [row for row in found if row is not None]
             return there if there and all(_holds(row, changes) for row in there) else None

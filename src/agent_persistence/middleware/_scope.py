@@ -9,9 +9,22 @@ from typing import Any, Self
 
 from agent_persistence.exceptions import ColumnNotAllowedError, ValidationError
 from agent_persistence.identifiers import base_column
-from agent_persistence.operations import BatchWrite, Count, Delete, Operation, Query, Read, Update, Upsert, Write
+from agent_persistence.operations import (
+    BatchWrite,
+    BulkWrite,
+    Count,
+    Delete,
+    Operation,
+    Query,
+    Read,
+    Update,
+    Upsert,
+    Write,
+)
+from agent_persistence.policy import TablePolicy
 from agent_persistence.predicates import AllOf, Comparison, Filter, Operator, comparisons, conjunction, fold
 from agent_persistence.records import Record, distinct
+from agent_persistence.tenant import TenantScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,12 @@ class Scope:
         return cls(filters, values, frozenset(compared.keys() - values.keys()))
 
 
+def scope_of(table: str, policy: TablePolicy, tenant: TenantScope | None) -> Filter:
+    """What the guard and tenancy add to the filters of every call on the table."""
+    own = None if tenant is None or table in tenant.shared else Comparison(Operator.EQ, tenant.value, tenant.column)
+    return conjunction(rule for rule in (policy.rows.get(table), own) if rule is not None)
+
+
 def as_query(read: Read) -> Query:
     """The read by key as a query, whose rows `adapter.only_row` makes one of."""
     by_key = Comparison(Operator.EQ, read.id_value, read.id_column)
@@ -61,6 +80,9 @@ def narrowed(operation: Operation, scope: Scope, primary_key: tuple[str, ...]) -
             return replace(operation, filters=_both(filters, scope.filters))
         case Write(table, record):
             return replace(operation, record=_completed(table, record, scope))
+        case BulkWrite(table, records, tuple()):
+            completed_rows = tuple(_completed(table, record, scope) for record in records)
+            return replace(operation, records=completed_rows, on_conflict=_target(operation, scope, primary_key))
         case BatchWrite(table, records):
             return replace(operation, records=tuple(_completed(table, record, scope) for record in records))
         case Upsert(table, record, on_conflict):
@@ -89,7 +111,7 @@ def _completed(table: str, record: Record, scope: Scope) -> Record:
     return {**record, **scope.values}
 
 
-def _target(operation: Upsert, scope: Scope, primary_key: tuple[str, ...]) -> tuple[str, ...]:
+def _target(operation: Upsert | BulkWrite, scope: Scope, primary_key: tuple[str, ...]) -> tuple[str, ...]:
     if scope.others:
         raise ValidationError(
             operation.table,

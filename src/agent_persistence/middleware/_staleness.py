@@ -82,7 +82,8 @@ class Staleness:
             yield self._scopes[_EVERYTHING]
             return
         yield self._scopes[write.table]
-        if not isinstance(write, (Write, BatchWrite)):
+        only_adds = isinstance(write, (Write, BatchWrite)) and write.merges_by is None
+        if not only_adds:
             for table in self._dependent.get(write.table, ()):
                 yield self._scopes[table]
 

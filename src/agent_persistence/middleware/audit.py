@@ -17,7 +17,7 @@ from agent_persistence.background import in_background
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError, PersistencePermissionError, printable
 from agent_persistence.identifiers import is_identifier
-from agent_persistence.operations import BatchWrite, Operation, Read, Result, Upsert, Write
+from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Read, Result, Upsert, Write
 from agent_persistence.records import distinct
 
 HOOK_TIMEOUT_S: Final = 1.0
@@ -65,7 +65,8 @@ class Audit:
         result: Result | None = None,
         error: BaseException | None = None,
     ) -> AuditEvent:
-        rows = _rows(operation) if result is None else _returned(result.value)
+        unread = result is None or isinstance(operation, BulkWrite)
+        rows = _rows(operation) if unread or result is None else _returned(result.value)
         table, columns = operation.table, operation.columns()
         if error is not None:  # what the guard has let pass needs no second look
             table = table if is_identifier(table) else printable(table)

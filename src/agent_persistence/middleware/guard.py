@@ -15,6 +15,7 @@ from agent_persistence.middleware._bounds import check_bounds
 from agent_persistence.middleware._scope import Scope, as_query, narrowed
 from agent_persistence.operations import (
     BatchWrite,
+    BulkWrite,
     Call,
     Count,
     Delete,
@@ -109,8 +110,9 @@ class Guard:
         table, made = operation.table, getattr(operation, "generated_key", None)
         _check_listed(table, (name for name in _written(operation) if name != made), rules.writable, "written")
         _check_listed(table, map(base_column, _read(operation)), rules.readable, "read")
-        if isinstance(operation, Upsert) and rules.readable and made is None:  # what comes back tells of the row merged
-            merged_by = operation.on_conflict or self._schema.primary_key(table)
+        merges_by = getattr(operation, "merges_by", None)
+        if merges_by is not None and rules.readable:  # what comes back tells of the row merged
+            merged_by = merges_by or self._schema.primary_key(table)
             _check_listed(table, merged_by, rules.readable, "read, and so no row be merged by it")
 
     def _in_order(self, table: str, readable: frozenset[str] | None) -> tuple[str, ...] | None:
@@ -206,8 +208,8 @@ def _sent(operation: Operation) -> Iterable[str]:
 def _written(operation: Operation) -> Iterable[str]:
     """The columns that get values, and those by which rows are merged."""
     match operation:
-        case Upsert(record=record):
-            return (*record, *operation.on_conflict)
+        case Upsert() | BulkWrite():
+            return operation.columns()
         case Update(changes=changes):
             return changes
         case _:

@@ -17,6 +17,7 @@ from agent_persistence.exceptions import (
 from agent_persistence.identifiers import base_column, is_path
 from agent_persistence.operations import (
     BatchWrite,
+    BulkWrite,
     Call,
     Count,
     Delete,
@@ -85,7 +86,7 @@ class Masking:
 
     async def _shown(self, operation: Operation, call_next: Next, out: _Mask) -> Result:
         result = await call_next(operation)
-        if isinstance(operation, Count) or result.value is None:
+        if isinstance(operation, (BulkWrite, Count)) or result.value is None:
             return result
         if isinstance(operation, GetColumns):
             return replace(result, value=[name for name in result.value if not out.drops(operation.table, name)])
@@ -109,11 +110,10 @@ class Masking:
     def _stored(self, operation: Operation, inward: _Mask) -> Operation:
         """The operation with what is to be stored in the place of what was given."""
         table = operation.table
+        if isinstance(operation, (Upsert, BulkWrite)):
+            inward.check_target(table, operation.on_conflict or ())
         match operation:
-            case Upsert(record=record):
-                inward.check_target(table, operation.on_conflict)
-                return replace(operation, record=inward.record(table, record))
-            case Write(record=record):
+            case Write(record=record) | Upsert(record=record):
                 return replace(operation, record=inward.record(table, record))
             case BatchWrite(records=records):
                 return replace(operation, records=tuple(inward.record(table, record) for record in records))

@@ -20,7 +20,7 @@ from agent_persistence.exceptions import (
     PersistenceError,
 )
 from agent_persistence.middleware._lost import Plan, applied, lost, queries, resent
-from agent_persistence.operations import BatchWrite, Operation, Result, Upsert, Write
+from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result, Upsert, Write
 from agent_persistence.records import Row
 from agent_persistence.retry import THROTTLE_COST, TRANSIENT_COST, RetryBudget, RetryPolicy
 
@@ -77,11 +77,16 @@ class _Recovery:
         self._call_next = call_next
         self._lost = lost(operation, retry.keys.unique(operation.table) if operation.writes else ())
         self._readable = operation.table in retry.readable and getattr(operation, "returning", None) != ()
-        self._doubt: AdapterError | None = None
+        self._doubt: AdapterError | None = self._of_earlier_call()
         """The last failure of a write that may have been applied nevertheless."""
         self._judged = False
         self._attempts = 1
         self._paid = 0
+
+    def _of_earlier_call(self) -> AdapterError | None:
+        if self._lost.plan is Plan.RESEND and getattr(self._operation, "resent", False):
+            return AdapterError("what became of an earlier call is not known", state=FailureState.AMBIGUOUS)
+        return None
 
     async def run(self, first_failure: AdapterError) -> Result:
         """Run tenacity with the failure of the first attempt, which ran outside it, as its first."""
@@ -277,6 +282,8 @@ def _key_of(record: Any, columns: tuple[str, ...]) -> object:
 
 
 def _sent(operation: Operation) -> Any:
+    if isinstance(operation, BulkWrite):
+        return len(operation.records)
     if isinstance(operation, BatchWrite):
         return [dict(record) for record in operation.records]
     return dict(operation.record) if isinstance(operation, (Write, Upsert)) else None

@@ -11,6 +11,7 @@ from agent_persistence.exceptions import AdapterError, ColumnNotAllowedError, Fa
 from agent_persistence.middleware._scope import Scope, as_query, narrowed
 from agent_persistence.operations import (
     BatchWrite,
+    BulkWrite,
     Call,
     Count,
     Delete,
@@ -50,7 +51,7 @@ class Tenancy:
         own = narrowed(asked, self._scope, self._primary_key(operation.table))
         unasked = _leaves_out(own, self._tenant.column)
         result = await call_next(self._telling_tenants(own) if unasked else own)
-        if isinstance(operation, Count):
+        if isinstance(operation, (BulkWrite, Count)):
             return result
         told = result.value if isinstance(result.value, list) else [result.value]
         self._check(operation, told)

@@ -11,6 +11,7 @@ from agent_persistence.chain import Next
 from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.operations import (
     BatchWrite,
+    BulkWrite,
     Call,
     Count,
     Delete,
@@ -84,8 +85,8 @@ def _named(operation: Operation) -> Iterator[tuple[str, Iterable[str]]]:
         case Query():
             yield "select", operation.select or ()
             yield "order_by", [key.column for key in operation.order]
-        case Upsert():
-            yield "on_conflict", operation.on_conflict
+        case Upsert() | BulkWrite():
+            yield "on_conflict", operation.on_conflict or ()
         case Read():
             yield "id_column", (operation.id_column,)
     yield "filters", [leaf.column or "" for leaf in comparisons(_filters(operation))]
@@ -119,8 +120,8 @@ def _misfits(operation: Operation, table: Table) -> Iterator[Finding]:
         column = table.columns.get(operation.id_column, _UNDECLARED)
         if not takes(column.type, operation.id_value):
             yield f"{operation.id_column} {_not_taken(column, operation.id_value)}", "id_value"
-    if isinstance(operation, Upsert):
-        yield from _unkeyed(operation, table)
+    if isinstance(operation, (Upsert, BulkWrite)) and operation.on_conflict is not None:
+        yield from _unkeyed(operation.on_conflict, table)
 
 
 _UNDECLARED: Final = Column("any")
@@ -178,8 +179,8 @@ def _incomparable(column: Column, leaf: Comparison) -> str | None:
     return None if refused is None else _not_taken(column, refused)
 
 
-def _unkeyed(operation: Upsert, table: Table) -> Iterator[Finding]:
-    target = operation.on_conflict or table.primary_key
+def _unkeyed(on_conflict: tuple[str, ...], table: Table) -> Iterator[Finding]:
+    target = on_conflict or table.primary_key
     keys = [key for key in (table.primary_key, *table.unique) if key]
     if {*target} <= table.columns.keys() and not any({*target} == {*key} for key in keys):
         declared = ", ".join(f"({', '.join(key)})" for key in keys) or "none"
