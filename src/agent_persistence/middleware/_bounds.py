@@ -15,11 +15,14 @@ from agent_persistence.records import Record
 
 MAX_OFFSET: Final = 2**63 - 1
 _SMALL: Final = frozenset({int, float, bool, type(None)})
+_MOST_BYTES_A_CHARACTER: Final = 6  # \u0000
 
 
 def check_bounds(operation: Operation, policy: TablePolicy) -> None:
     """Refuse a call that exceeds one of the policy's bounds; the error names it."""
     match operation:
+        case Write() | Upsert():
+            _check_record(operation.table, operation.record, policy)
         case Read():
             _check_value(operation.table, operation.id_column, operation.id_value, policy)
         case Query():
@@ -27,8 +30,6 @@ def check_bounds(operation: Operation, policy: TablePolicy) -> None:
             _check_page(operation, policy)
         case Count() | Delete():
             _check_filters(operation.table, operation.filters, policy)
-        case Write() | Upsert():
-            _check_record(operation.table, operation.record, policy)
         case BatchWrite():
             _check_batch(operation.table, operation.records, policy)
         case Update():
@@ -53,8 +54,9 @@ def _check_batch(table: str, records: Sequence[Record], policy: TablePolicy) -> 
 
 
 def _check_record(table: str, record: Record, policy: TablePolicy) -> None:
+    short = policy.max_value_bytes // _MOST_BYTES_A_CHARACTER
     for column, value in record.items():
-        if type(value) not in _SMALL:
+        if (type(value) is not str or len(value) >= short) and type(value) not in _SMALL:
             _check_value(table, column, value, policy)
 
 
@@ -77,12 +79,9 @@ def _check_filters(table: str, filters: Filter | None, policy: TablePolicy) -> N
 def _check_value(table: str, column: str | None, value: Any, policy: TablePolicy) -> None:
     """Refuse a value that takes too many bytes as JSON; most texts are too short to need counting."""
     size = policy.max_value_bytes
-    if isinstance(value, str):
-        if len(value) * 6 < size:
-            return
-    elif not isinstance(value, (list, dict)):
+    if isinstance(value, str) and len(value) < size // _MOST_BYTES_A_CHARACTER:
         return
-    if len(to_json(value)) > size:
+    if isinstance(value, (str, list, dict)) and len(to_json(value)) > size:
         raise _above(table, f"a value for {column}", "max_value_bytes", size)
 
 

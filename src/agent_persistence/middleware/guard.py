@@ -49,8 +49,8 @@ class Guard:
     A table that is not listed, a name that is no plain identifier or that PostgREST would read as an instruction,
     a column that the policy does not list, and what exceeds the policy's bounds are refused; a column that the schema
     declares may have any name, and a path that it declares may be filtered by, selected and sorted by, but not written.
-    Of what comes back nothing passes that was not asked for. Operations are narrowed to the policy's rows and columns
-    by the guard that `narrows`, the inner one where there are two: it would refuse what another had added.
+    Of what comes back nothing passes that was not asked for. Operations are held to the policy's bounds, rows and
+    columns by the guard that `narrows`, the inner one where there are two: it would refuse what another had added.
     """
 
     def __init__(self, policy: TablePolicy, schema: Schema, *, narrows: bool = True) -> None:
@@ -79,7 +79,8 @@ class Guard:
         columns = operation.columns()
         if not are_columns(columns):
             self._check_declared(operation, columns)
-        check_bounds(operation, self._policy)
+        if self._narrows:
+            check_bounds(operation, self._policy)
         rules = self._rules.get(table)
         if rules is not None and not isinstance(operation, Call):
             return self._ruled(operation, rules, call_next)
