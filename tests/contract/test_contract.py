@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
@@ -13,7 +14,8 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from agent_persistence import InMemoryAdapter, PersistenceAdapter, SupabaseAdapter, testing
+from agent_persistence import InMemoryAdapter, PersistenceAdapter, SupabaseAdapter
+from agent_persistence._contract import changing, inserting, lasting, reading, refusing, values
 from agent_persistence.exceptions import ConflictError
 from agent_persistence.filters import Filters, parse_filters
 from agent_persistence.ordering import OrderBy, parse_order
@@ -87,16 +89,11 @@ def test_the_suite_names_every_law_of_its_module() -> None:
     """A law that is written is a law that is checked."""
     written = {
         value
-        for name, value in vars(testing).items()
-        if not name.startswith("_")
-        and getattr(value, "__module__", "") == testing.__name__
-        and _takes_an_adapter(value)
+        for room in (changing, inserting, lasting, reading, refusing, values)
+        for value in vars(room).values()
+        if inspect.iscoroutinefunction(value) and value.__module__ == room.__name__
     }
     assert written == set(CONTRACT)
-
-
-def _takes_an_adapter(value: object) -> bool:
-    return "adapter" in getattr(value, "__annotations__", {})
 
 
 class _Broken(InMemoryAdapter):
@@ -121,6 +118,32 @@ class FillsAbsentColumnsWithNull(_Broken):
     async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
         names = {name for record in records for name in record}
         return await super().batch_write(table, [{**dict.fromkeys(names), **record} for record in records])
+
+
+class StoresInTwoHalves(_Broken):
+    async def bulk_write(
+        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
+    ) -> int:
+        half = len(records) // 2
+        return await super().bulk_write(table, records[:half], on_conflict=on_conflict) + await super().bulk_write(
+            table, records[half:], on_conflict=on_conflict
+        )
+
+
+class InsertsOnConflict(_Broken):
+    async def bulk_write(
+        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
+    ) -> int:
+        return await super().bulk_write(table, records)
+
+
+class MergesOneByOne(_Broken):
+    async def bulk_write(
+        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
+    ) -> int:
+        for record in records:
+            await super().bulk_write(table, [record], on_conflict=on_conflict)
+        return len(records)
 
 
 class StripsNull(_Broken):
@@ -221,25 +244,28 @@ class ClosesOnce(_Broken):
 @pytest.mark.parametrize(
     ("broken", "law", "noticed"),
     [
-        (LosesOrder, testing.a_batch_keeps_its_order, AssertionError),
-        (WritesOneByOne, testing.a_batch_is_all_or_nothing, AssertionError),
+        (LosesOrder, inserting.a_batch_keeps_its_order, AssertionError),
+        (WritesOneByOne, inserting.a_batch_is_all_or_nothing, AssertionError),
         (
             FillsAbsentColumnsWithNull,
-            testing.columns_absent_from_one_record_of_a_batch_take_their_default,
+            inserting.columns_absent_from_one_record_of_a_batch_take_their_default,
             ConflictError,
         ),
-        (StripsNull, testing.an_explicit_null_is_stored, AssertionError),
-        (ReplacesOnUpsert, testing.upsert_inserts_then_merges, AssertionError),
-        (ReadsTheFirstOfMany, testing.reading_by_a_column_that_several_rows_share_is_refused, AssertionError),
-        (TakesUnderscoreForALetter, testing.filters_select_as_sql_does, AssertionError),
-        (IgnoresFilters, testing.text_of_every_kind_equals_itself, AssertionError),
-        (PutsTheOffsetAside, testing.limit_and_offset_cut_the_ordered_rows, AssertionError),
-        (SelectsEverything, testing.select_returns_the_named_columns_only, AssertionError),
-        (OrdersOneWayOnly, testing.order_puts_nulls_last_when_ascending_and_first_when_descending, AssertionError),
-        (HandsOutItsOwnDicts, testing.nobody_can_reach_into_the_store, AssertionError),
-        (ConfusesTasks, testing.concurrent_writes_are_all_kept, ExceptionGroup),
-        (KnowsNoColumns, testing.columns_are_told_in_their_order_or_not_at_all, AssertionError),
-        (ClosesOnce, testing.closing_twice_changes_nothing, RuntimeError),
+        (StoresInTwoHalves, inserting.a_bulk_write_stores_all_rows_or_none, AssertionError),
+        (InsertsOnConflict, inserting.a_bulk_write_merges_by_the_columns_named, ConflictError),
+        (MergesOneByOne, inserting.a_bulk_write_merges_no_row_twice, AssertionError),
+        (StripsNull, values.an_explicit_null_is_stored, AssertionError),
+        (ReplacesOnUpsert, inserting.upsert_inserts_then_merges, AssertionError),
+        (ReadsTheFirstOfMany, reading.reading_by_a_column_that_several_rows_share_is_refused, AssertionError),
+        (TakesUnderscoreForALetter, reading.filters_select_as_sql_does, AssertionError),
+        (IgnoresFilters, values.text_of_every_kind_equals_itself, AssertionError),
+        (PutsTheOffsetAside, reading.limit_and_offset_cut_the_ordered_rows, AssertionError),
+        (SelectsEverything, reading.select_returns_the_named_columns_only, AssertionError),
+        (OrdersOneWayOnly, reading.order_puts_nulls_last_when_ascending_and_first_when_descending, AssertionError),
+        (HandsOutItsOwnDicts, lasting.nobody_can_reach_into_the_store, AssertionError),
+        (ConfusesTasks, lasting.concurrent_writes_are_all_kept, ExceptionGroup),
+        (KnowsNoColumns, reading.columns_are_told_in_their_order_or_not_at_all, AssertionError),
+        (ClosesOnce, lasting.closing_twice_changes_nothing, RuntimeError),
     ],
     ids=lambda given: given.__name__,
 )
@@ -255,7 +281,7 @@ def test_a_schemaless_store_is_no_adapter_of_the_reference_schema() -> None:
     """Control: without the schema's rules the laws about integrity fail."""
 
     async def main() -> None:
-        await testing.integrity_rules_are_conflicts_that_name_their_constraint(InMemoryAdapter())
+        await refusing.integrity_rules_are_conflicts_that_name_their_constraint(InMemoryAdapter())
 
     with pytest.raises(AssertionError, match="expected ConflictError"):
         anyio.run(main)

@@ -1,0 +1,1 @@
+"""The laws that every adapter keeps, by what they are about."""
