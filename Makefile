@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := .venv/.demo
 DEV := .venv/.dev
-BENCHMARKS := chain_overhead import_time memory_query rag_wall_time rag_packing rag_tokens rag_against_peer redaction \
+BENCHMARKS := chain_overhead exporters import_time memory_query rag_wall_time rag_packing rag_tokens rag_against_peer redaction \
 	ci_guard throughput shared_requests request_cost waiting_memory
 
 # Node comes as a wheel; pyright keeps what it installs inside .venv.

@@ -1,4 +1,4 @@
-"""Write constraints.txt: the versions that a fresh environment with the groups `dev` and `bench` gets today.
+"""Write constraints.txt: the versions that a fresh environment with the groups `dev`, `docs` and `bench` gets today.
 
 python scripts/pin.py
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 HEADER = (
-    "# What development, CI and the benchmarks run with."
+    "# What development, CI, the site and the benchmarks run with."
     " Versions only; where they come from is the installer's business.\n"
 )
 
@@ -24,7 +24,8 @@ def main() -> None:
         venv.create(directory, with_pip=True)
         python = str(Path(directory) / "bin" / "python")
         _run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip")
-        _run(python, "-m", "pip", "install", "--quiet", "-e", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:bench")
+        groups = [f"--group={ROOT / 'pyproject.toml'}:{group}" for group in ("bench", "docs")]
+        _run(python, "-m", "pip", "install", "--quiet", "-e", str(ROOT), *groups)
         frozen = _run(python, "-m", "pip", "freeze", "--all").splitlines()
     pins = sorted((line for line in frozen if re.match(r"(?!setuptools)[\w.-]+==", line)), key=str.lower)
     (ROOT / "constraints.txt").write_text(HEADER + "\n".join(pins) + "\n", encoding="utf-8")

@@ -174,3 +174,17 @@ class Calls(Protocol):
     async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> object:
         """Call a function of the database and return its value. Without `may_write` the database refuses writes."""
         ...
+
+
+class Located(Protocol):
+    """An adapter that says where its database is, for those who observe calls."""
+
+    @property
+    def server(self) -> tuple[str, int]:
+        """Host and port, without credentials."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """`database|schema`, or the one of them that is known."""
+        ...

@@ -1,4 +1,4 @@
-"""The time limit of one attempt, which does not run while the attempt waits for its turn."""
+"""One attempt: its time limit, which does not run while it waits for its turn, and whether it sent anything."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import anyio
 class _Attempt:
     """`latest` is the call's own deadline on the event loop's clock, `limit_s` what the attempt alone may take."""
 
-    __slots__ = ("in_line", "latest", "limit_s", "scope")
+    __slots__ = ("latest", "limit_s", "scope", "unsent")
 
     def __init__(self, scope: anyio.CancelScope, latest: float, limit_s: float) -> None:
         self.scope = scope
         self.latest = latest
         self.limit_s = limit_s
-        self.in_line = False
+        self.unsent = False
 
 
 _current: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
@@ -33,16 +33,17 @@ def limited(remaining_s: float, attempt_s: float) -> anyio.CancelScope:
     return scope
 
 
-def ended_in_line() -> bool:
-    """Whether the latest attempt ended while it waited for its turn, so that nothing was sent."""
+def ended_unsent() -> bool:
+    """Whether the latest attempt ended while it waited for its turn, or was connecting, so that nothing was sent."""
     attempt = _current.get()
-    return attempt is not None and attempt.in_line
+    return attempt is not None and attempt.unsent
 
 
 class waiting_in_line:  # noqa: N801  it is used as a function; as one it would take 2 microseconds more
     """Only the call's own deadline counts within; behind it the limit on the attempt starts anew.
 
     For adapters that admit a bounded number of requests: who has waited long for a connection keeps the place.
+    Nothing is sent within.
     """
 
     def __init__(self) -> None:
@@ -51,14 +52,29 @@ class waiting_in_line:  # noqa: N801  it is used as a function; as one it would 
     def __enter__(self) -> None:
         attempt = self._attempt
         if attempt is not None:
-            attempt.in_line = True
+            attempt.unsent = True
             attempt.scope.deadline = attempt.latest
 
     def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
         attempt = self._attempt
         if attempt is not None and error_class is None:
-            attempt.in_line = False
+            attempt.unsent = False
             attempt.scope.deadline = min(attempt.latest, anyio.current_time() + attempt.limit_s)
+
+
+class connecting:  # noqa: N801  as above
+    """Nothing of a request is sent within: an attempt that ends there has applied nothing. Its limit runs on."""
+
+    def __init__(self) -> None:
+        self._attempt = _current.get()
+
+    def __enter__(self) -> None:
+        if self._attempt is not None:
+            self._attempt.unsent = True
+
+    def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
+        if self._attempt is not None and error_class is None:
+            self._attempt.unsent = False
 
 
 def ending_in(delay_s: float) -> anyio.CancelScope:

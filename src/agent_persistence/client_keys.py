@@ -26,6 +26,10 @@ class ClientKeys:
         self._columns: dict[str, str | None] = {} if columns is False else _declared(schema)
         self._columns |= _checked({} if columns is None or columns is False else columns)
 
+    def column(self, table: str) -> str | None:
+        """The column of the keys that are made here; None where the database makes them."""
+        return self._columns.get(table)
+
     def primary(self, table: str) -> tuple[str, ...]:
         """The columns of the table's primary key; ("id",) where nothing is known."""
         column = self._columns.get(table)

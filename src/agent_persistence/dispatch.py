@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, cast
 
 from agent_persistence.adapter import BulkWrites, Calls, Counts, Deletes, PersistenceAdapter, ReturnsColumns, Updates
-from agent_persistence.attempts import ended_in_line, limited
+from agent_persistence.attempts import ended_unsent, limited
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import AdapterError, FailureState, PersistenceError, UnsupportedOperationError
 from agent_persistence.operations import (
@@ -51,7 +51,7 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float], attempt
                 raise
             except Exception as error:  # the boundary to adapters that others write
                 raise _foreign(adapter, operation, error) from error
-        raise _late(operation, FailureState.NOT_SENT if ended_in_line() else FailureState.AMBIGUOUS)
+        raise _late(operation, FailureState.NOT_SENT if ended_unsent() else FailureState.AMBIGUOUS)
 
     return dispatch
 

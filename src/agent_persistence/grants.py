@@ -46,6 +46,19 @@ def grants(
     return "\n".join(_Script(policy, role, db_schema, read_only, tenant, keys).statements()) + "\n"
 
 
+def rights(
+    policy: TablePolicy,
+    *,
+    read_only: bool = False,
+    tenant: TenantScope | None = None,
+    schema: Schema | None = None,
+    client_keys: KeyColumns | Literal[False] | None = None,
+) -> dict[str, dict[str, frozenset[str] | None]]:
+    """By table, the rights that `grants` gives ("select", "insert", …), each with its columns; None is all of them."""
+    keys = ClientKeys(default_schema() if schema is None else schema, client_keys)
+    return _Script(policy, "", "", read_only, tenant, keys)._rights()
+
+
 @dataclass(frozen=True, slots=True)
 class _Script:
     policy: TablePolicy

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from math import inf
 from typing import Any, ClassVar, Self, TypeAlias
 
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import AllOf, AnyOf, Filter, Not, comparisons
-from agent_persistence.records import Record
+from agent_persistence.records import Record, distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ class BulkWrite(BatchWrite):
         return self.on_conflict
 
     def columns(self) -> tuple[str, ...]:
-        return (*(column for record in self.records for column in record), *(self.on_conflict or ()))
+        """Each name once: a chunk of an import has tens of thousands of them."""
+        return (*distinct(chain.from_iterable(self.records)), *(self.on_conflict or ()))
 
     def capabilities(self) -> Iterator[str]:
         yield "bulk"

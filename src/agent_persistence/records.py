@@ -66,6 +66,10 @@ def encode_record(table: object, record: Record, where: str = "") -> dict[str, A
     encoded: dict[str, Any] = {}
     problems: list[str] = []
     for column, value in record.items():
+        plain = type(value)
+        if (plain is str and value.isascii() and "\0" not in value) or plain is bool:
+            encoded[column] = value  # most values, which need neither a path nor a check
+            continue
         try:
             encoded[column] = encode(value, f"{where}.{_shown(column)}" if where else _shown(column))
         except _NotJsonError as problem:

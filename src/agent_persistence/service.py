@@ -24,11 +24,13 @@ from agent_persistence.coalescing import CoalescePolicy, coalesce_policy
 from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ReadOnlyError
 from agent_persistence.metrics import Metrics
+from agent_persistence.middleware._scope import scope_of
 from agent_persistence.middleware.audit import Audit
 from agent_persistence.middleware.caching import Caching
 from agent_persistence.middleware.coalescing import Coalescing
 from agent_persistence.middleware.guard import Guard
 from agent_persistence.middleware.masking import Masking
+from agent_persistence.middleware.observing import Observer, Observing
 from agent_persistence.middleware.paging import Paging
 from agent_persistence.middleware.retry import Retry
 from agent_persistence.middleware.splitting import Splitting
@@ -53,9 +55,9 @@ T = TypeVar("T")
 class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     """The only way to an adapter: every verb builds an operation and sends it down the chain.
 
-    The chain, outermost first: timing, audit, guard, your `middleware` in the order given, guard again, validation,
-    masking, tenancy, caching, splitting, paging, coalescing, retry, adapter. Layers that are not configured are not in
-    it; validation needs a `schema`, since the default one is a guess. `aclose()` closes the adapter only if
+    The chain, outermost first: observers, timing, audit, guard, your `middleware` in the order given, guard again,
+    validation, masking, tenancy, caching, splitting, paging, coalescing, retry, adapter. Layers that are not configured
+    are not in it; validation needs a `schema`, since the default one is a guess. `aclose()` closes the adapter only if
     `owns_adapter`.
 
     A table whose primary key is a declared uuid column, or one that `client_keys` names ({table: column}), gets its
@@ -67,6 +69,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
     something is written (see `CachePolicy`). With `coalesce` concurrent writes of single rows into one table go as one
     batch, and concurrent reads by key as one query.
 
+    `observers` watch every call from its beginning to its end and cannot change it (see `agent_persistence.ext`).
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
     `actor` is told to the audit hooks. `row_cap` is the server's cap on rows (PostgREST's max-rows, 1,000 on hosted
     Supabase): telling it saves the request that follows a short answer until a longer one has been seen. `clock`,
@@ -80,6 +83,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         policy: TablePolicy | None = None,
         middleware: Iterable[Middleware] = (),
         audit: AuditHook | Iterable[AuditHook] = (),
+        observers: Observer | Iterable[Observer] = (),
         retry: RetryPolicy | bool | None = None,
         schema: Schema | None = None,
         metrics: Metrics | None = None,
@@ -109,9 +113,11 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         self._cache = None if (kept := cache_policy(cache)) is None else Caching(kept, self._schema, clock)
         yours = _callables("middleware", middleware, "an async (operation, call_next) that returns a Result")
         hooks = _callables("audit", audit, "a callable with one AuditEvent")
+        watching = _callables("observers", observers, "a callable with one CallBegun that returns an Observation")
         shared = coalesce_policy(coalesce)
         url_size = getattr(adapter, "url_size", None)
         layers: list[Middleware | None] = [
+            Observing(watching, self._policy, adapter) if watching else None,
             Timing(
                 metrics_module.default if metrics is None else _instance("metrics", metrics, Metrics),
                 log=LOGGING_VARIABLE in os.environ if log is None else log,
@@ -134,6 +140,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
             budget=RetryBudget(self._retry.budget),
             keys=self._client_keys,
             readable=self._policy.read,
+            scope=partial(scope_of, policy=self._policy, tenant=tenant),
             clock=clock,
             random=random,
             sleep=sleep,

@@ -199,10 +199,13 @@ def test_a_connection_that_the_server_closed_while_idle_is_replaced(way: Way) ->
         assert (len(server.requests), server.connections) == (2, 2)
 
 
+STRAY = b'[{"id":"stray"}]'
+
+
 @pytest.mark.parametrize(
     "stray",
-    [answer(b'[{"id":"stray"}]'), b"stray bytes", b"\r\n\r\n", answer(b'[{"id":"stray"}]') * 3],
-    ids=["a second response", "bytes", "line ends", "three responses"],
+    [answer(STRAY), b"stray bytes", b"\r\n\r\n", answer(STRAY) * 3, answer(STRAY)[:-20], answer(STRAY)[:9]],
+    ids=["a second response", "bytes", "line ends", "three responses", "a part of one", "a part of its first line"],
 )
 def test_an_answer_is_never_matched_to_another_request(own: Way, stray: bytes) -> None:
     """Bytes behind a response, as a confused or malicious gateway sends, are not the next request's answer."""

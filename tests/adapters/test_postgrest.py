@@ -23,6 +23,7 @@ from agent_persistence.adapters._postgrest import (
     render_delete,
     render_insert,
     render_openapi,
+    render_read,
     render_select,
     render_update,
 )
@@ -65,6 +66,7 @@ from agent_persistence.filters import (
 )
 from agent_persistence.identifiers import RESERVED
 from agent_persistence.ordering import OrderBy, asc, desc, parse_order
+from agent_persistence.predicates import Comparison, Operator
 from agent_persistence.records import Record
 from tests.adapters.doubles import everything_said_by
 from tests.doubles import shown
@@ -516,6 +518,17 @@ def test_any_names_and_texts_come_out_as_they_went_in(table: str, filters: dict[
     select, *conditions = parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
     assert select == ("select", "*")
     assert [told(condition) for condition in conditions] == list(filters.items())
+
+
+@given(
+    table=sql_text.filter(lambda name: name not in ("", ".", "..")),
+    column=sql_text | st.sampled_from(["id", "email", "c->>k", *sorted(RESERVED)]),
+    key=sql_text,
+)
+def test_a_read_is_the_select_by_its_key(table: str, column: str, key: str) -> None:
+    """Whatever the names and the key are; a read renders what it can in advance."""
+    predicate = Comparison(Operator.EQ, key, column)
+    assert render_read(table, column, key) == render_select(table, predicate, limit=2)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from agent_persistence import InMemoryAdapter, Schema
-from agent_persistence.filters import Filters, all_of, eq, gt, in_, not_, parse_some_rows
+from agent_persistence.filters import Filters, all_of, any_of, eq, gt, in_, not_, parse_some_rows
 from agent_persistence.middleware._lost import KEYS_A_QUERY, Plan, applied, lost, queries, resent, same
 from agent_persistence.operations import (
     BatchWrite,
@@ -25,6 +26,7 @@ from agent_persistence.operations import (
     Write,
     WritingCall,
 )
+from agent_persistence.predicates import Filter, comparisons, conjunction
 from agent_persistence.schema_registry import Column, Table
 from tests.doubles import shown
 
@@ -91,6 +93,37 @@ def test_a_change_is_by_key_only_if_it_says_nothing_else(filters: Filters, found
 def test_a_change_by_a_key_of_two_columns_is_by_key() -> None:
     """In whatever order the filter names them."""
     assert changed({"campaign": "c", "step": 1}, (("step", "campaign"),)) == (Plan.LOOK, ((1, "c"),))
+
+
+SCOPE = parse_some_rows("t", all_of({"tenant": "a"}, any_of({"owner": "me"}, {"shared": True})))
+
+
+@pytest.mark.parametrize(
+    ("filters", "keys"),
+    [
+        ({"id": "k1"}, (("k1",),)),
+        ({"id": in_(["k1", "k2"])}, (("k1",), ("k2",))),
+        ({"id": "k1", "tenant": "a"}, (("k1",),)),
+        ({"id": "k1", "tenant": "b"}, ()),
+        ({"id": "k1", "status": "open"}, ()),
+        ({"status": "open"}, ()),
+    ],
+    ids=shown,
+)
+@pytest.mark.parametrize("make", [lambda filters: Update("t", {"email": "b"}, filters), lambda f: Delete("t", f)])
+def test_a_change_by_key_within_a_scope_is_by_key(
+    make: Callable[[Filter], Operation], filters: Filters, keys: object
+) -> None:
+    """What a policy or a tenancy adds is no condition of the caller's; the rows are looked for within it alone."""
+    operation = make(conjunction((parse_some_rows("t", filters), SCOPE)))
+    found = lost(operation, UNIQUE, SCOPE)
+    assert found.keys == keys
+    assert all(comparisons_of(SCOPE) <= comparisons_of(query.filters) for query in queries(operation, found))
+    assert lost(operation, UNIQUE).plan is Plan.GIVE_UP
+
+
+def comparisons_of(filters: Filter | None) -> set[str]:
+    return {f"{leaf!r} {leaf.operand!r}" for leaf in comparisons(filters)}
 
 
 def test_a_table_of_which_no_key_is_known_has_no_fence() -> None:

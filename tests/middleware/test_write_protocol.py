@@ -20,11 +20,12 @@ from agent_persistence import (
 )
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.exceptions import FailureState
-from agent_persistence.filters import in_
+from agent_persistence.filters import Filters, any_of, gt, in_
 from agent_persistence.records import Row
 from agent_persistence.retry import RetryBudget
 from agent_persistence.schema_registry import default_schema
 from agent_persistence.service import AsyncPersistenceService
+from agent_persistence.tenant import TenantScope
 from tests.doubles import FakeTime, RecordingAdapter, shown
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +86,10 @@ class Unsteady(RecordingAdapter):
 
 POLICY = TablePolicy(delete=frozenset({"leads"}))
 BLIND = TablePolicy(read=frozenset(), write=frozenset({"leads"}))
+
+
+def within(rule: Filters) -> TablePolicy:
+    return TablePolicy(delete=frozenset({"leads"}), rows={"leads": rule})
 
 
 def service(
@@ -270,6 +275,64 @@ async def test_a_delete_by_key_is_sent_again(step: Step, sent: int) -> None:
     rows = await service(adapter).delete("leads", {"id": KEY})
     assert (len(rows), await stored(adapter)) == (int(step is NEVER_ARRIVED), [])
     assert len(adapter.writes) == sent
+
+
+# Within a scope
+
+HELD = [
+    pytest.param({"tenant": TenantScope("acme", column="company")}, id="tenancy"),
+    pytest.param({"policy": within({"company": "acme"})}, id="a rule for rows"),
+    pytest.param({"policy": within(any_of({"company": "acme"}, {"score": gt(90)}))}, id="a rule of two"),
+]
+OURS: Row = {"id": KEY, "email": "a", "company": "acme"}
+LEAVES: Row = {"company": "another"}
+
+
+@pytest.mark.parametrize("scope", HELD)
+@pytest.mark.parametrize("filters", [{"id": KEY}, {"id": in_([KEY])}], ids=["by key", "by a list"])
+async def test_a_lost_change_by_key_is_found_out_within_a_scope(scope: dict[str, Any], filters: Any) -> None:
+    """What the layers above add to its filter does not make it a compare-and-set."""
+    adapter = Unsteady([LOST, LOST])
+    await adapter.store.write("leads", OURS)
+    held = service(adapter, **scope)
+    assert [row["notes"] for row in await held.update("leads", {"notes": "n"}, filters)] == ["n"]
+    assert await held.delete("leads", filters) == []
+    assert await stored(adapter) == []
+
+
+@pytest.mark.parametrize("scope", HELD)
+async def test_a_compare_and_set_within_a_scope_stays_one(scope: dict[str, Any]) -> None:
+    """The condition is the caller's, whoever asks the scope's beside it."""
+    adapter = Unsteady([NEVER_ARRIVED], lambda store: store.update("leads", {"status": "claimed"}, {"id": KEY}))
+    await adapter.store.write("leads", OURS)
+    with pytest.raises(OutcomeUnknownError):
+        await service(adapter, **scope).update("leads", {"status": "claimed"}, {"id": KEY, "status": "new"})
+
+
+@pytest.mark.parametrize("scope", HELD)
+@pytest.mark.parametrize("last_write_wins", [False, True])
+async def test_a_row_that_has_left_the_scope_is_neither_seen_nor_changed(
+    scope: dict[str, Any], last_write_wins: bool
+) -> None:
+    """It may hold what was wanted: that it is as wanted was never the question, whose it is was."""
+    adapter = Unsteady([NEVER_ARRIVED], lambda store: store.update("leads", {**LEAVES, "notes": "n"}, {"id": KEY}))
+    await adapter.store.write("leads", OURS)
+    held = service(adapter, last_write_wins=last_write_wins, **scope)
+    if last_write_wins:
+        assert await held.update("leads", {"notes": "n"}, {"id": KEY}) == []
+    else:
+        with pytest.raises(OutcomeUnknownError):
+            await held.update("leads", {"notes": "n"}, {"id": KEY})
+    assert [row["company"] for row in await stored(adapter)] == ["another"]
+
+
+@pytest.mark.parametrize("scope", HELD)
+async def test_a_delete_leaves_a_row_that_has_left_the_scope(scope: dict[str, Any]) -> None:
+    """Sent again it finds nothing, and nothing is what it returns: no such row is within the scope."""
+    adapter = Unsteady([NEVER_ARRIVED], lambda store: store.update("leads", LEAVES, {"id": KEY}))
+    await adapter.store.write("leads", OURS)
+    assert await service(adapter, **scope).delete("leads", {"id": KEY}) == []
+    assert [row["company"] for row in await stored(adapter)] == ["another"]
 
 
 UNAUTHORIZED = AdapterError("the token has expired", status=401)

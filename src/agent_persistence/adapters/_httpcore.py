@@ -27,6 +27,7 @@ from agent_persistence.adapters._lanes import (
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.adapters._quiet import quietly
 from agent_persistence.adapters._unpacking import Unpacked, whole
+from agent_persistence.attempts import connecting
 from agent_persistence.exceptions import FailureState
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _Server:
     async def stream(self) -> _Stream:
         """A new connection, encrypted where the URL says so."""
         try:
-            with anyio.fail_after(CONNECT_TIMEOUT_S):
+            with connecting(), anyio.fail_after(CONNECT_TIMEOUT_S):
                 return _Stream(await self._connected())
         except TimeoutError as error:
             raise httpcore.ConnectTimeout from error

@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -35,11 +35,17 @@ class HttpTransport(Protocol):
     async def aclose(self) -> None: ...
 
 
-class Lane(Protocol):
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
+_Asked = TypeVar("_Asked", contravariant=True)
+_Told = TypeVar("_Told", covariant=True)
+
+
+class Connection(Protocol[_Asked, _Told]):
     """One connection, made at the first request and kept alive."""
 
-    async def exchange(self, request: Request) -> Response:
-        """Send the request once and return its response, or raise AdapterError. No redirect is followed."""
+    async def exchange(self, request: _Asked, /) -> _Told:
+        """Send the request once and return its response, or raise AdapterError."""
         ...
 
     def is_spoilt(self) -> bool:
@@ -53,7 +59,11 @@ class Lane(Protocol):
     async def aclose(self) -> None: ...
 
 
-class LanePool:
+class Lane(Connection[Request, Response], Protocol):
+    """A connection for HTTP, on which no redirect is followed."""
+
+
+class Pool(Generic[Asked, Told]):
     """At most `lanes` connections for each event loop, which are closed when it ends.
 
     A lane whose request failed or was cancelled is closed and forgotten, so that no later request can meet its remains.
@@ -61,17 +71,22 @@ class LanePool:
 
     def __init__(self, lanes: int = LANES) -> None:
         self._lanes = lanes
-        self._here: anyio.lowlevel.RunVar[_Idle | None] = anyio.lowlevel.RunVar(f"lanes of {id(self)}", None)
+        self._here: anyio.lowlevel.RunVar[_Idle[Asked, Told] | None] = anyio.lowlevel.RunVar(
+            f"lanes of {id(self)}", None
+        )
         self._closed = False
 
-    def _new_lane(self) -> Lane:
+    def _new_lane(self) -> Connection[Asked, Told]:
         raise NotImplementedError
 
-    async def send(self, request: Request) -> Response:
+    def _is_writing(self, request: Asked) -> bool:
+        raise NotImplementedError
+
+    async def send(self, request: Asked) -> Told:
         if self._closed:
             raise _closed()
         here = self._here.get() or await self._open()
-        writing = request.method != "GET"
+        writing = self._is_writing(request)
         await here.slots.take(writing=writing)
         try:
             if self._closed:
@@ -80,7 +95,7 @@ class LanePool:
         finally:
             here.slots.release(writing=writing)
 
-    async def _exchange(self, here: _Idle, request: Request) -> Response:
+    async def _exchange(self, here: _Idle[Asked, Told], request: Asked) -> Told:
         lane = await here.taken() or self._new_lane()
         try:
             response = await lane.exchange(request)
@@ -103,22 +118,29 @@ class LanePool:
             await here.slots.drained(DRAIN_S)
             await here.keeper.aclose()
 
-    async def _open(self) -> _Idle:
-        here = _Idle(self._lanes)
+    async def _open(self) -> _Idle[Asked, Told]:
+        here = _Idle[Asked, Told](self._lanes)
         self._here.set(here)
         await anext(here.keeper)
         return here
 
 
-class _Idle:
+class LanePool(Pool[Request, Response]):
+    """Connections for HTTP."""
+
+    def _is_writing(self, request: Request) -> bool:
+        return request.method != "GET"
+
+
+class _Idle(Generic[Asked, Told]):
     """One event loop's idle lanes; the last one used is the first to be used again."""
 
     def __init__(self, lanes: int) -> None:
         self.slots = Slots(lanes)
-        self.lanes: list[Lane] = []
+        self.lanes: list[Connection[Asked, Told]] = []
         self.keeper = self._keep()
 
-    async def taken(self) -> Lane | None:
+    async def taken(self) -> Connection[Asked, Told] | None:
         """A lane whose connection is still good; those that are not are closed."""
         while self.lanes:
             lane = self.lanes.pop()
@@ -136,7 +158,7 @@ class _Idle:
                 await _discard(self.lanes.pop())
 
 
-async def _discard(lane: Lane) -> None:
+async def _discard(lane: Connection[Asked, Told]) -> None:
     with anyio.move_on_after(1, shield=True):
         await lane.aclose()
 
@@ -160,7 +182,7 @@ class RequestBody:
         return self._left.pop()
 
 
-def is_readable(connection: socket.socket) -> bool:
+def is_readable(connection: socket.socket | int) -> bool:
     """Whether bytes, or the connection's end, have come."""
     if not hasattr(select, "poll"):  # as on Windows
         return bool(select.select([connection], [], [], 0)[0])
@@ -186,16 +208,32 @@ def as_adapter_error(
     A certificate that is not accepted is a rejection: a man in the middle stays one. The client's exception, which
     stays the cause, loses its request.
     """
-    distrusts = "CERTIFICATE_VERIFY_FAILED" in str(error) or any(
-        isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)
-    )
+    certificate = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    distrusts = certificate is not None or "CERTIFICATE_VERIFY_FAILED" in str(error)
     _forget_request(error)
     if distrusts:
-        return AdapterError("the server's TLS certificate was not accepted; nothing was sent")
+        return _distrusted(certificate, host)
     state = next(states[cls] for cls in type(error).__mro__ if cls in states)
     if state is FailureState.NOT_SENT:
         return AdapterError(f"{type(error).__name__}: {host} was not reached, nothing was sent", state=state)
     return AdapterError(f"{type(error).__name__} on the way to {host}; the request may have arrived", state=state)
+
+
+def _distrusted(certificate: ssl.SSLCertVerificationError | None, host: str) -> AdapterError:
+    """What OpenSSL found fault with (X509_V_ERR_…), and what helps."""
+    reason = getattr(certificate, "verify_message", "").rstrip(".")
+    return AdapterError(
+        f"the TLS certificate of {host} was not accepted{reason and f': {reason}'}; nothing was sent",
+        hint=_REMEDIES.get(getattr(certificate, "verify_code", 0), _SIGNED_BY_NOBODY),
+    )
+
+
+_WRONG_NAME: Final = "use the URL with the host name that the certificate is for, or get one for this name"
+_WRONG_TIME: Final = "renew the certificate on the server, or set this machine's clock right"
+_SIGNED_BY_NOBODY: Final = (
+    "only public authorities are trusted; for one of your own pass client=httpx.AsyncClient(verify=<its SSLContext>)"
+)
+_REMEDIES: Final = {9: _WRONG_TIME, 10: _WRONG_TIME, 62: _WRONG_NAME, 64: _WRONG_NAME}
 
 
 def _forget_request(error: BaseException) -> None:

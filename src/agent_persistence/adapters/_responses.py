@@ -200,10 +200,14 @@ A trigger may raise any text under any code, so that only a message of exactly t
 def _summary(status: int, code: str | None, message: str) -> str:
     if code is None:
         return f"HTTP {status} without a PostgREST error"
+    return f"{described(code, message)} (HTTP {status}, {code})"
+
+
+def described(code: str, message: str) -> str:
+    """PostgreSQL's or PostgREST's own message where it is known to hold names alone, else our words for the code."""
     words, form = _TOLD.get(code, ("the server's text is left out, because it may hold row content", ""))
     own = re.match(form, message) if form else None
-    told = own.group() if own and (own.end() == len(message) or message[own.end()] == ":") else words
-    return f"{told} (HTTP {status}, {code})"
+    return own.group() if own and (own.end() == len(message) or message[own.end()] == ":") else words
 
 
 _PRIVILEGE: Final = {
@@ -212,15 +216,13 @@ _PRIVILEGE: Final = {
     "upsert": "SELECT, INSERT, UPDATE",
     "update": "SELECT, UPDATE",
     "delete": "SELECT, DELETE",
+    "bulk_write": "INSERT",
 }
 
 
 def _hint(status: int, code: str | None, message: str, told: str | None, verb: str, table: str) -> str | None:
     if code == "42501":
-        if "row-level security" in message:
-            return f"a row-level security policy of {table} refuses this row for the role of the key"
-        right = f"EXECUTE ON FUNCTION {table}" if verb == "call" else f"{_PRIVILEGE.get(verb, 'SELECT')} ON {table}"
-        return f"the role of the key lacks a right; grant it with: GRANT {right} TO <role>;"
+        return remedy_of(code, message, verb, table)
     if told and re.fullmatch(r"Perhaps you meant [\w .,:'\"()]{1,200}", told):
         return told
     if code in _REMEDIES:
@@ -234,6 +236,16 @@ def _hint(status: int, code: str | None, message: str, told: str | None, verb: s
     if status == 414:
         return "the filter does not fit into a URL; ask for fewer values at a time"
     return None
+
+
+def remedy_of(code: str, message: str, verb: str, table: str) -> str | None:
+    """What helps against the code, where that is known."""
+    if code != "42501":
+        return _REMEDIES.get(code)
+    if "row-level security" in message:
+        return f"a row-level security policy of {table} refuses this row for the role of the key"
+    right = f"EXECUTE ON FUNCTION {table}" if verb == "call" else f"{_PRIVILEGE.get(verb, 'SELECT')} ON {table}"
+    return f"the role of the key lacks a right; grant it with: GRANT {right} TO <role>;"
 
 
 _REMEDIES: Final = {

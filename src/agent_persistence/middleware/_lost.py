@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Operation, Query, Update, Upsert, Write
-from agent_persistence.predicates import AllOf, AnyOf, Comparison, Filter, Operator, fold
+from agent_persistence.predicates import TRUE, AllOf, AnyOf, Comparison, Filter, Operator, conjunction, fold
 from agent_persistence.records import Record, Row
 
 Key: TypeAlias = tuple[Any, ...]
@@ -25,15 +25,17 @@ class Plan(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The plan for one operation, and the rows that tell of it: those with `keys` in the unique `columns`."""
+    """The plan for one operation, and the rows that tell of it: those `within` with `keys` in the unique `columns`."""
 
     plan: Plan
     columns: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
+    within: Filter = TRUE
 
 
-def lost(operation: Operation, unique: Sequence[tuple[str, ...]]) -> Lost:
-    """What may be done about the operation, given the sets of columns that its table keeps unique.
+def lost(operation: Operation, unique: Sequence[tuple[str, ...]], scope: Filter = TRUE) -> Lost:
+    """What may be done about the operation, given the sets of columns that its table keeps unique, and the scope: what
+    the layers above add to the filters of every call.
 
     An INSERT of rows that hold such a set is its own fence: PostgreSQL lets the second one wait for the first, and
     refuses it if the first was applied. A merge and an update change rows that others may have changed since.
@@ -53,9 +55,9 @@ def lost(operation: Operation, unique: Sequence[tuple[str, ...]]) -> Lost:
             target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
             return _fenced(Plan.LOOK, (record,), target)
         case Update(filters=filters):
-            return _by_key(Plan.LOOK, filters, unique)
+            return _by_key(Plan.LOOK, filters, unique, scope)
         case Delete(filters=filters):
-            return _by_key(Plan.RESEND, filters, unique)
+            return _by_key(Plan.RESEND, filters, unique, scope)
         case _:
             return Lost(Plan.GIVE_UP)
 
@@ -68,10 +70,18 @@ def _fenced(plan: Plan, records: Sequence[Record], unique: Sequence[tuple[str, .
     return Lost(Plan.GIVE_UP)
 
 
-def _by_key(plan: Plan, filters: Filter, unique: Sequence[tuple[str, ...]]) -> Lost:
+def _by_key(plan: Plan, filters: Filter, unique: Sequence[tuple[str, ...]], scope: Filter) -> Lost:
+    """A row that has left the scope is to the call as one that does not exist: it is neither changed nor looked at."""
     columns = unique[0] if unique else ()
-    keys = _named_keys(fold(filters), columns)
-    return Lost(plan, columns, keys) if keys else Lost(Plan.GIVE_UP)
+    terms, everywhere = _terms(fold(filters)), _terms(fold(scope))
+    asked = AllOf(tuple(term for term in terms if term not in everywhere))
+    within = AllOf(tuple(term for term in terms if term in everywhere))
+    keys = _named_keys(fold(asked), columns)
+    return Lost(plan, columns, keys, within) if keys else Lost(Plan.GIVE_UP)
+
+
+def _terms(filters: Filter) -> tuple[Filter, ...]:
+    return filters.terms if isinstance(filters, AllOf) else (filters,)
 
 
 def _named_keys(filters: Filter, columns: tuple[str, ...]) -> tuple[Key, ...]:
@@ -80,7 +90,7 @@ def _named_keys(filters: Filter, columns: tuple[str, ...]) -> tuple[Key, ...]:
         case Comparison(Operator.IN, tuple(values), column) if (column,) == columns:
             return tuple((value,) for value in values)
         case Comparison() | AllOf():
-            terms = filters.terms if isinstance(filters, AllOf) else (filters,)
+            terms = _terms(filters)
             named = {t.column: t.operand for t in terms if isinstance(t, Comparison) and t.operator is Operator.EQ}
             if len(named) == len(terms) and named.keys() == {*columns}:
                 return (tuple(named[column] for column in columns),)
@@ -110,7 +120,8 @@ def queries(operation: Operation, seen: Lost) -> Iterator[Query]:
     readable = getattr(operation, "returning", None)
     for start in range(0, len(seen.keys), KEYS_A_QUERY):
         keys = seen.keys[start : start + KEYS_A_QUERY]
-        yield Query(operation.table, _any_key(seen.columns, keys), select=readable, deadline=operation.deadline)
+        filters = fold(conjunction((_any_key(seen.columns, keys), seen.within)))
+        yield Query(operation.table, filters, select=readable, deadline=operation.deadline)
 
 
 def _any_key(columns: tuple[str, ...], keys: Sequence[Key]) -> Filter:

@@ -74,7 +74,7 @@ class Audit:
         return AuditEvent(
             verb=operation.verb,
             table=table,
-            outcome="ok" if error is None else _outcome(operation, error),
+            outcome="ok" if error is None else outcome_of(operation, error),
             columns=columns if isinstance(operation, (Write, Read)) else distinct(columns),
             row_count=0 if result is None else len(rows),
             keys=self._keys(operation, rows),
@@ -137,7 +137,7 @@ async def _finish(told: Awaitable[None], event: AuditEvent) -> None:
         _logger.exception("an audit hook failed on %s of %s", event.verb, event.table)
 
 
-def _outcome(operation: Operation, error: BaseException) -> Outcome:
+def outcome_of(operation: Operation, error: BaseException) -> Outcome:
     if isinstance(error, PersistencePermissionError):
         return "denied"
     if isinstance(error, OutcomeUnknownError):

@@ -20,7 +20,9 @@ from agent_persistence.exceptions import (
     PersistenceError,
 )
 from agent_persistence.middleware._lost import Plan, applied, lost, queries, resent
+from agent_persistence.middleware.observing import attempt_failed
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result, Upsert, Write
+from agent_persistence.predicates import TRUE, Filter
 from agent_persistence.records import Row
 from agent_persistence.retry import THROTTLE_COST, TRANSIENT_COST, RetryBudget, RetryPolicy
 
@@ -35,6 +37,8 @@ class Retry:
     again; a lost answer is for a read too, and for a write as `_lost.lost` says. What it gives up on becomes
     BackendUnavailableError (nothing was applied) or OutcomeUnknownError (a write may have been); a rejection is raised
     as it is. A call that succeeds at once costs nothing here.
+
+    `scope` says what the layers above add to every filter of a table, so that a change by key is known for one.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Retry:
         keys: ClientKeys,
         readable: Container[str],
         *,
+        scope: Callable[[str], Filter] = lambda table: TRUE,
         clock: Callable[[], float],
         random: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
@@ -52,6 +57,7 @@ class Retry:
         self.budget = budget
         self.keys = keys
         self.readable = readable
+        self.scope = scope
         self.clock = clock
         self.random = random
         self.sleep = sleep
@@ -75,7 +81,8 @@ class _Recovery:
         self._retry = retry
         self._operation = operation
         self._call_next = call_next
-        self._lost = lost(operation, retry.keys.unique(operation.table) if operation.writes else ())
+        unique = retry.keys.unique(operation.table) if operation.writes else ()
+        self._lost = lost(operation, unique, retry.scope(operation.table))
         self._readable = operation.table in retry.readable and getattr(operation, "returning", None) != ()
         self._doubt: AdapterError | None = self._of_earlier_call()
         """The last failure of a write that may have been applied nevertheless."""
@@ -94,6 +101,7 @@ class _Recovery:
             retry=tenacity.retry_if_exception(self._may_retry),
             wait=self._wait_s,
             stop=self._is_last,
+            before_sleep=self._tell,
             sleep=self._retry.sleep,
             reraise=True,
         )
@@ -214,6 +222,10 @@ class _Recovery:
         return self._retry.policy.wait_s(
             state.attempt_number, getattr(error, "retry_after_s", None), self._retry.random
         )
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        attempt_failed(state.attempt_number, error, state.upcoming_sleep)
 
     def _is_last(self, state: tenacity.RetryCallState) -> bool:
         """Whether the attempts are used up, or the deadline would pass during the wait, or the budget is spent."""

@@ -1,0 +1,26 @@
+"""What is said where the package that an exporter needs is not installed."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec, module_from_spec
+
+import pytest
+
+from agent_persistence import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [("opentelemetry", "opentelemetry", "opentelemetry"), ("prometheus", "prometheus_client", "prometheus")],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    module: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is the command that helps."""
+    spec = find_spec(f"agent_persistence.ext.{module}")
+    assert spec is not None
+    assert spec.loader is not None
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError, match=rf"pip install 'agent-persistence\[{extra}\]'"):
+        spec.loader.exec_module(module_from_spec(spec))
