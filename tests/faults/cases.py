@@ -1,4 +1,4 @@
-"""The cases: every verb under every single fault, and random pairs of faults."""
+"""The cases: every verb over every stack under every single fault, and random pairs of faults."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from tests.faults.faults import (
     IdleClosed,
     Mangled,
     Refused,
+    Swallowed,
+    Unresolved,
 )
 from tests.faults.manglers import MANGLERS
 from tests.faults.proxy import Ending
-from tests.faults.verbs import VERBS, Verb
+from tests.faults.stacks import COALESCING, HTTPX, STACKS, Stack
+from tests.faults.verbs import CROWDS, EVERY, VERBS, Verb
 
-Sizes: TypeAlias = Mapping[str, tuple[int, int]]
-"""By verb, the bytes of its request and of the response."""
+Sizes: TypeAlias = Mapping[tuple[Stack, str], tuple[int, int]]
+"""By stack and verb, the bytes of the request and of the response."""
 
 ENDINGS: Final[tuple[Ending, ...]] = ("FIN", "RST", "garbage", "blackhole")
 READ_AS_ROWS: Final = {"201 with no row", "201 with two rows", "201 with a number", "201 with an object"}
@@ -33,14 +36,15 @@ READ_AS_ROWS: Final = {"201 with no row", "201 with two rows", "201 with a numbe
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A verb, by its name in VERBS, and what befalls its first attempt and its second."""
+    """A verb, by its name in EVERY, and what befalls its first attempt and its second."""
 
     verb: str
     first: Fault
     second: Fault | None = None
+    stack: Stack = HTTPX
 
     def __str__(self) -> str:
-        return f"{self.verb}: {self.first}" + (f"; {self.second}" if self.second else "")
+        return f"{self.stack}, {self.verb}: {self.first}" + (f"; {self.second}" if self.second else "")
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -54,6 +58,14 @@ def cuts(request_bytes: int, response_bytes: int) -> Iterator[Fault]:
         yield from (Cut("response", offset, by) for offset in range(response_bytes))
 
 
+def cuts_in_turn(request_bytes: int, response_bytes: int) -> Iterator[Fault]:
+    """A cut at every byte, by one ending after the other."""
+    for number, cut in enumerate(cuts(request_bytes, response_bytes)):
+        ending, place = divmod(number, request_bytes + response_bytes)
+        if place % len(ENDINGS) == ending:
+            yield cut
+
+
 def others(verb: Verb, attempt_s: float) -> Iterator[Fault]:
     """Every fault that is no cut. Delays and dribbles are below and above what an attempt may take."""
     for name in ANSWERS:
@@ -64,7 +76,7 @@ def others(verb: Verb, attempt_s: float) -> Iterator[Fault]:
     yield from (Dribbled(0.0), Dribbled(attempt_s / 50))
     yield from (Delayed(part, attempt_s * times) for part in ("request", "response") for times in (0.1, 1.2))
     yield HalfClosed()
-    yield Refused()
+    yield from (Refused(), Unresolved(), Swallowed())
     yield from (IdleClosed("FIN"), IdleClosed("RST"))
     if verb.kind in ("insert", "merge"):
         yield from (HeldUncommitted("commits"), HeldUncommitted("rolls back"))
@@ -77,22 +89,39 @@ def _must_be_believed(name: str, verb: Verb) -> bool:
     return verb.kind in ("change", "read") and name in READ_AS_ROWS
 
 
-def singles(sizes: Sizes, attempt_s: float, *, verbs: Sequence[str] = tuple(VERBS)) -> Iterator[Case]:
-    """Every verb under every fault."""
-    for name in verbs:
-        for fault in (*others(VERBS[name], attempt_s), *cuts(*sizes[name])):
-            yield Case(name, fault)
+def singles(
+    sizes: Sizes, attempt_s: float, *, verbs: Sequence[str] = tuple(EVERY), stacks: Sequence[Stack] = STACKS
+) -> Iterator[Case]:
+    """Every verb over every stack that is for it under every fault. Calls at once are cut at every byte in one way."""
+    for stack, name in _pairings(verbs, stacks):
+        cut = cuts_in_turn if name in CROWDS else cuts
+        for fault in (*others(EVERY[name], attempt_s), *cut(*sizes[stack, name])):
+            yield Case(name, fault, stack=stack)
+
+
+def _pairings(verbs: Sequence[str], stacks: Sequence[Stack]) -> Iterator[tuple[Stack, str]]:
+    """Each stack with the verbs whose every fault is tried over it: only calls at once can share a request."""
+    for stack in stacks:
+        yield from ((stack, name) for name in verbs if stack.coalesce == (name in CROWDS))
 
 
 def pairs(sizes: Sizes, attempt_s: float, count: int, random: Random) -> Iterator[Case]:
-    """So many random cases whose second attempt meets a fault too, the verbs in turn, half of the faults no cuts."""
-    rare = {name: list(others(verb, attempt_s)) for name, verb in VERBS.items()}
-    often = {name: list(cuts(*sizes[name])) for name in VERBS}
-    names = list(VERBS)
+    """So many random cases whose second attempt meets a fault too, half of the faults no cuts; verbs and stacks in
+    turn, single calls over every stack.
+
+    Of calls at once a second attempt is one of several that may be under way, so that nothing can precede it.
+    """
+    ways = [*((stack, name) for stack in STACKS for name in VERBS), *_pairings(tuple(CROWDS), COALESCING)]
+    rare = {name: list(others(verb, attempt_s)) for name, verb in EVERY.items()}
+    often = {way: list(cuts(*sizes[way])) for way in ways}
+    random.shuffle(ways)
     for number in range(count):
-        name = names[number % len(names)]
-        first, second = (random.choice(random.choice((rare, often))[name]) for _ in range(2))
-        yield Case(name, first, second)
+        stack, name = ways[number % len(ways)]
+        kinds = (rare[name], often[stack, name])
+        first, second = (random.choice(random.choice(kinds)) for _ in range(2))
+        while name in CROWDS and second.precedes:
+            second = random.choice(rare[name])
+        yield Case(name, first, second, stack)
 
 
 def sample(cases: Sequence[Case], count: int, random: Random) -> list[Case]:

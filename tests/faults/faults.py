@@ -179,6 +179,40 @@ class Refused(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class Unresolved(Fault):
+    """The server's name cannot be resolved until the next attempt."""
+
+    precedes: ClassVar[bool] = True
+
+    def __str__(self) -> str:
+        return "name not resolved"
+
+    def prepare(self, proxy: Proxy) -> None:
+        proxy.lose_name()
+        proxy.drop_connections(reset=False)
+
+    async def strike(self, exchange: Exchange) -> None:
+        raise AssertionError("a request that has no address does not arrive")
+
+
+@dataclass(frozen=True, slots=True)
+class Swallowed(Fault):
+    """Nothing answers the first packet of a connection until the next attempt."""
+
+    precedes: ClassVar[bool] = True
+
+    def __str__(self) -> str:
+        return "connecting meets a blackhole"
+
+    def prepare(self, proxy: Proxy) -> None:
+        proxy.swallow()
+        proxy.drop_connections(reset=False)
+
+    async def strike(self, exchange: Exchange) -> None:
+        raise AssertionError("a request without a connection does not arrive")
+
+
+@dataclass(frozen=True, slots=True)
 class IdleClosed(Fault):
     """The server ends the idle connection just before it is used again."""
 

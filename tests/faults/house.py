@@ -11,7 +11,7 @@ from agent_persistence import SupabaseAdapter
 from tests.faults.proxy import Upstream
 
 SLOTS: Final = 20
-MOST_OF_A_KIND: Final = 15
+MOST_OF_A_KIND: Final = 16
 """Neither reads nor writes alone get every slot."""
 PATIENCE_S: Final = 6.0
 

@@ -1,7 +1,5 @@
 """Runs cases: each lane is one adapter before one proxy, used for one case after another."""
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 import asyncio
@@ -9,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
 
@@ -21,7 +19,8 @@ from tests.faults.heartbeat import Heartbeat
 from tests.faults.house import MOST_OF_A_KIND, SLOTS, FullHouse, fill
 from tests.faults.judge import Ended, Finding, Scores, end_of, judged
 from tests.faults.proxy import Proxy, Upstream
-from tests.faults.verbs import INSERT_ONLY, OLD, POLICY, VERBS, Client, Verb
+from tests.faults.stacks import HTTPX, Stack
+from tests.faults.verbs import EVERY, INSERT_ONLY, OLD, POLICY, VERBS, Client, Verb
 
 POLICY_UNDER_FAULTS: Final = RetryPolicy(
     base_s=0.001, cap_s=0.005, attempt_s=0.25, read_deadline_s=1.2, write_deadline_s=1.2
@@ -56,18 +55,19 @@ def service(adapter: SupabaseAdapter, verb: Verb, retry: RetryPolicy, **options:
     )
 
 
-MakeClient = Callable[[SupabaseAdapter, Proxy, Verb], Client]
+MakeClient: TypeAlias = "Callable[[Lane, Verb], Client]"
 
 
 def under(policy: RetryPolicy) -> MakeClient:
     """The service under faults. Between two attempts it sleeps, which is when the proxy prepares the next fault."""
 
-    def make_client(adapter: SupabaseAdapter, proxy: Proxy, verb: Verb) -> Client:
+    def make_client(lane: Lane, verb: Verb) -> Client:
         async def sleep(pause_s: float) -> None:
-            await proxy.next_attempt()
+            await lane.proxy.next_attempt()
             await asyncio.sleep(pause_s)
 
-        return service(adapter, verb, replace(policy, last_write_wins=not verb.cautious), sleep=sleep)
+        retry = replace(policy, last_write_wins=not verb.cautious)
+        return service(lane.adapter, verb, retry, sleep=sleep, coalesce=lane.stack.coalesce)
 
     return make_client
 
@@ -77,22 +77,25 @@ patient: Final = under(PATIENT_POLICY)
 
 
 class Lane:
-    """One adapter before one proxy before one store."""
+    """One adapter before one proxy before one store; what its calls take is judged only by a heartbeat."""
 
     def __init__(
         self,
         proxy: Proxy,
         store: Store,
         adapter: SupabaseAdapter,
+        stack: Stack,
         make_client: MakeClient,
         heartbeat: Heartbeat | None,
     ) -> None:
         self.proxy = proxy
         self.store = store
         self.adapter = adapter
+        self.stack = stack
         self._make_client = make_client
         self._deadline_s = None if heartbeat is None else DEADLINE_S
         self._now_s = time.perf_counter if heartbeat is None else heartbeat.now_s
+        self._most_at_once = 1
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -101,15 +104,15 @@ class Lane:
         upstream: Upstream,
         store: Store,
         *,
+        stack: Stack = HTTPX,
         key: str = API_KEY,
         make_client: MakeClient = protocol,
         heartbeat: Heartbeat | None = None,
     ) -> AsyncIterator[Lane]:
-        """A lane; what its calls take is judged only by a heartbeat."""
         async with Proxy.before(upstream) as proxy:
-            adapter = SupabaseAdapter(proxy.url, key)
+            adapter = stack.adapter(proxy.named_url, key)
             try:
-                yield cls(proxy, store, adapter, make_client, heartbeat)
+                yield cls(proxy, store, adapter, stack, make_client, heartbeat)
             finally:
                 await adapter.aclose()
 
@@ -117,12 +120,12 @@ class Lane:
         """The bytes of the verb's request and response, which it must get without a fault."""
         await self._prepare(verb)
         with contextlib.suppress(PersistenceError):
-            await verb.call(self._make_client(self.adapter, self.proxy, verb))
+            await verb.call(self._make_client(self, verb))
         return self.proxy.sizes
 
     async def run(self, case: Case, scores: Scores) -> None:
         """Run the case and the call after it, and judge them."""
-        verb = VERBS[case.verb]
+        verb = EVERY[case.verb]
         await self._prepare(verb)
         await self.proxy.arm(*case.faults)
         strays = self.proxy.strays
@@ -130,16 +133,16 @@ class Lane:
         findings = list(judged(case, ended, self._deadline_s))
         if self.proxy.strays > strays:
             findings.append(Finding(case, "wrong", "the other host got a request"))
-        told = await self._next_call()
+        told = await self._next_call(max(1, len(verb.each)))
         if told is not None:
             findings.append(Finding(case, "leaked", f"the next call: {told}"))
-        scores.add(case, end_of(ended), findings)
+        scores.add(case, end_of(case, ended), findings)
 
     async def _prepare(self, verb: Verb) -> None:
         await self.store.reset(verb.table, list(verb.seed), insert_only=verb.insert_only)
 
     async def _ended(self, verb: Verb) -> Ended:
-        client = self._make_client(self.adapter, self.proxy, verb)
+        client = self._make_client(self, verb)
         value, error = None, None
         start_s = self._now_s()
         try:
@@ -152,8 +155,12 @@ class Lane:
         await self.proxy.settled()
         return Ended(await self.store.rows(verb.table), elapsed_s, value, error)
 
-    async def _next_call(self) -> str | None:
-        """What is wrong with a call without a fault on the same adapter, and with its connections; None if nothing."""
+    async def _next_call(self, at_once: int) -> str | None:
+        """What is wrong with a call without a fault on the same adapter, and with its connections; None if nothing.
+
+        So many calls at once before it may have left as many connections.
+        """
+        self._most_at_once = max(self._most_at_once, at_once)
         await self._prepare(VERBS["read"])
         client = service(self.adapter, VERBS["read"], POLICY_AFTERWARDS)
         try:
@@ -163,7 +170,7 @@ class Lane:
             return repr(raised)
         if row is None or not OLD.items() <= row.items():
             return f"it read {row!r}"
-        return await self.more_connections_than(1)
+        return await self.more_connections_than(self._most_at_once)
 
     async def full_house(self) -> str | None:
         """What is wrong if as many calls as there are slots do not run at the same time; None if nothing.

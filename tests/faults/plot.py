@@ -22,8 +22,8 @@ LEGEND: Final = {
 
 
 def plot(scores: Scores, control: Scores) -> str:
-    """An SVG with a bar for every verb, and one for the client that retries without a key."""
-    rows = [*sorted(scores.counts.items()), ("all verbs", scores.total), ("blind control", control.total)]
+    """An SVG with a bar for every verb and every stack, and one for the client that retries without a key."""
+    rows = [*scores.verbs.items(), *scores.stacks.items(), ("all", scores.total), ("blind control", control.total)]
     height = 70 + ROW * len(rows)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '

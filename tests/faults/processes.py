@@ -1,11 +1,11 @@
-"""Runs many cases in several processes, and tells how far it is."""
+"""Runs many cases, and storms, in several processes, and tells how far it is."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Final
@@ -15,6 +15,8 @@ from tests.faults.cases import Case
 from tests.faults.judge import BREACHES, Scores
 from tests.faults.lane import protocol
 from tests.faults.runs import run_cases
+from tests.faults.stacks import STACKS, TRANSPORTS, Stack
+from tests.faults.storms import Outage, Storm, outage, storm
 
 CHUNK: Final = 1000
 LANES: Final = 8
@@ -43,6 +45,23 @@ def run_all(cases: Sequence[Case], *, blindly: bool, workers: int, title: str) -
 
 def _run_chunk(cases: Sequence[Case], blindly: bool) -> Scores:
     return asyncio.run(run_cases(cases, lanes=LANES, timed=True, make_client=blind if blindly else protocol))
+
+
+def run_storms(seconds: float, callers: int, *, seed: int, workers: int) -> Iterator[Storm | Outage]:
+    """Storms and outages over every stack, each in a process of its own, whose memory tells of nothing else."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        storms = [pool.submit(_storm, stack, seconds, seed) for stack in STACKS]
+        outages = [pool.submit(_outage, stack, callers, refused) for stack in TRANSPORTS for refused in (True, False)]
+        yield from (begun.result() for begun in storms)
+        yield from (begun.result() for begun in outages)
+
+
+def _storm(stack: Stack, seconds: float, seed: int) -> Storm:
+    return asyncio.run(storm(stack, seconds, seed))
+
+
+def _outage(stack: Stack, callers: int, refused: bool) -> Outage:
+    return asyncio.run(outage(stack, callers, refused=refused))
 
 
 def _tell(scores: Scores, count: int, title: str, elapsed_s: float) -> None:

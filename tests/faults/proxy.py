@@ -17,6 +17,7 @@ from math import inf
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from tests.faults.backend import Fate
+from tests.faults.names import HOST, names_of
 
 if TYPE_CHECKING:
     from tests.faults.faults import Fault
@@ -26,6 +27,10 @@ Ending: TypeAlias = Literal["FIN", "RST", "garbage", "blackhole"]
 GARBAGE = b"\x00\xff\x16\x03\x01garbage\r\n\r\n{]"
 HEAD_LIMIT = 2**20
 SETTLE_S = 10.0
+MORE_THAN_WAIT = 3
+TURNS_TO_ARRIVE = 12
+"""More turns than asyncio takes to accept a connection and to read from it: a request that was given up on at once may
+still be in the kernel's hands."""
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -96,7 +101,8 @@ class Proxy:
     """`arm` says what befalls the next attempts, one fault each; after them requests pass untouched.
 
     `requests` counts those that began to arrive, `forwarded` those that the backend saw, `strays` those for another
-    host, `sizes` are the bytes of the last request and response that were forwarded.
+    host, `sizes` are the bytes of the last request and response that were forwarded. `named_url` is known to the event
+    loop that the proxy runs in.
     """
 
     def __init__(self, upstream: Upstream) -> None:
@@ -110,9 +116,12 @@ class Proxy:
         self.under_way: set[Exchange] = set()
         self.changed = asyncio.Event()
         self._server: asyncio.Server | None = None
+        self._full: list[socket.socket] = []
         self._reserved = _bound(0)
         self.port: int = self._reserved.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.named_url = f"http://{HOST}:{self.port}"
+        self._names = names_of(asyncio.get_running_loop())
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -147,6 +156,9 @@ class Proxy:
             await asyncio.sleep(0)  # asyncio closes a socket in the turn after its transport
 
     async def listen(self) -> None:
+        """Listen, and be known by name."""
+        self._names.lost.discard(self.port)
+        self._empty()
         if self._server is None:
             self._server = await asyncio.start_server(self._serve, sock=_bound(self.port), limit=HEAD_LIMIT)
 
@@ -155,6 +167,22 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+        self._empty()
+
+    def swallow(self) -> None:
+        """Answer no connection that begins, until `listen`: as many wait to be accepted as Linux lets wait."""
+        self.refuse()
+        listening = _bound(self.port)
+        listening.listen(0)
+        self._full = [listening, *(_beginning(self.port) for _ in range(MORE_THAN_WAIT))]
+
+    def _empty(self) -> None:
+        while self._full:
+            self._full.pop().close()
+
+    def lose_name(self) -> None:
+        """Be unknown by name until `listen`."""
+        self._names.lost.add(self.port)
 
     def drop_connections(self, *, reset: bool) -> None:
         for writer in list(self._open):
@@ -163,6 +191,8 @@ class Proxy:
     async def settled(self, connections: float = inf) -> None:
         """Wait until no request is under way any more, so that nothing can be applied later, and until no more than
         these connections are open; TimeoutError if it does not come to that."""
+        for _ in range(TURNS_TO_ARRIVE):
+            await asyncio.sleep(0)
         async with asyncio.timeout(SETTLE_S):
             while self.under_way or self.connections > connections:
                 self.changed.clear()
@@ -212,6 +242,8 @@ class Relay:
             response = await reader.read()
         finally:
             writer.close()
+        if not response:
+            raise EOFError("the server ended before it answered")
         return re.sub(rb"(?i)connection: close", b"Connection: keep-alive", response, count=1)
 
 
@@ -221,6 +253,14 @@ def _bound(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound.bind(("127.0.0.1", port))
     return bound
+
+
+def _beginning(port: int) -> socket.socket:
+    """A connection to the port, made or not."""
+    beginning = socket.socket()
+    beginning.setblocking(False)
+    beginning.connect_ex(("127.0.0.1", port))
+    return beginning
 
 
 def _close(writer: asyncio.StreamWriter, *, reset: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from tests.faults.backend import Backend
@@ -11,16 +11,21 @@ from tests.faults.cases import Case
 from tests.faults.heartbeat import Heartbeat
 from tests.faults.judge import Finding, Scores
 from tests.faults.lane import Lane, MakeClient, protocol
-from tests.faults.verbs import VERBS
+from tests.faults.stacks import COALESCING, STACKS, Stack
+from tests.faults.verbs import EVERY, VERBS
 
 MOST_CASES_A_LANE: Final = 40
 
 
-async def measured() -> dict[str, tuple[int, int]]:
-    """The sizes of every verb's request and response."""
-    backend = Backend()
-    async with Lane.open(backend, backend) as lane:
-        return {name: await lane.sizes(verb) for name, verb in VERBS.items()}
+async def measured() -> dict[tuple[Stack, str], tuple[int, int]]:
+    """The sizes of every verb's request and response over every stack."""
+    sizes: dict[tuple[Stack, str], tuple[int, int]] = {}
+    for stack in STACKS:
+        backend = Backend()
+        async with Lane.open(backend, backend, stack=stack) as lane:
+            for name, verb in (EVERY if stack in COALESCING else VERBS).items():
+                sizes[stack, name] = await lane.sizes(verb)
+    return sizes
 
 
 async def run_cases(
@@ -30,7 +35,7 @@ async def run_cases(
     heartbeat = Heartbeat()
     scores = Scores()
     size = min(MOST_CASES_A_LANE, -(-len(cases) // lanes))
-    waiting = iter([cases[start : start + size] for start in range(0, len(cases), size)])
+    waiting = iter([batch for stack in STACKS for batch in _batches([c for c in cases if c.stack == stack], size)])
     before = asyncio.all_tasks()
 
     async def work(some: Iterable[Sequence[Case]]) -> None:
@@ -49,11 +54,16 @@ async def run_cases(
     return scores
 
 
+def _batches(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
+    return (cases[start : start + size] for start in range(0, len(cases), size))
+
+
 async def _run_batch(
     batch: Sequence[Case], scores: Scores, make_client: MakeClient, heartbeat: Heartbeat | None
 ) -> None:
     backend = Backend()
-    async with Lane.open(backend, backend, make_client=make_client, heartbeat=heartbeat) as lane:
+    stack = batch[0].stack
+    async with Lane.open(backend, backend, stack=stack, make_client=make_client, heartbeat=heartbeat) as lane:
         for case in batch:
             await lane.run(case, scores)
         for told in (await lane.full_house(), await lane.closed()):

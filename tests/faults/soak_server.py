@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -16,6 +17,7 @@ from tests.faults.backend import Fate, RefusedError
 from tests.faults.faults import Answered, Cut, Fault
 from tests.faults.proxy import Ending, Proxy
 
+_KEY: Final = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TAKEN: Final = RefusedError(409, "23505", 'duplicate key value violates unique constraint "conversations_pkey"')
 
 
@@ -28,14 +30,14 @@ class Ledger:
     async def answer(self, raw: bytes, fate: Fate | None = None) -> bytes:
         head, _, body = raw.partition(b"\r\n\r\n")
         if head.startswith(b"GET"):
-            key = head.partition(b"id=eq.")[2][:36].decode()
-            number = self.numbers.get(key)
-            return answer(b"[]" if number is None else _row(key, number))
-        record = json.loads(body)
-        if record["id"] in self.numbers:
+            asked = [key.decode() for key in _KEY.findall(head.partition(b" HTTP/")[0])]
+            return answer(_rows({key: self.numbers[key] for key in asked if key in self.numbers}))
+        told = json.loads(body)
+        records = {record["id"]: record["subject"] for record in (told if isinstance(told, list) else [told])}
+        if not records.keys().isdisjoint(self.numbers):
             return _TAKEN.answer
-        self.numbers[record["id"]] = record["subject"]
-        return answer(_row(record["id"], record["subject"]), status=201)
+        self.numbers |= records
+        return answer(_rows(records), status=201)
 
     def times_applied(self, count: int) -> bytearray:
         """For every number below `count`, how many rows hold it."""
@@ -45,8 +47,9 @@ class Ledger:
         return times
 
 
-def _row(key: str, number: str) -> bytes:
-    return b'[{"id":"%s","subject":"%s"}]' % (key.encode(), number.encode())
+def _rows(records: dict[str, str]) -> bytes:
+    rows = (f'{{"id":"{key}","subject":"{number}"}}' for key, number in records.items())
+    return f"[{','.join(rows)}]".encode()
 
 
 class Weather(Proxy):

@@ -39,8 +39,8 @@ class SqlStore:
 _RIGHT: Final = {True: "revoke select on conversations from", False: "grant select on conversations to"}
 
 
-def relay(server: LocalServer) -> Relay:
-    url = urlsplit(server.url)
+def relay(base_url: str) -> Relay:
+    url = urlsplit(base_url)
     return Relay(url.hostname or "", url.port or 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
@@ -15,6 +15,7 @@ from agent_persistence import AsyncPersistenceService, AuditEvent
 from tests.faults.faults import Answered, Fault
 from tests.faults.house import SLOTS
 from tests.faults.lane import POLICY_AFTERWARDS, POLICY_UNDER_FAULTS, service
+from tests.faults.stacks import AIOHTTP, COALESCING, HTTPX, Stack
 from tests.faults.steps import WAYS, Way, cancelled_at
 from tests.faults.threaded import Threaded, threaded
 from tests.faults.verbs import VERBS, Verb
@@ -25,6 +26,8 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "not applied, retried": (Answered("503 with PGRST000", "before"),),
     "applied, answer lost": (Answered("502 with HTML", "after"),),
 }
+LEAST_STEPS = {"no fault": 1, "no connection": 2, "not applied, retried": 3, "applied, answer lost": 3}
+"""A call awaits every connection, answer and pause once at least; over aiohttp that is all."""
 MOST_STEPS = 200
 ROUNDS = 5
 SEED = 20260303
@@ -47,16 +50,17 @@ def tasks(loop: Loop) -> int:
     return trio.lowlevel.current_statistics().tasks_living
 
 
-async def every_step(loop: Loop, way: Way, verb: Verb, there: Threaded, fault: str) -> int:
+async def every_step(loop: Loop, way: Way, stack: Stack, verb: Verb, there: Threaded, fault: str) -> int:
     """Cancel the verb at its first await, its second, and so on until it gets through; how many awaits there were."""
-    adapter = there.adapter()
+    adapter = there.adapter(stack)
+    options: dict[str, Any] = {"coalesce": stack.coalesce}
     before = tasks(loop)
     try:
         for step in range(MOST_STEPS):
             events: list[AuditEvent] = []
             there.prepare(verb, *FAULTS[fault], cold=fault == "no connection")
             value = await cancelled_at(
-                step, way, _call(verb, service(adapter, verb, POLICY_UNDER_FAULTS, audit=events.append))
+                step, way, _call(verb, service(adapter, verb, POLICY_UNDER_FAULTS, audit=events.append, **options))
             )
             doubled = await service(adapter, VERBS["call"], POLICY_AFTERWARDS).call("double", {"n": 4})
             assert doubled == {"doubled": 8}
@@ -106,29 +110,37 @@ CLOSELY = ("write", "batch_write", "upsert, merging", "update by key", "read")
 """Verbs that are cancelled in every way under every fault; the others by a scope alone."""
 
 
-def combinations() -> Iterator[tuple[str, Loop, Way, str]]:
-    for loop, ways in WAYS.items():
-        for verb in VERBS:
+LOOPS: list[tuple[Stack, Loop]] = [(HTTPX, "asyncio"), (HTTPX, "trio"), (AIOHTTP, "asyncio")]
+"""aiohttp is for asyncio alone."""
+
+
+def combinations() -> Iterator[tuple[str, Stack, Loop, Way, str]]:
+    for stack, loop in LOOPS:
+        for verb in VERBS if stack is HTTPX else CLOSELY:
             for fault in FAULTS if verb in CLOSELY else ("no connection", "applied, answer lost"):
-                for way in ways if verb in CLOSELY else ways[:1]:
-                    yield verb, loop, way, fault
+                for way in WAYS[loop] if verb in CLOSELY else WAYS[loop][:1]:
+                    yield verb, stack, loop, way, fault
+    for stack in COALESCING:
+        yield from ((verb, stack, "asyncio", "scope", fault) for verb in ("write", "read") for fault in FAULTS)
 
 
-@pytest.mark.parametrize(("verb", "loop", "way", "fault"), list(combinations()))
-def test_a_call_may_be_cancelled_at_every_await(verb: str, loop: Loop, way: Way, fault: str, there: Threaded) -> None:
+@pytest.mark.parametrize(("verb", "stack", "loop", "way", "fault"), list(combinations()), ids=str)
+def test_a_call_may_be_cancelled_at_every_await(
+    verb: str, stack: Stack, loop: Loop, way: Way, fault: str, there: Threaded
+) -> None:
     """At most one row, one audit event, no leaked connection, task or slot, and the next call works."""
-    steps = anyio.run(every_step, loop, way, VERBS[verb], there, fault, backend=loop)
-    assert steps > 2
+    steps = anyio.run(every_step, loop, way, stack, VERBS[verb], there, fault, backend=loop)
+    assert steps >= LEAST_STEPS[fault] + stack.coalesce
 
 
-@pytest.mark.parametrize("loop", WAYS)
-def test_calls_that_stand_in_line_may_be_cancelled_too(loop: Loop, there: Threaded) -> None:
+@pytest.mark.parametrize(("stack", "loop"), LOOPS, ids=str)
+def test_calls_that_stand_in_line_may_be_cancelled_too(stack: Stack, loop: Loop, there: Threaded) -> None:
     """Three times as many calls as slots, each cancelled somewhere: every slot is free afterwards."""
-    anyio.run(_crowd, there, Random(SEED), backend=loop)
+    anyio.run(_crowd, stack, there, Random(SEED), backend=loop)
 
 
-async def _crowd(there: Threaded, random: Random) -> None:
-    adapter = there.adapter()
+async def _crowd(stack: Stack, there: Threaded, random: Random) -> None:
+    adapter = there.adapter(stack)
     verb = VERBS["write"]
     there.prepare(verb)
     try:

@@ -9,14 +9,16 @@ import pytest
 
 from tests.faults.blind import BLIND_VERBS, blind
 from tests.faults.cases import Case, Sizes, cuts, pairs, sample, singles
-from tests.faults.faults import Fault, HeldUncommitted, IdleClosed, Refused
+from tests.faults.faults import Fault, HeldUncommitted, IdleClosed, Refused, Swallowed, Unresolved
 from tests.faults.judge import Scores
 from tests.faults.lane import ATTEMPT_S, MakeClient, patient, protocol
 from tests.faults.runs import measured, run_cases
-from tests.faults.verbs import VERBS
+from tests.faults.stacks import AIOHTTP, COALESCING, HTTPX, TRANSPORTS, Stack
+from tests.faults.verbs import CROWDS, VERBS
 
-CASES_A_VERB = 160
-PAIRS = 600
+CASES_A_VERB = {HTTPX: 80, AIOHTTP: 50}
+CASES_A_CROWD = 50
+PAIRS = 500
 SEED = 20260301
 
 
@@ -35,10 +37,19 @@ def shown(scores: Scores) -> list[str]:
     return [str(finding)[:600] for finding in scores.findings]
 
 
+@pytest.mark.parametrize("stack", TRANSPORTS, ids=str)
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_fault_neither_loses_nor_doubles_anything(verb: str, sizes: Sizes) -> None:
+def test_a_fault_neither_loses_nor_doubles_anything(verb: str, stack: Stack, sizes: Sizes) -> None:
     """Acknowledged is there once, refused is not there, unknown is there at most once; and the next call works."""
-    cases = sample(list(singles(sizes, ATTEMPT_S, verbs=[verb])), CASES_A_VERB, Random(SEED))
+    cases = sample(list(singles(sizes, ATTEMPT_S, verbs=[verb], stacks=[stack])), CASES_A_VERB[stack], Random(SEED))
+    assert shown(scored(cases)) == []
+
+
+@pytest.mark.parametrize("stack", COALESCING, ids=str)
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_nor_does_one_that_befalls_a_shared_request(crowd: str, stack: Stack, sizes: Sizes) -> None:
+    """The same holds for each of the calls that went as one."""
+    cases = sample(list(singles(sizes, ATTEMPT_S, verbs=[crowd], stacks=[stack])), CASES_A_CROWD, Random(SEED))
     assert shown(scored(cases)) == []
 
 
@@ -49,7 +60,7 @@ def test_two_faults_in_a_row_neither_lose_nor_double_anything(sizes: Sizes) -> N
 
 def test_a_client_that_retries_blindly_is_caught(sizes: Sizes) -> None:
     """Control: without a key the same faults make duplicates, and the judge sees them."""
-    cases = sample(list(singles(sizes, ATTEMPT_S, verbs=BLIND_VERBS)), 300, Random(SEED))
+    cases = sample(list(singles(sizes, ATTEMPT_S, verbs=BLIND_VERBS, stacks=[HTTPX])), 300, Random(SEED))
     total = scored(cases, blind).total
     assert total["cases"] == 300
     assert total["duplicated"] > 10
@@ -68,7 +79,7 @@ SUCCEEDING = [name for name, verb in VERBS.items() if verb.succeeds]
 def test_what_was_cut_is_acknowledged_in_the_end(sizes: Sizes) -> None:
     """The protocol does not merely give up: whatever is cut off, asking again tells the outcome."""
     verbs = [name for name in SUCCEEDING if not VERBS[name].cautious]
-    assert acknowledged([Case(name, fault) for name in verbs for fault in list(cuts(*sizes[name]))[::67]])
+    assert acknowledged([Case(name, fault) for name in verbs for fault in list(cuts(*sizes[HTTPX, name]))[::67]])
 
 
 @pytest.mark.parametrize("fault", [HeldUncommitted("commits"), HeldUncommitted("rolls back")], ids=str)
@@ -77,9 +88,11 @@ def test_a_retry_waits_for_the_statement_that_it_repeats(fault: Fault) -> None:
     assert acknowledged([Case(name, fault) for name in ("write", "write, key given", "batch_write")])
 
 
-def test_a_server_that_is_away_for_a_moment_is_waited_for() -> None:
-    """A refused connection is tried again, whatever the verb: nothing was sent."""
-    assert acknowledged([Case(name, Refused(), Refused()) for name in SUCCEEDING])
+@pytest.mark.parametrize("stack", TRANSPORTS, ids=str)
+@pytest.mark.parametrize("fault", [Refused(), Unresolved(), Swallowed()], ids=str)
+def test_a_server_that_is_away_for_a_moment_is_waited_for(fault: Fault, stack: Stack) -> None:
+    """What could not even be connected is tried again, whatever the verb: nothing was sent."""
+    assert acknowledged([Case(name, fault, fault, stack) for name in SUCCEEDING])
 
 
 @pytest.mark.parametrize("fault", [IdleClosed("FIN"), IdleClosed("RST")], ids=str)

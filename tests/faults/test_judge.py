@@ -9,12 +9,13 @@ import pytest
 
 from agent_persistence import AdapterError, BackendUnavailableError, OutcomeUnknownError
 from agent_persistence.exceptions import FailureState
+from agent_persistence.records import Row
 from tests.faults.backend import Backend
 from tests.faults.cases import Case
 from tests.faults.faults import Answered, Cut, Fault
 from tests.faults.judge import Ended, judged
 from tests.faults.lane import Lane
-from tests.faults.verbs import KEY, OLD
+from tests.faults.verbs import KEY, MARKS, OLD
 
 ROW = {"id": KEY, "subject": "one", "channel": None}
 AGAIN = ROW | {"id": "another"}
@@ -80,6 +81,27 @@ def test_a_part_of_a_batch_is_wrong() -> None:
     """All rows or none."""
     rows = [ROW, ROW | {"id": "2", "subject": "two"}]
     assert breaches(Case("batch_write", CUT), rows, OutcomeUnknownError("unknown")) == ["wrong"]
+
+
+CROWD = [ROW | {"id": str(number), "subject": mark} for number, mark in enumerate(MARKS)]
+LOST = OutcomeUnknownError("unknown")
+
+
+@pytest.mark.parametrize(
+    ("rows", "ended", "found"),
+    [
+        pytest.param(CROWD, CROWD, [], id="all acknowledged, all there"),
+        pytest.param(CROWD[:2], CROWD, ["lost"], id="all acknowledged, one not there"),
+        pytest.param(CROWD, [*CROWD[:2], LOST], [], id="one unknown, there"),
+        pytest.param(CROWD[:2], [*CROWD[:2], LOST], [], id="one unknown, not there"),
+        pytest.param([*CROWD, CROWD[0]], CROWD, ["duplicated"], id="one there twice"),
+        pytest.param(CROWD, [CROWD[1], CROWD[0], CROWD[2]], ["wrong", "wrong"], id="two got each other's row"),
+        pytest.param(CROWD, [*CROWD[:2], REJECTED], ["wrong"], id="one denied, there"),
+    ],
+)
+def test_each_of_several_calls_at_once_is_judged(rows: list[Row], ended: list[Any], found: list[str]) -> None:
+    """By its own row, whatever became of the others'."""
+    assert breaches(Case("writes at once", CUT), rows, ended) == found
 
 
 def test_a_read_that_changes_or_returns_another_row_is_wrong() -> None:

@@ -21,7 +21,7 @@ SEED = 20260302
 
 async def _scored(server: LocalServer, name: str) -> Scores:
     scores = Scores()
-    async with Lane.open(relay(server), SqlStore(server), key=server.service_key) as lane:
+    async with Lane.open(relay(server.url), SqlStore(server), key=server.service_key) as lane:
         request, response = await lane.sizes(VERBS[name])
         cases = [Case(name, fault) for fault in cuts(request, response)]
         for case in sample(cases, CUTS_A_VERB, Random(SEED)):

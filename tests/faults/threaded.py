@@ -1,7 +1,5 @@
 """A backend behind a proxy in a thread of its own, so that any event loop may talk to it."""
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from tests.faults.faults import Fault
 from tests.faults.house import MOST_OF_A_KIND, SLOTS, FullHouse, fill
 from tests.faults.lane import API_KEY
 from tests.faults.proxy import Proxy
+from tests.faults.stacks import Stack
 from tests.faults.verbs import Verb
 
 
@@ -29,8 +28,8 @@ class Threaded:
     backend: Backend = field(default_factory=Backend)
     proxy: Proxy = field(init=False)
 
-    def adapter(self) -> SupabaseAdapter:
-        return SupabaseAdapter(self.proxy.url, API_KEY)
+    def adapter(self, stack: Stack) -> SupabaseAdapter:
+        return stack.adapter(self.proxy.url, API_KEY)
 
     def prepare(self, verb: Verb, *faults: Fault, cold: bool = False) -> None:
         """Begin with the verb's rows and with these faults; `cold` without an idle connection."""

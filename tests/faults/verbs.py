@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,9 @@ class Verb:
     """Whether what others may have written meanwhile must not be overwritten by sending the call again."""
     right: Callable[[Any, list[Row]], bool] = _is_part_of_a_row
     """Whether the value that was returned is right, given the rows that are there."""
+    each: tuple[Verb, ...] = ()
+    """What is called at once, where it is more than one call; the value is then what each of them returned or raised,
+    and each is judged by itself."""
 
 
 TORN: Final = -1
@@ -196,3 +200,60 @@ VERBS: Final = {
         ),
     )
 }
+
+ALL_OLD: Final[tuple[Row, ...]] = tuple(
+    {"id": KEY[:-1] + str(number), "subject": mark, "channel": "sms"} for number, mark in enumerate(MARKS)
+)
+
+
+def _at_once(name: str, *verbs: Verb) -> Verb:
+    async def call(client: Client) -> list[Any]:
+        return await asyncio.gather(*(verb.call(client) for verb in verbs), return_exceptions=True)
+
+    return Verb(name, verbs[0].kind, call, lambda rows: 0, seed=verbs[0].seed, each=verbs)
+
+
+def _one_write(mark: str) -> Verb:
+    return Verb(
+        f"write {mark}",
+        "insert",
+        lambda c: c.write("conversations", {"subject": mark}),
+        lambda rows: sum(row["subject"] == mark for row in rows),
+        right=lambda value, rows: value["subject"] == mark and _is_part_of_a_row(value, rows),
+    )
+
+
+def _untouched(rows: list[Row]) -> int:
+    return 0 if rows == list(ALL_OLD) else TORN
+
+
+def _one_read(key: str, found: Row | None) -> Verb:
+    return Verb(
+        f"read {key}",
+        "read",
+        lambda c: c.read("conversations", key),
+        _untouched,
+        seed=ALL_OLD,
+        right=lambda value, rows: value == found,
+    )
+
+
+_SAME_QUERY: Final = Verb(
+    "query",
+    "read",
+    lambda c: c.query("conversations", {"channel": "sms"}),
+    _untouched,
+    seed=ALL_OLD,
+    right=lambda value, rows: value == rows,
+)
+
+CROWDS: Final = {
+    verb.name: verb
+    for verb in (
+        _at_once("writes at once", *map(_one_write, MARKS)),
+        _at_once("reads at once", *(_one_read(row["id"], row) for row in ALL_OLD), _one_read(KEY[:-1] + "9", None)),
+        _at_once("queries at once", *[_SAME_QUERY] * 3),
+    )
+}
+"""Calls that share a request where the service coalesces."""
+EVERY: Final = VERBS | CROWDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -99,7 +100,10 @@ class _Server:
             raise
 
     def connection(self, stream: _Stream) -> httpcore.AsyncHTTP11Connection:
-        return httpcore.AsyncHTTP11Connection(self._origin, stream)
+        """One that is never shared: its lock, which would give the event loop a turn twice a request, is left out."""
+        connection = httpcore.AsyncHTTP11Connection(self._origin, stream)
+        connection._state_lock = nullcontext()  # type: ignore[assignment]
+        return connection
 
 
 _PORTS: Final = {"http": 80, "https": 443}

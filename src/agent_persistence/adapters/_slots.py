@@ -16,13 +16,13 @@ MAX_WAITING: Final = 10_000
 
 
 class Slots:
-    """At most `total` requests at once; of reads alone, or of writes alone, at most three quarters of that.
+    """At most `total` requests at once; of reads alone, or of writes alone, at most four fifths of that.
 
-    Neither can then keep the other waiting. Who came first goes first, but for a kind that has its three quarters.
+    Neither can then keep the other waiting. Who came first goes first, but for a kind that has its four fifths.
     """
 
     def __init__(self, total: int) -> None:
-        kind = max(1, total - max(1, total // 4))
+        kind = max(1, total - max(1, total // 5))
         self._total = total
         self._free = total
         self._reads = _Line(kind)
