@@ -10,6 +10,12 @@ CORPUS: Final[dict[str, str]] = {
         from agent_persistence import SupabaseAdapter
         adapter = SupabaseAdapter(URL, KEY)  #! AP001
     """,
+    "the other adapter": """
+        from agent_persistence import PostgresAdapter
+        from agent_persistence.adapters import postgres
+        adapter = PostgresAdapter(DSN)  #! AP001
+        adapter = postgres.PostgresAdapter(DSN)  #! AP001
+    """,
     "an import alias": """
         from agent_persistence import SupabaseAdapter as Store
         adapter = Store(URL, KEY)  #! AP001
@@ -141,6 +147,7 @@ CORPUS: Final[dict[str, str]] = {
     "every verb": """
         await agent.write("clients", {"name": "n"})  #! AP002
         await agent.batch_write("campaigns", records)  #! AP002
+        await agent.bulk_write("campaigns", records)  #! AP002
         await agent.upsert("clients", record, ["id"])  #! AP002
         await agent.update("clients", changes, filters)  #! AP002
         await agent.delete("campaigns", {"id": 1})  #! AP002

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from textwrap import dedent
-from types import ModuleType
 from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from agent_persistence import _ci_guard as guard
 from tests.scripts.guard_corpus import CORPUS
 
 ROOT: Final = Path(__file__).parents[2]
 SCRIPT: Final = ROOT / "scripts" / "ci_guard_persistence.py"
 CALL: Final = "from agent_persistence import SupabaseAdapter\nSupabaseAdapter(url, key)\n"
+BARE: Final = ("__init__", "_version")
 WRITE: Final = 'agent.write("clients", {})\n'
-
-
-def _loaded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ci_guard_persistence", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-guard: Final[Any] = _loaded()
 
 
 @pytest.fixture(autouse=True)
@@ -362,7 +350,7 @@ def test_github_annotations_are_escaped() -> None:
     ended = _run(name, "--format", "github")
     assert ended.stdout.splitlines() == [
         "::error file=a%2Cb%3Ac%25d%0A%3A%3Aset-output name=x%3A%3Ay.py,line=2,col=1,title=AP001::"
-        + guard.MESSAGES["AP001"]
+        + guard.MESSAGES["AP001"].format(name="SupabaseAdapter")
     ]
     assert _run(name).stdout.count("\n") == 1
 
@@ -381,11 +369,13 @@ def test_this_repository_is_clean() -> None:
     assert (ended.stdout, ended.returncode) == ("", 0)
 
 
-def test_the_guard_stands_alone(tmp_path: Path) -> None:
-    """A copy of the one file runs where nothing is installed."""
-    copy = tmp_path / "guard.py"
-    copy.write_bytes(SCRIPT.read_bytes())
+def test_the_guard_runs_from_a_checkout_where_nothing_is_installed(tmp_path: Path) -> None:
+    """It needs the standard library, itself, and of the package nothing but the version."""
+    for path in ("scripts/ci_guard_persistence.py", *(f"src/agent_persistence/{name}.py" for name in BARE)):
+        _write(f"checkout/{path}", (ROOT / path).read_bytes())
+    shutil.copytree(ROOT / "src" / "agent_persistence" / "_ci_guard", "checkout/src/agent_persistence/_ci_guard")
     _write("app/app.py", CALL)
+    copy = tmp_path / "checkout" / "scripts" / "ci_guard_persistence.py"
     ended = subprocess.run(
         [sys.executable, "-I", "-S", str(copy), "app"], capture_output=True, text=True, timeout=60, check=False
     )
@@ -393,7 +383,7 @@ def test_the_guard_stands_alone(tmp_path: Path) -> None:
 
 
 def test_the_governance_tables_are_those_of_the_policy() -> None:
-    """The script cannot import the package; this keeps the two lists one."""
+    """The guard imports nothing else of the package; this keeps the two lists one."""
     from agent_persistence.policy import BUSINESS_TABLES, GOVERNANCE_TABLES
 
     assert guard.GOVERNANCE_TABLES == GOVERNANCE_TABLES
