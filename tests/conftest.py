@@ -8,6 +8,7 @@ import pytest
 
 from agent_persistence import metrics
 from agent_persistence.testing import reset_memory
+from tests import stack
 from tests.server import LocalServer
 from tests.server.fixtures import local_server
 
@@ -17,11 +18,13 @@ _VARIABLES = (
     "SUPABASE_URL",
     "SUPABASE_SERVICE_KEY",
     "SUPABASE_KEY",
+    "DATABASE_URL",
     "PERSIST_ALLOWED_TABLES",
     "PERSIST_READ_TABLES",
     "PERSIST_WRITE_TABLES",
     "PERSIST_WRITE_DENY",
     "PERSIST_LOGGING",
+    "PERSIST_TRANSPORT",
 )
 
 
@@ -34,6 +37,12 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     metrics.reset()
     yield
     reset_memory()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stack() -> Iterator[None]:
+    """The transport, and whether requests are shared, are those that AGENT_PERSISTENCE_STACK names."""
+    yield from stack.chosen()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import pytest
 from tests.server import LocalServer
 
 ROOT: Final = Path(__file__).parents[1]
-PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKER: Final = "<!-- against the local server -->"
 
 _FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})\s*(?P<language>[\w+-]*)")
@@ -159,7 +159,11 @@ def test_every_python_block_of_a_page_runs_and_prints_what_the_page_says(
     variables = {}
     if MARKER in page.read_text(encoding="utf-8"):
         server: LocalServer = request.getfixturevalue("server")
-        variables = {"SUPABASE_URL": server.url, "SUPABASE_SERVICE_KEY": server.service_key}
+        variables = {
+            "SUPABASE_URL": server.url,
+            "SUPABASE_SERVICE_KEY": server.service_key,
+            "DATABASE_URL": server.database_url,
+        }
     run_page(page, variables)
 
 

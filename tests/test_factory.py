@@ -46,6 +46,28 @@ def factory(request: pytest.FixtureRequest) -> Callable[..., Any]:
 # What is refused, before anything is made
 
 
+@pytest.mark.parametrize("value", [None, " "])
+def test_a_database_that_is_not_named_names_the_variable(
+    value: str | None, factory: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the way without a server."""
+    if value is not None:
+        monkeypatch.setenv("DATABASE_URL", value)
+    with pytest.raises(ConfigurationError, match=r'DATABASE_URL.*kind="memory"'):
+        factory("postgres")
+
+
+def test_the_database_is_the_one_of_the_environment_or_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word of it but the host is shown."""
+    url = "postgresql://me:pa55word@127.0.0.1:5999/crm"
+    config = PersistenceConfig(database_url=SecretStr(url))
+    assert "127.0.0.1:5999" in repr(create_persistence_agent("postgres", config=config).service._adapter)
+    monkeypatch.setenv("DATABASE_URL", url)
+    told = repr(create_persistence_agent("postgres").service._adapter)
+    assert "127.0.0.1:5999" in told
+    assert "pa55word" not in f"{told}{config!r}{PersistenceConfig.from_env()!r}"
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "", "Memory", "SUPABASE", None, 5, ["memory"]], ids=shown)
 def test_an_unknown_kind_is_refused_with_the_known_ones(kind: Any, factory: Callable[..., Any]) -> None:
     """Nothing falls back to memory by itself."""
@@ -333,3 +355,17 @@ async def test_the_agents_own_factory_delegates() -> None:
     assert agent.service.policy.read == EIGHT | {"custom"}
     with pytest.raises(ConfigurationError, match="tables= and policy="):
         persistence_agent.create_persistence_agent("memory", tables=["a"], policy=TablePolicy())
+
+
+@pytest.mark.parametrize(("variable", "transport"), [({}, "Lanes"), ({"PERSIST_TRANSPORT": "aiohttp"}, "AiohttpLanes")])
+def test_the_environment_chooses_the_transport(variable: dict[str, str], transport: str) -> None:
+    """httpx unless PERSIST_TRANSPORT says otherwise."""
+    config = PersistenceConfig.from_env({"SUPABASE_URL": "https://p.supabase.co", "SUPABASE_KEY": SECRET, **variable})
+    adapter: Any = create_persistence_agent(config=config).service._adapter
+    assert type(adapter._http).__name__ == transport
+
+
+def test_a_transport_that_does_not_exist_is_refused() -> None:
+    """The error names those that do."""
+    with pytest.raises(ConfigurationError, match="'httpx' or 'aiohttp'"):
+        PersistenceConfig.from_env({"PERSIST_TRANSPORT": "curl"})

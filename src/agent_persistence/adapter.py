@@ -136,8 +136,8 @@ class BulkWrites(Protocol):
     ) -> int:
         """Store all rows or none by the fastest way there is, read nothing back, and return how many they are.
 
-        With `on_conflict` rows that exist are merged, by the primary key if it is empty; two records that would merge
-        with the same row are an error, and so are records of different columns.
+        With `on_conflict`, for which all records have the same columns, rows that exist are merged, by the primary key
+        if it is empty; two records that would merge with the same row are an error.
         """
         ...
 

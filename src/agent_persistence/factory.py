@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.exceptions import ConfigurationError
@@ -16,7 +16,10 @@ from agent_persistence.policy import BUSINESS_TABLES, table_names
 from agent_persistence.schema_registry import Schema, default_schema
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
 
-KINDS: Final = ("supabase", "memory")
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+KINDS: Final = ("supabase", "memory", "postgres")
 _SERVICE_OPTIONS: Final = frozenset(inspect.signature(AsyncPersistenceService).parameters) - {"adapter", "owns_adapter"}
 
 
@@ -32,9 +35,10 @@ def create_persistence_agent(
 ) -> PersistenceAgent:
     """Return an agent over a new service, or over `service` if one is given.
 
-    `kind` is "supabase" (SUPABASE_URL and a key are needed) or "memory" (one store a process, shared by all agents
-    and façades of that kind). `config` holds settings, by default those of the environment. `tables` replaces the
-    list of business tables, or with `merge_defaults` is added to it; it never makes a governance table writable.
+    `kind` is "supabase" (SUPABASE_URL and a key are needed), "postgres" (DATABASE_URL and the extra of this name) or
+    "memory" (one store a process, shared by all agents and façades of that kind). `config` holds settings, by default
+    those of the environment. `tables` replaces the list of business tables, or with `merge_defaults` is added to it; it
+    never makes a governance table writable.
     `adapter` is used as it is and left open; `service_options` go to AsyncPersistenceService.
     """
     _check_kind(kind)
@@ -102,10 +106,14 @@ def _adapter(kind: str, config: PersistenceConfig, schema: Schema) -> Persistenc
         from agent_persistence.adapters.memory import shared_memory
 
         return shared_memory(schema)
+    if kind == "postgres":
+        from agent_persistence.adapters.postgres import PostgresAdapter
+
+        return PostgresAdapter(_database_url(config))
     from agent_persistence.adapters.supabase import SupabaseAdapter
 
     url, key = _credentials(config)
-    return SupabaseAdapter(url, key, schema=schema)
+    return SupabaseAdapter(url, key, schema=schema, transport=config.transport)
 
 
 def _credentials(config: PersistenceConfig) -> tuple[str, str]:
@@ -120,6 +128,15 @@ def _credentials(config: PersistenceConfig) -> tuple[str, str]:
             ' for a store without a server use kind="memory"'
         )
     return config.supabase_url, config.supabase_key.get_secret_value()
+
+
+def _database_url(config: PersistenceConfig) -> SecretStr:
+    if config.database_url is None:
+        raise ConfigurationError(
+            "kind 'postgres' needs DATABASE_URL (postgresql://<user>:<password>@<host>:5432/<database>) in the"
+            ' environment or in config=; for a store without a server use kind="memory"'
+        )
+    return config.database_url
 
 
 def _table_list(tables: Iterable[str] | None, merge_defaults: bool) -> frozenset[str] | None:

@@ -4,6 +4,8 @@
 |---|---|
 | `SUPABASE_URL` | base URL of the project, `https://<project>.supabase.co` |
 | `SUPABASE_SERVICE_KEY`, else `SUPABASE_KEY` | the API key |
+| `DATABASE_URL` | the database itself, `postgresql://<user>:<password>@<host>:5432/<database>`, for kind "postgres" |
+| `PERSIST_TRANSPORT` | `aiohttp` sends what goes to Supabase over the extra of this name; `httpx` is the default |
 | `PERSIST_ALLOWED_TABLES` | stands in for the eight business tables, where nothing below is set |
 | `PERSIST_READ_TABLES` | the whole read allow-list |
 | `PERSIST_WRITE_TABLES` | the whole write allow-list |
@@ -19,7 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -36,7 +38,8 @@ _LISTS: Final = {
     "write_deny": "PERSIST_WRITE_DENY",
 }
 LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
-_KNOWN: Final = (*_LISTS.values(), LOGGING_VARIABLE)
+TRANSPORT_VARIABLE: Final = "PERSIST_TRANSPORT"
+_KNOWN: Final = (*_LISTS.values(), LOGGING_VARIABLE, TRANSPORT_VARIABLE)
 
 
 class PersistenceConfig(BaseModel):
@@ -49,11 +52,13 @@ class PersistenceConfig(BaseModel):
 
     supabase_url: str | None = None
     supabase_key: SecretStr | None = None
+    database_url: SecretStr | None = None
     allowed_tables: frozenset[str] | None = None
     read_tables: frozenset[str] | None = None
     write_tables: frozenset[str] | None = None
     write_deny: frozenset[str] | None = None
     logging: bool = False
+    transport: Literal["httpx", "aiohttp"] = "httpx"
 
     def __init__(self, **options: Any) -> None:
         problems = ""
@@ -93,10 +98,13 @@ class PersistenceConfig(BaseModel):
         _refuse_misspelt(environ)
         lists = {option: _split(environ[variable]) for option, variable in _LISTS.items() if variable in environ}
         key = next((environ[name] for name in KEY_VARIABLES if environ.get(name, "").strip()), None)
+        database_url = environ.get("DATABASE_URL", "").strip()
         return cls(
             supabase_url=environ.get("SUPABASE_URL", "").strip() or None,
             supabase_key=SecretStr(key.strip()) if key else None,
+            database_url=SecretStr(database_url) if database_url else None,
             logging=LOGGING_VARIABLE in environ,
+            transport=environ.get(TRANSPORT_VARIABLE, "").strip() or "httpx",
             **lists,
         )
 

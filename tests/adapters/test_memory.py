@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import BaseModel
 
-from agent_persistence import InMemoryAdapter
+from agent_persistence import InMemoryAdapter, create_persistence_agent
 from agent_persistence.adapters.memory import shared_memory
 from agent_persistence.exceptions import (
     AdapterError,
@@ -55,6 +55,16 @@ async def test_rows_keep_the_order_of_their_insertion(store: InMemoryAdapter) ->
     await store.upsert("leads", {"email": "c", "company": "new"}, ["email"])
     await store.write("leads", {"email": "A"})
     assert emails(await store.query("leads")) == ["c", "a", "b", "A"]
+
+
+@pytest.mark.parametrize("schema", [None, default_schema()], ids=["undeclared", "declared"])
+async def test_the_order_by_key_is_the_order_of_insertion_where_the_store_makes_the_keys(schema: Schema | None) -> None:
+    """A service sorts by the key where nobody says how; a test sees the same rows in the same order in every run."""
+    given = [{"email": email} for email in "edcbazyx"]
+    store = InMemoryAdapter({"leads": given}, schema=schema)
+    async with create_persistence_agent(adapter=store) as agent:
+        await agent.batch_write("leads", [{"email": email} for email in "wf"])
+        assert emails(await agent.query("leads")) == [*"edcbazyxwf"]
 
 
 @pytest.mark.parametrize("descending", [False, True])

@@ -16,6 +16,7 @@ import pytest
 
 from agent_persistence import InMemoryAdapter, PersistenceAdapter, SupabaseAdapter
 from agent_persistence._contract import changing, inserting, lasting, reading, refusing, values
+from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.exceptions import ConflictError
 from agent_persistence.filters import Filters, parse_filters
 from agent_persistence.ordering import OrderBy, parse_order
@@ -24,13 +25,14 @@ from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import default_schema
 from agent_persistence.testing import CONTRACT, Law
 from tests.server import LocalServer
+from tests.stack import as_chosen
 
 Opened: TypeAlias = Callable[[], AbstractAsyncContextManager[PersistenceAdapter]]
 
 
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[PersistenceAdapter]:
-    yield InMemoryAdapter(schema=default_schema())
+    yield as_chosen(InMemoryAdapter(schema=default_schema()))
 
 
 def over_own_connections(server: LocalServer) -> Opened:
@@ -38,7 +40,7 @@ def over_own_connections(server: LocalServer) -> Opened:
     async def opened() -> AsyncIterator[PersistenceAdapter]:
         adapter = SupabaseAdapter(server.url, server.service_key)
         try:
-            yield adapter
+            yield as_chosen(adapter)
         finally:
             await adapter.aclose()
 
@@ -49,18 +51,37 @@ def over_an_injected_client(server: LocalServer) -> Opened:
     @asynccontextmanager
     async def opened() -> AsyncIterator[PersistenceAdapter]:
         async with httpx.AsyncClient(trust_env=False) as client:
-            yield SupabaseAdapter(server.url, server.service_key, client=client)
+            yield as_chosen(SupabaseAdapter(server.url, server.service_key, client=client))
 
     return opened
 
 
-@pytest.fixture(params=["memory", "supabase", "supabase with an injected client"])
+def over_postgresql(server: LocalServer) -> Opened:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[PersistenceAdapter]:
+        adapter = PostgresAdapter(server.database_url)
+        try:
+            yield as_chosen(adapter)
+        finally:
+            await adapter.aclose()
+
+    return opened
+
+
+@pytest.fixture(params=["memory", "postgres", "supabase", "supabase with an injected client"])
 def opened(request: pytest.FixtureRequest) -> Opened:
     """An adapter over empty tables, as a context manager that belongs to the event loop it is entered on."""
     if request.param == "memory":
         return in_memory
     server: LocalServer = request.getfixturevalue("server")
-    return over_own_connections(server) if request.param == "supabase" else over_an_injected_client(server)
+    return OVER[request.param](server)
+
+
+OVER: dict[str, Callable[[LocalServer], Opened]] = {
+    "postgres": over_postgresql,
+    "supabase": over_own_connections,
+    "supabase with an injected client": over_an_injected_client,
+}
 
 
 every_law = pytest.mark.parametrize("law", CONTRACT, ids=lambda law: law.__name__)

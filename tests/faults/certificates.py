@@ -15,6 +15,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 DAY: Final = timedelta(days=1)
+_SIGNS_CERTIFICATES: Final = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""Python 3.13 believes no authority that does not say so."""
 
 
 def _name(text: str) -> x509.Name:
@@ -28,7 +40,8 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         about = self._about("authority", self._key.public_key(), -DAY, DAY)
         is_authority = x509.BasicConstraints(ca=True, path_length=0)
-        self._certificate = about.add_extension(is_authority, critical=True).sign(self._key, hashes.SHA256())
+        about = about.add_extension(is_authority, critical=True).add_extension(_SIGNS_CERTIFICATES, critical=True)
+        self._certificate = about.sign(self._key, hashes.SHA256())
 
     def _about(
         self, name: str, key: ec.EllipticCurvePublicKey, since: timedelta, until: timedelta
@@ -42,6 +55,8 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + since)
             .not_valid_after(now + until)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
     def serving(self, directory: Path, *names: str, since: timedelta = -DAY, until: timedelta = DAY) -> ssl.SSLContext:

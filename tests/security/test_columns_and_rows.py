@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import pytest
@@ -30,6 +31,7 @@ from agent_persistence import (
     gte,
     not_,
 )
+from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.operations import Query
 from agent_persistence.schema_registry import default_schema
 from agent_persistence.service import AsyncPersistenceService
@@ -53,14 +55,15 @@ COLUMNS = TablePolicy(
 ROWS = TablePolicy(delete={"leads"}, rows={"leads": {"status": "open", "score": gte(0.5)}})
 
 
-@pytest.fixture(params=["memory", "server"])
+@pytest.fixture(params=["memory", "postgres", "server"])
 async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[PersistenceAdapter]:
-    """Three leads in either adapter."""
+    """Three leads in each adapter."""
     if request.param == "memory":
         made: Any = InMemoryAdapter(schema=default_schema())
     else:
         server: LocalServer = request.getfixturevalue("server")
-        made = SupabaseAdapter(server.url, server.service_key)
+        supabase = partial(SupabaseAdapter, server.url, server.service_key)
+        made = supabase() if request.param == "server" else PostgresAdapter(server.database_url, role="service_role")
     await made.batch_write("leads", LEADS)
     yield made
     await made.aclose()

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import Phase, find, given, settings
 
 from agent_persistence import SupabaseAdapter
+from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.middleware import _scope, tenancy
 from agent_persistence.middleware._scope import Scope
 from tests.differential.examples import examples
@@ -27,13 +28,15 @@ def loop() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.fixture(scope="module")
-def real(local_server: LocalServer, loop: asyncio.Runner) -> Iterator[Real]:
-    """The table on the real server; it is gone afterwards."""
+@pytest.fixture(scope="module", params=["postgres", "supabase"])
+def real(local_server: LocalServer, loop: asyncio.Runner, request: pytest.FixtureRequest) -> Iterator[Real]:
+    """The table on the real server, or in its PostgreSQL; it is gone afterwards."""
     local_server.execute(tenants.DROP)
     local_server.execute(tenants.SQL)
     local_server.reload_schema()
-    adapter = SupabaseAdapter(local_server.url, local_server.service_key, schema=tenants.SCHEMA)
+    adapter: Any = PostgresAdapter(local_server.database_url, role="service_role")
+    if request.param == "supabase":
+        adapter = SupabaseAdapter(local_server.url, local_server.service_key, schema=tenants.SCHEMA)
     yield Real(local_server, adapter)
     loop.run(adapter.aclose())
     local_server.execute(tenants.DROP)

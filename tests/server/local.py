@@ -69,8 +69,14 @@ class LocalServer:
             return cursor.fetchall() if cursor.description else []
 
     def reset(self) -> None:
-        """Every table of schema public is empty and its identities start again."""
-        self.connection.execute(TRUNCATE_ALL)
+        """Every table of schema public is empty and its identities start again.
+
+        A statement whose client has gone may still run, and lock its tables in another order.
+        """
+        try:
+            self.connection.execute(TRUNCATE_ALL)
+        except psycopg.errors.DeadlockDetected:
+            self.reset()
 
     def reload_schema(self) -> None:
         """The REST interface knows the tables and columns that exist now."""

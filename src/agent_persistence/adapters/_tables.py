@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from agent_persistence.adapters._paths import with_paths
 from agent_persistence.adapters._pgtypes import PgType, pg_type, sent
@@ -17,6 +16,7 @@ from agent_persistence.adapters._rules import check_values, duplicate, merged_tw
 from agent_persistence.adapters._sqlstate import NoSuchOperatorError, NotOfTypeError, TwinCannotTellError
 from agent_persistence.adapters._times import stamp
 from agent_persistence.adapters._untyped import rank
+from agent_persistence.client_keys import uuid7
 from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
 from agent_persistence.identifiers import base_column, is_path
 from agent_persistence.ordering import Order, with_nulls_placed
@@ -270,7 +270,7 @@ class MemoryTable:
     def _default(self, name: str, column: Column) -> Any:
         match column.default:
             case Generated.UUID:
-                return str(uuid4())
+                return uuid7()  # rising, so that the order by key is the order of insertion
             case Generated.NOW:
                 return stamp(datetime.now(UTC))
             case Generated.IDENTITY:

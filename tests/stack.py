@@ -1,0 +1,116 @@
+"""Which way the suites go to the server: AGENT_PERSISTENCE_STACK names what is not as by default.
+
+`aiohttp` sends what runs under asyncio over that transport, `shared` lets callers share requests; "aiohttp shared" does
+both. Without it nothing is changed. What is true of a call must be true on each of them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar, cast
+
+import httpx
+import pytest
+
+from agent_persistence import AsyncPersistenceService
+from agent_persistence.adapters import _httpcore
+from agent_persistence.adapters._aiohttp import AiohttpLanes
+from agent_persistence.adapters._lanes import Lane
+from agent_persistence.chain import compose
+from agent_persistence.client_keys import ClientKeys
+from agent_persistence.coalescing import CoalescePolicy
+from agent_persistence.concurrency import together
+from agent_persistence.dispatch import dispatch_to
+from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.filters import Filters, parse_filters
+from agent_persistence.middleware.coalescing import Coalescing
+from agent_persistence.operations import Count, Operation, Query, Read, Write
+from agent_persistence.ordering import OrderBy, parse_order
+from agent_persistence.records import Record, Row
+from agent_persistence.schema_registry import default_schema
+
+STACK: Final = frozenset(os.environ.get("AGENT_PERSISTENCE_STACK", "").split())
+AT_ONCE: Final = 3
+
+A = TypeVar("A")
+
+if STACK - {"aiohttp", "shared"}:
+    raise ValueError(f"AGENT_PERSISTENCE_STACK is of aiohttp and shared, not {' '.join(sorted(STACK))}")
+
+
+def chosen() -> Iterator[None]:
+    """While it is suspended, adapters and services are made as STACK says."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "aiohttp" in STACK:
+            patch.setattr(_httpcore, "Lanes", _LanesOfTheLoop)
+        if "shared" in STACK:
+            patch.setitem(AsyncPersistenceService.__init__.__kwdefaults__ or {}, "coalesce", True)
+        yield
+
+
+class _LanesOfTheLoop(AiohttpLanes):
+    """aiohttp's under asyncio, httpcore's under trio."""
+
+    _LANES = _httpcore.Lanes
+
+    def __init__(self, url: httpx.URL) -> None:
+        super().__init__(url)
+        self._elsewhere = self._LANES(url)
+
+    def _new_lane(self) -> Lane:
+        try:
+            return super()._new_lane()
+        except ConfigurationError:
+            return self._elsewhere._new_lane()
+
+
+def as_chosen(adapter: A) -> A:
+    """The adapter, or one in its place whose callers share requests, several of whom ask for whatever is read."""
+    return cast("A", _Crowd(adapter)) if "shared" in STACK else adapter
+
+
+class _Crowd:
+    """Adds nothing to an adapter but shared requests, and callers to share them."""
+
+    def __init__(self, adapter: Any) -> None:
+        shared = Coalescing(CoalescePolicy(), ClientKeys(default_schema(), False), clock=time.monotonic)
+        self._adapter = adapter
+        self._chain = compose([shared], dispatch_to(adapter, time.monotonic))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter, name)
+
+    async def _asked(self, operation: Operation) -> Any:
+        answers = await together([partial(self._chain, operation)] * AT_ONCE)
+        assert all(answer == answers[0] for answer in answers)
+        return answers[0].value
+
+    async def write(self, table: str, record: Record) -> Row:
+        row: Row = (await self._chain(Write(table, record))).value
+        return row
+
+    async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
+        row: Row | None = await self._asked(Read(table, id_value, id_column))
+        return row
+
+    async def query(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        limit: int | None = None,
+        order_by: OrderBy | None = None,
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        *,
+        offset: int = 0,
+    ) -> list[Row]:
+        order, columns = parse_order(table, order_by, descending), None if select is None else tuple(select)
+        rows: list[Row] = await self._asked(Query(table, parse_filters(table, filters), limit, order, columns, offset))
+        return rows
+
+    async def count(self, table: str, filters: Filters | None = None) -> int:
+        found: int = await self._asked(Count(table, parse_filters(table, filters)))
+        return found
