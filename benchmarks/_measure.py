@@ -79,6 +79,8 @@ class Target:
     limit: float
     unit: str
     is_floor: bool = False
+    beside: str = ""
+    """What else is to be told of it."""
 
     @property
     def met(self) -> bool:
@@ -87,7 +89,8 @@ class Target:
     def line(self) -> str:
         verdict = "passes" if self.met else "FALLS SHORT"
         bound = f"{'>=' if self.is_floor else '<='} {self.limit:g}{self.unit}"
-        return f"target {self.what} {bound}: {verdict} with {self.value:.2f}{self.unit}"
+        told = f"target {self.what} {bound}: {verdict} with {self.value:.2f}{self.unit}"
+        return f"{told}, {self.beside}" if self.beside else told
 
 
 def speedup(mine: Rounds, base: Rounds) -> str:
@@ -135,12 +138,20 @@ def arguments(description: str | None, *, rounds: int) -> argparse.ArgumentParse
     return parser
 
 
+def drawing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """With the option for a directory to draw into."""
+    parser.add_argument("--svg", type=Path, metavar="DIR", help="draw the figures into this directory")
+    return parser
+
+
 def report(table: Sequence[str], targets: Sequence[Target], figures: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the machine, the table and whether the targets are met; or all of it as JSON."""
     about = machine()
     if as_json:
         met = [
-            {"what": t.what, "value": t.value, "limit": t.limit, "unit": t.unit.strip(), "met": t.met} for t in targets
+            {"what": t.what, "value": t.value, "limit": t.limit, "unit": t.unit.strip(), "at_least": t.is_floor}
+            | {"met": t.met, "beside": t.beside}
+            for t in targets
         ]
         print(json.dumps({"machine": about, "targets": met, **figures}, indent=2))
         return

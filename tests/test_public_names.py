@@ -16,7 +16,7 @@ NAMES = {
     *("PersistenceConfig", "TablePolicy", "RetryPolicy", "AuditEvent", "Schema"),
     *("AuditLog", "verify_audit_log", "Redaction"),
     *("get_read_allowlist", "get_write_allowlist", "create_persistence_agent", "create_readonly_rag_facade"),
-    *("RAGContext", "build_rag_context"),
+    *("RAGContext", "build_rag_context", "bulk_import"),
     *("Operation", "Result", "Middleware", "Next", "NULL", "asc", "desc", "metrics"),
     *("eq", "ne", "gt", "gte", "lt", "lte", "in_", "not_in", "like", "ilike"),
     *("is_null", "not_null", "is_true", "is_false", "all_of", "any_of", "not_"),

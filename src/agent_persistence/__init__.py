@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agent_persistence.adapters.supabase import SupabaseAdapter as SupabaseAdapter
     from agent_persistence.audit import AuditEvent as AuditEvent
     from agent_persistence.audit_log import AuditLog as AuditLog, verify_audit_log as verify_audit_log
+    from agent_persistence.bulk import bulk_import as bulk_import
     from agent_persistence.chain import Middleware as Middleware, Next as Next
     from agent_persistence.exceptions import (
         AdapterError as AdapterError,
@@ -84,6 +85,7 @@ _ROOMS = {
     "adapters.supabase": "SupabaseAdapter",
     "audit": "AuditEvent",
     "audit_log": "AuditLog verify_audit_log",
+    "bulk": "bulk_import",
     "chain": "Middleware Next",
     "exceptions": "AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError ConflictError"
     " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError"

@@ -20,6 +20,8 @@ Row: TypeAlias = dict[str, Any]
 """One row as the server tells it: JSON values by column name. A number that no float holds exactly is a Decimal."""
 
 MAX_DEPTH: Final = 100
+_PLAIN: Final = 1e300
+"""Below it an int is printable and a float finite."""
 MAX_INT_BITS: Final = 14_280
 """4,300 decimal digits, above which Python refuses to print an int."""
 
@@ -42,6 +44,8 @@ class _NotJsonError(Exception):
 
 def as_mapping(table: object, record: object, where: str = "", *, only_set: bool = False) -> Record:
     """The record as a mapping; a pydantic model gives its fields, or only those that were set."""
+    if type(record) is dict:
+        return record
     if isinstance(record, BaseModel):
         return record.model_dump(by_alias=True, exclude_unset=only_set)
     if not isinstance(record, Mapping):
@@ -67,7 +71,11 @@ def encode_record(table: object, record: Record, where: str = "") -> dict[str, A
     problems: list[str] = []
     for column, value in record.items():
         plain = type(value)
-        if (plain is str and value.isascii() and "\0" not in value) or plain is bool:
+        if (
+            (plain is str and value.isascii() and "\0" not in value)
+            or plain is bool
+            or ((plain is int or plain is float) and -_PLAIN < value < _PLAIN)
+        ):
             encoded[column] = value  # most values, which need neither a path nor a check
             continue
         try:

@@ -15,14 +15,16 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial, wraps
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast
 
+import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from agent_persistence import factory, rag_context, service as async_service, typed
+from agent_persistence import bulk, factory, rag_context, service as async_service, typed
 from agent_persistence._verbs import ReadingVerbs, WritingVerbs
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.persistence_agent import PersistenceAgent as AsyncPersistenceAgent
@@ -308,3 +310,42 @@ def _over_blocking_source(
 
 
 build_rag_context = _over_blocking_source(rag_context.build_rag_context)
+
+
+@wraps(bulk.bulk_import)
+def bulk_import(target: _Writing[Any], table: str, source: bulk.Source, **options: Any) -> bulk.ImportReport:
+    """`agent_persistence.bulk_import` without `await`.
+
+    An iterable is iterated over in the calling thread, as far as the import has room; `progress`, and `rejects` if it
+    is a function, are called in the thread of the event loop, and so must call no verb of this module.
+    """
+    inner: Any = getattr(target, "_inner", target)
+    if not bulk.is_given(source):
+        return _thread.call(bulk.bulk_import, inner, table, source, **options)
+    items, taken = anyio.create_memory_object_stream[list[Any]](1)
+    importing = partial(bulk.bulk_import, inner, table, _each(taken), **options)
+    report = _thread.portal().start_task_soon(importing)
+    report.add_done_callback(lambda _: taken.close())
+    try:
+        with suppress(anyio.BrokenResourceError):  # the import has ended early, and says why
+            for some in _by_the_hundred(source):
+                _thread.call(items.send, some)
+        _thread.call(items.aclose)
+        return report.result()
+    except BaseException:
+        report.cancel()
+        raise
+    finally:
+        _thread.call(items.aclose)
+
+
+async def _each(taken: AsyncIterator[list[Any]]) -> AsyncIterator[Any]:
+    async for some in taken:
+        for item in some:
+            yield item
+
+
+def _by_the_hundred(items: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while some := list(islice(iterator, 100)):
+        yield some

@@ -1,0 +1,1 @@
+"""The rooms of `agent_persistence.bulk`."""

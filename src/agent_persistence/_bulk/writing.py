@@ -1,0 +1,91 @@
+"""How a chunk's rows are written: by `bulk_write`, by `batch_write` where an adapter lacks that, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, Protocol, Self
+
+from agent_persistence._bulk.sending import Write
+from agent_persistence._verbs import WritingVerbs
+from agent_persistence.chain import compose
+from agent_persistence.client_keys import ClientKeys
+from agent_persistence.exceptions import UnsupportedOperationError
+from agent_persistence.middleware.guard import Guard
+from agent_persistence.middleware.masking import Masking
+from agent_persistence.middleware.tenancy import Tenancy
+from agent_persistence.middleware.validation import Validation
+from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result
+from agent_persistence.records import Record
+from agent_persistence.retry import RetryPolicy
+from agent_persistence.service import AsyncPersistenceService
+
+_RULES: Final = (Guard, Validation, Masking, Tenancy)
+
+
+class Writing(Protocol):
+    """A service, or what writes through one, such as an agent; records are cleaned as it cleans them."""
+
+    _client_keys: ClientKeys
+
+    @property
+    def bulk_write(self) -> Write: ...
+
+    async def _invoke(self, operation: Operation) -> Result: ...
+
+    def _clean(self, record: Record) -> Record: ...
+
+    def with_options(self, *, retry: RetryPolicy | bool | None = None) -> Self: ...
+
+
+class _Borrowed(WritingVerbs):
+    """The writing verbs of a target, which prepare records as it does, with an end of their own."""
+
+    def __init__(self, target: Writing) -> None:
+        self._target = target
+        self._client_keys: ClientKeys = target._client_keys
+
+    def _clean(self, record: Record) -> Record:
+        return self._target._clean(record)
+
+
+class DryRun(_Borrowed):
+    """Applies every rule of the service to the rows, tells nobody and sends nothing."""
+
+    def __init__(self, target: Writing, service: AsyncPersistenceService) -> None:
+        super().__init__(target)
+        self._chain = compose([layer for layer in service._layers if isinstance(layer, _RULES)], _counted)
+
+    async def _invoke(self, operation: Operation) -> Result:
+        return await self._chain(operation)
+
+
+async def _counted(operation: Operation) -> Result:
+    return Result(len(operation.records) if isinstance(operation, BatchWrite) else 0)
+
+
+class Batches(_Borrowed):
+    """Writes by `batch_write`, for adapters without the capability "bulk"; they cannot merge."""
+
+    async def _invoke(self, operation: Operation) -> Result:
+        if not isinstance(operation, BulkWrite):
+            return await self._target._invoke(operation)
+        batch = BatchWrite(operation.table, operation.records, generated_key=operation.generated_key)
+        result = await self._target._invoke(batch)
+        return replace(result, value=len(operation.records))
+
+
+def writer(target: Writing, service: AsyncPersistenceService, table: str, *, merges: bool, dry_run: bool) -> Write:
+    """What writes chunks.
+
+    Merging rows is the import's own doing: a merge whose answer was lost is sent again, though it may overwrite what
+    others wrote in between.
+    """
+    if dry_run:
+        return DryRun(target, service).bulk_write
+    if merges:
+        target = target.with_options(retry=replace(service._retry, last_write_wins=True))
+    if service.capabilities.get("bulk"):
+        return target.bulk_write
+    if merges:
+        raise UnsupportedOperationError(table, "bulk", "on_conflict needs an adapter with the capability 'bulk'")
+    return Batches(target).bulk_write
