@@ -5,8 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := .venv/.demo
 DEV := .venv/.dev
-BENCHMARKS := chain_overhead exporters import_time memory_query rag_wall_time rag_packing rag_tokens rag_against_peer redaction \
-	ci_guard throughput shared_requests request_cost waiting_memory
+DOCS := .venv/.docs
 
 # Node comes as a wheel; pyright keeps what it installs inside .venv.
 export PYRIGHT_PYTHON_GLOBAL_NODE := 0
@@ -14,7 +13,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.venv/pyright
 export XDG_CACHE_HOME := $(CURDIR)/.venv/cache
 
-.PHONY: demo demo-server test test-deep faults soak lint bench clean
+.PHONY: demo demo-server test test-deep faults soak lint bench bench-quick docs screenshots dist clean
 
 demo: $(DEMO)
 	$(BIN)/python -m examples.closing_example
@@ -25,10 +24,16 @@ demo-server: $(DEV)
 
 test: lint
 	$(BIN)/pytest -q -n 2
+	AGENT_PERSISTENCE_STACK="aiohttp shared" $(BIN)/pytest -q -n 2 tests/contract tests/security/test_columns_and_rows.py \
+		-k "not trio and not postgres"
 
-# The differential suite and the adversaries with thousands of examples instead of hundreds.
+# The contract, the differential suite and the adversaries with thousands of examples instead of hundreds, over each
+# transport, with shared requests and without.
 test-deep: $(DEV)
-	AGENT_PERSISTENCE_DEEP=1 $(BIN)/pytest -q -n 2 tests/differential tests/security
+	for stack in "" aiohttp shared "aiohttp shared"; do \
+		AGENT_PERSISTENCE_STACK="$$stack" AGENT_PERSISTENCE_DEEP=1 \
+			$(BIN)/pytest -q -n 2 tests/contract tests/differential tests/security || exit 1; \
+	done
 
 # Some 80,000 broken connections and lying answers over both transports, then storms and outages; prints the scoreboard.
 faults: $(DEV)
@@ -46,12 +51,33 @@ lint: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/pyright
 
+# Everything that is measured, beside peers, in one table; a quarter of an hour, or a minute.
 bench: $(DEV)
 	$(BIN)/pip install --quiet -c constraints.txt --group bench
-	for script in $(BENCHMARKS); do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(DEV)
+	$(BIN)/pip install --quiet -c constraints.txt --group bench
+	$(BIN)/python -m benchmarks --quick
+
+# The pages and the reference as a site that can be read offline, in site/.
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	$(BIN)/python scripts/check_site.py site
+
+# The command line's pictures.
+screenshots: $(DEV)
+	$(BIN)/python -m tests.cli.screenshots
+
+# The archives of a release in dist/, checked, and installed without extras and with all.
+dist: $(DEV)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python scripts/check_dist.py dist
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/server/node_modules
+	rm -rf .venv site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/server/node_modules
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=…")'
@@ -65,3 +91,7 @@ $(DEMO): $(BIN)/python pyproject.toml constraints.txt
 $(DEV): $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e . --group dev
 	@touch $@ $(DEMO)
+
+$(DOCS): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e . --group docs
+	@touch $@

@@ -1,0 +1,82 @@
+"""Whether a policy and a schema speak of the same tables and columns, and whether the policy can do what it allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from agent_persistence._cli.checks import Area, Check, Level
+from agent_persistence.identifiers import base_column
+from agent_persistence.operations import filtered_columns
+from agent_persistence.policy import GOVERNANCE_TABLES, TablePolicy
+from agent_persistence.schema_registry import Schema
+
+AREA: Final = Area("Policy")
+
+
+def agreement(policy: TablePolicy, schema: Schema) -> list[Check]:
+    """What a policy says of tables or columns that the schema lacks, and rules that hinder each other."""
+    found = [*_tables(policy, schema), *_columns(policy, schema), *_rules(policy)]
+    return found or [AREA.check(Level.OK, f"{len(_named(policy))} tables, all in the schema, and rules that agree")]
+
+
+def _named(policy: TablePolicy) -> list[str]:
+    return sorted(policy.read | policy.write | policy.delete)
+
+
+def _tables(policy: TablePolicy, schema: Schema) -> Iterator[Check]:
+    if not _named(policy):
+        yield AREA.check(Level.PROBLEM, "no table is named, so that everything is denied", remedy="name tables in read")
+    for table in _named(policy):
+        if table not in schema.tables:
+            yield AREA.check(
+                Level.NOTE,
+                "not in the schema, so that columns and values are not checked",
+                table,
+                "add it, or write the schema anew with 'schema pull'",
+            )
+
+
+def _columns(policy: TablePolicy, schema: Schema) -> Iterator[Check]:
+    for table in sorted(policy.columns.keys() | policy.rows.keys()):
+        known = schema.columns(table)
+        listed = policy.columns.get(table)
+        compared = {base_column(name) for name in filtered_columns(policy.rows.get(table))}
+        named = compared | (set() if listed is None else (listed.read or set()) | (listed.write or set()))
+        for column in sorted(named - known.keys()) if known else ():
+            yield AREA.check(
+                Level.PROBLEM, f"no column {column}, which the policy names", table, f"there are {', '.join(known)}"
+            )
+        if known:
+            yield from _unwritable(policy, table, schema)
+
+
+def _unwritable(policy: TablePolicy, table: str, schema: Schema) -> Iterator[Check]:
+    """Columns without which no row can be inserted, and which may not be written."""
+    writable = policy.writable(table)
+    if table not in policy.write or not writable:
+        return
+    needed = {name for name, column in schema.columns(table).items() if not column.nullable and column.default is None}
+    for column in sorted(needed - writable - {base_column(name) for name in filtered_columns(policy.rows.get(table))}):
+        yield AREA.check(
+            Level.NOTE,
+            f"{column} is needed in every new row and may not be written: rows can be updated, not inserted",
+            table,
+            f"add {column} to columns.{table}.write, if rows are to be inserted",
+        )
+
+
+def _rules(policy: TablePolicy) -> Iterator[Check]:
+    for table in sorted(policy.delete - policy.read):
+        yield AREA.check(
+            Level.PROBLEM,
+            "in delete and not in read, so that delete is denied: it chooses rows by what they hold",
+            table,
+            "add it to read",
+        )
+    for table in sorted(policy.write - policy.read):
+        yield AREA.check(Level.NOTE, "in write and not in read: takes new rows, and update is denied", table)
+    for table in sorted(policy.write & GOVERNANCE_TABLES):
+        yield AREA.check(Level.NOTE, "a governance table, and may be written", table)
+    for name in sorted(policy.call & policy.call_write):
+        yield AREA.check(Level.NOTE, "in call and in call_write: may write, and a façade may call it", name)

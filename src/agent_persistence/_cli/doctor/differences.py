@@ -1,0 +1,64 @@
+"""How a table differs from what a schema declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from agent_persistence._cli.checks import Area, Check, Level
+from agent_persistence._schema.types import short_name
+from agent_persistence.schema_registry import Table
+
+_SAME: Final = {
+    "int2": "smallint",
+    "int": "integer",
+    "int4": "integer",
+    "int8": "bigint",
+    "float4": "real",
+    "float": "double precision",
+    "float8": "double precision",
+    "bool": "boolean",
+    "decimal": "numeric",
+    "varchar": "character varying",
+    "bpchar": "character",
+    "char": "character",
+}
+
+
+def differences(area: Area, name: str, declared: Table, actual: Table) -> Iterator[Check]:
+    """The columns that are missing, that have another type, and that the schema does not know."""
+    for column, told in declared.columns.items():
+        found = actual.columns.get(column)
+        if found is None:
+            yield missing_column(area, name, column, told.type)
+        elif not same_type(told.type, found.type):
+            other = f"{column} is {found.type}, and {told.type} in the schema"
+            yield area.check(
+                Level.PROBLEM, other, name, "write the schema anew with 'schema pull', or change the column"
+            )
+    more = [column for column in actual.columns if column not in declared.columns]
+    if more:
+        yield area.check(Level.NOTE, f"columns that the schema lacks: {', '.join(more)}", name)
+
+
+def missing_column(area: Area, table: str, column: str, type_name: str | None) -> Check:
+    """That a column of the schema is not in the database."""
+    told = f"no column {column}{f' ({type_name})' if type_name else ''}"
+    return area.check(Level.PROBLEM, told, table, "add it to the table, or write the schema anew with 'schema pull'")
+
+
+def same_type(one: str, other: str) -> bool:
+    """Whether two names mean one type; modifiers count where both have them, and `any` is every type."""
+    (base, size), (other_base, other_size) = _parts(one), _parts(other)
+    return "any" in (base, other_base) or (base == other_base and (size == other_size or not size or not other_size))
+
+
+def _parts(type_name: str) -> tuple[str, str]:
+    """The type without aliases, and its modifiers."""
+    plain = type_name.strip().lower()
+    sizes = "".join(re.findall(r"\([^)]*\)", plain)).replace(" ", "")
+    base = re.sub(r"\s*\([^)]*\)", "", plain)
+    array = "[]" if base.endswith("[]") or base.startswith("_") else ""
+    base = short_name(base.removesuffix("[]").removeprefix("_"))
+    return _SAME.get(base, base) + array, sizes

@@ -1,0 +1,21 @@
+"""The command `agent-persistence`, which the extra `cli` brings: `pip install 'agent-persistence[cli]'`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command with the arguments of the process; the process ends with its status."""
+    try:
+        from agent_persistence._cli.app import app
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("rich", "typer"):
+            raise
+        sys.stderr.write(f"agent-persistence: {missing.name} is missing; pip install 'agent-persistence[cli]'\n")
+        sys.exit(3)
+    app(prog_name="agent-persistence")
+
+
+if __name__ == "__main__":
+    main()
