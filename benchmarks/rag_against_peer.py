@@ -9,10 +9,12 @@ import asyncio
 import multiprocessing
 import sys
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from _measure import Rounds, Target, arguments, interleave, missing, per_call, report, speedup
+from _measure import Rounds, Target, arguments, drawing, interleave, missing, per_call, report, speedup
+from _plot import bars, write
 from rag_wall_time import ASKED, build, serve, service
 
 TARGET: Final = 4.0
@@ -41,12 +43,15 @@ async def measure(port: int, rounds: int) -> dict[str, Rounds]:
     return found
 
 
-def main(rounds: int, as_json: bool) -> None:
+def main(rounds: int, as_json: bool, svg: Path | None) -> None:
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
     server.start()
     found = asyncio.run(measure(ours.recv(), rounds))
     server.terminate()
+    if svg is not None:
+        waited = {"five tables, 50 ms a request": {name: case.median * 1e3 for name, case in found.items()}}
+        write(svg, {"rag-wall-time": bars("How long a context for a prompt takes", waited, unit="ms")})
     table = [f"{name:<24} {case.median * 1e3:7.1f} ms {speedup(case, found[PEER])}" for name, case in found.items()]
     ratio = median(found[OURS].speedups(found[PEER]))
     report(
@@ -58,7 +63,7 @@ def main(rounds: int, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    options = arguments(__doc__, rounds=15).parse_args()
+    options = drawing(arguments(__doc__, rounds=15)).parse_args()
     if absent := missing("postgrest"):
         sys.exit(absent)
-    main(options.rounds, options.json)
+    main(options.rounds, options.json, options.svg)

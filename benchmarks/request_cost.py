@@ -1,14 +1,15 @@
 """Where the microseconds of a read and a write go: the chain, the adapter's work, the transports, and their floor.
 
-The rows above the transports are without input and output. A transport's row is what this process computes for one
-request of a lone caller, kernel calls included, against a canned server in another process; the floor is a hand parser
-on asyncio streams.
+The rows above the transports are without input and output. From there on a row is what this process computes for one
+request of a lone caller, kernel calls included, against a canned server in another process. The floor is a hand parser
+on asyncio streams; below it are an asyncio protocol that hands over whatever came, and a blocking socket.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -24,11 +25,30 @@ from agent_persistence.adapters._http import base_url
 from agent_persistence.adapters._httpcore import Lanes
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.adapters._slots import Slots
-from agent_persistence.predicates import Comparison, Operator
 
 CALLS: Final = 400
 ANSWER: Final = Response(200, {"content-type": "application/json"}, json.dumps([ROW], ensure_ascii=False).encode())
 STORED: Final = {"id": KEY, **RECORD}
+
+
+class Unparsed(asyncio.Protocol):
+    """One connection, whose next bytes are the answer."""
+
+    async def __call__(self, raw: bytes) -> bytes:
+        self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.transport.write(raw)
+        return await self._answer
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._answer.set_result(data)
+
+
+def blocking(connection: socket.socket, raw: bytes) -> bytes:
+    connection.send(raw)
+    return connection.recv(65_536)
 
 
 class Answering:
@@ -61,7 +81,6 @@ def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
     adapter: Any = whole._adapter
     adapter._http = Answering()
     slots = Slots(20)
-    key = Comparison(Operator.EQ, KEY, "id")
     writes = verb == "write"
 
     async def slot() -> None:
@@ -74,7 +93,7 @@ def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
         render: Callable[[], Request] = partial(_postgrest.render_insert, "leads", [STORED])
     else:
         call, alone = partial(whole.read, "leads", KEY), partial(adapter.read, "leads", KEY)
-        render = partial(_postgrest.render_select, "leads", key, limit=2)
+        render = partial(_postgrest.render_read, "leads", "id", KEY)
     return {
         "verb, chain and adapter": partial(computing, call),
         "of them the adapter": partial(computing, alone),
@@ -88,16 +107,23 @@ def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
 async def measure(url: str, rounds: int) -> dict[str, dict[str, Rounds]]:
     base = base_url(url, allow_http=False)
     httpx, aiohttp, floor = Lanes(base), AiohttpLanes(base), Floor(url)
+    address = base.host, base.port or 80
+    _, unparsed = await asyncio.get_running_loop().create_connection(Unparsed, *address)
+    connection = socket.create_connection(address)
     found = {}
     for verb, request in (("read", READ), ("write", written())):
         cases = pieces(verb)
         cases["transport httpx"] = partial(computing, partial(httpx.send, request))
         cases["transport aiohttp"] = partial(computing, partial(aiohttp.send, request))
         cases["floor"] = partial(computing, partial(floor.send, floor.raw(request)))
+        cases["asyncio protocol alone"] = partial(computing, partial(unparsed, floor.raw(request)))
+        cases["blocking socket"] = partial(plain, partial(blocking, connection, floor.raw(request)))
         found[verb] = await interleave(cases, rounds=rounds)
     await httpx.aclose()
     await aiohttp.aclose()
     floor.close()
+    unparsed.transport.close()
+    connection.close()
     return found
 
 

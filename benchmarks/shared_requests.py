@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
-from _measure import Rounds, Target, arguments, interleave, missing, report, speedup
+from _measure import Rounds, Target, arguments, drawing, interleave, missing, report, speedup
 from _plot import bars, write
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -192,9 +192,7 @@ def main(rounds: int, as_json: bool, svg: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    parser = arguments(__doc__, rounds=7)
-    parser.add_argument("--svg", type=Path, help="draw the rows a second into this directory")
-    options = parser.parse_args()
+    options = drawing(arguments(__doc__, rounds=7)).parse_args()
     if absent := missing("aiohttp", "asyncpg", "postgrest"):
         sys.exit(absent)
     main(options.rounds, options.json, options.svg)

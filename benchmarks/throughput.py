@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from _measure import Rounds, Target, arguments, interleave, missing, pinned, report, speedup
+from _measure import Rounds, Target, arguments, drawing, interleave, missing, pinned, report, speedup
 from _plot import bars, curves, write
 from canned_server import ROW, canned_server
 
@@ -38,8 +38,8 @@ Call: TypeAlias = Callable[[], Awaitable[object]]
 KEY: Final = str(ROW["id"])
 RECORD: Final = {name: value for name, value in ROW.items() if name not in ("id", "created_at")}
 SECRET: Final = "sb_secret_benchmark"
-CALLERS: Final = (1, 16, 64, 256)
 MANY: Final = 1000
+CALLERS: Final = (1, 16, 64, 256, MANY)
 PEER: Final = "postgrest-py"
 HTTPX, AIOHTTP = "whole stack, httpx", "whole stack, aiohttp"
 BARE_HTTPX, BARE_AIOHTTP = "transport alone, httpx", "transport alone, aiohttp"
@@ -189,7 +189,7 @@ async def measure(url: str, rounds: int, callers: Sequence[int], names: Sequence
     latencies = []
     async with clients(url) as calls:
         for verb in found:
-            for many in (*callers, MANY):
+            for many in callers:
                 timed = {name: Timed(calls[name][verb], many, CALLS[name]) for name in names}
                 if many == MANY:  # in the same rounds as the number of callers it is compared with
                     ours = (HTTPX, AIOHTTP)
@@ -224,15 +224,23 @@ def targets(found: Found) -> list[Target]:
         for name, floors in TARGETS.items():
             for callers, floor in floors.items():
                 if (name, callers) in cases:
-                    ratio = median(cases[name, callers][0].speedups(cases[PEER, callers][0]))
-                    made.append(Target(f"{verb}, {name}, {callers} callers", ratio, floor, "x", is_floor=True))
-        bare = median(cases[HTTPX, 1][0].speedups(cases[BARE_HTTPX, 1][0]))
-        made.append(Target(f"{verb}, stack against its transport, httpx", bare, OVERHEAD_TARGET, "x", is_floor=True))
-        for name in (HTTPX, AIOHTTP):
-            scaled = median(cases[name, MANY][0].speedups(cases[f"{name}, 16", MANY][0]))
+                    ratio, computing = (
+                        median(mine.speedups(theirs))
+                        for mine, theirs in zip(cases[name, callers], cases[PEER, callers], strict=True)
+                    )
+                    what = f"{verb}, {name}, {callers} caller{'s' * (callers > 1)} vs {PEER}"
+                    beside = f"{computing:.1f} x by processor time"
+                    made.append(Target(what, ratio, floor, "x", is_floor=True, beside=beside))
+        if (HTTPX, 1) in cases:
+            bare = median(cases[HTTPX, 1][0].speedups(cases[BARE_HTTPX, 1][0]))
             made.append(
-                Target(f"{verb}, {name}, {MANY} callers against 16", scaled, SCALING_TARGET, "x", is_floor=True)
+                Target(f"{verb}, {HTTPX}, 1 caller against its transport", bare, OVERHEAD_TARGET, "x", is_floor=True)
             )
+        for name in (HTTPX, AIOHTTP):
+            if (name, MANY) in cases:
+                scaled = median(cases[name, MANY][0].speedups(cases[f"{name}, 16", MANY][0]))
+                what = f"{verb}, {name}, {MANY} callers against 16"
+                made.append(Target(what, scaled, SCALING_TARGET, "x", is_floor=True))
     return made
 
 
@@ -249,7 +257,9 @@ def drawings(found: Found, latencies: Sequence[Mapping[str, Any]]) -> dict[str, 
     drawn = {}
     for verb, cases in found.items():
         series = {
-            name: [(callers, 1 / cases[name, callers][0].median) for callers in CALLERS]
+            name: [
+                (callers, 1 / cases[name, callers][0].median) for callers in CALLERS[:-1] if (name, callers) in cases
+            ]
             for name in (AIOHTTP, HTTPX, PEER)
         }
         drawn[f"throughput-{verb}"] = curves(f"{verb.capitalize()}s a second", series, across="callers", up="calls/s")
@@ -262,18 +272,18 @@ def drawings(found: Found, latencies: Sequence[Mapping[str, Any]]) -> dict[str, 
     return drawn
 
 
-def main(rounds: int, as_json: bool, svg: Path | None) -> None:
+def main(rounds: int, as_json: bool, svg: Path | None, callers: Sequence[int]) -> None:
     with canned_server(core=pinned()) as url:
-        found, latencies = asyncio.run(measure(url, rounds, CALLERS, list(CALLS)))
+        found, latencies = asyncio.run(measure(url, rounds, callers, list(CALLS)))
     if svg is not None:
         write(svg, drawings(found, latencies))
     report(table(found), targets(found), {"cases": figures(found), "latencies": latencies}, as_json=as_json)
 
 
 if __name__ == "__main__":
-    parser = arguments(__doc__, rounds=7)
-    parser.add_argument("--svg", type=Path, help="draw the figures into this directory")
+    parser = drawing(arguments(__doc__, rounds=7))
+    parser.add_argument("--callers", type=int, nargs="+", default=CALLERS, help="other numbers of callers")
     options = parser.parse_args()
     if absent := missing("aiohttp", "postgrest"):
         sys.exit(absent)
-    main(options.rounds, options.json, options.svg)
+    main(options.rounds, options.json, options.svg, options.callers)
