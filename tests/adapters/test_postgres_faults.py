@@ -156,7 +156,7 @@ async def test_an_idle_session_that_was_terminated_costs_nothing(server: LocalSe
     """The next call sees that it has ended, and connects anew."""
     async with over(server.database_url) as adapter:
         await adapter.count("leads")
-        assert terminate(server) == 1
+        assert terminate(server) >= 1
         assert (await adapter.write("leads", {"email": "a@example.com"}))["email"] == "a@example.com"
 
 
