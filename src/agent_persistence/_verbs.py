@@ -233,6 +233,7 @@ class WritingVerbs(ABC):
         may have stored them: then they are stored once.
         """
         target = _names(table, "on_conflict", on_conflict)
+        self._check_generated(table, generated_key)
         prepared, made = self._prepare_all(table, records, target or ())
         if target is not None and any(record.keys() != prepared[0].keys() for record in prepared):
             raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
@@ -287,6 +288,15 @@ class WritingVerbs(ABC):
         prepared = tuple(self._prepare(table, record, f"records[{i}]") for i, record in enumerate(records))
         made = [self._client_keys.complete(table, record, on_conflict) for record in prepared]
         return prepared, made[0] if made and all(made) else None
+
+    def _check_generated(self, table: str, key: str | None) -> None:
+        """Refuse what is not the column of the keys made here: the policy's columns do not bind that one."""
+        if key is not None and (type(table) is not str or key != self._client_keys.column(table)):
+            raise ValidationError(
+                table,
+                "generated_key is the primary key whose values the service makes, and no other column;"
+                " client_keys= or the Schema names it",
+            )
 
     def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
         return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)

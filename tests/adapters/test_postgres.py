@@ -137,6 +137,33 @@ async def test_a_bulk_write_of_a_row_type_is_inserted(adapter: PostgresAdapter) 
     assert (await adapter.query("kinds", order_by="id"))[7]["spot"] == {"x": 7, "y": "z"}
 
 
+async def test_a_bulk_write_stores_the_text_that_a_domain_within_another_or_an_array_holds(
+    adapter: PostgresAdapter, database: LocalServer
+) -> None:
+    """A text that spells a number stays a text, however many rows there are."""
+    database.execute("create domain document as jsonb; create domain report as document")
+    database.execute("create table reports (id int primary key, whole report, parts document[])")
+    try:
+        rows = [{"id": n, "whole": "1", "parts": ["1", "x"]} for n in range(_copying.WORTHWHILE)]
+        assert await adapter.bulk_write("reports", rows) == len(rows)
+        assert await adapter.query("reports", order_by="id") == rows
+    finally:
+        database.execute("drop table reports; drop domain report; drop domain document")
+
+
+async def test_a_bulk_write_of_rows_without_any_column_is_inserted(adapter: PostgresAdapter) -> None:
+    """COPY has no rows of no columns: all of them take their defaults."""
+    rows = _copying.WORTHWHILE
+    assert await adapter.bulk_write("keyless", [{}] * rows) == rows
+    assert await adapter.count("keyless") == rows
+
+
+async def test_a_deadline_beyond_the_longest_statement_timeout_is_no_error(adapter: PostgresAdapter) -> None:
+    """PostgreSQL counts its milliseconds by 32 bits."""
+    with anyio.fail_after(60 * 24 * 3600):
+        assert await adapter.count("keyless") == 0
+
+
 async def test_a_bulk_write_of_differing_columns_is_inserted_but_not_merged(adapter: PostgresAdapter) -> None:
     """What a record lacks takes its default, which a merge would write over what is there."""
     rows = _copying.WORTHWHILE

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent_persistence import AdapterError, ConfigurationError, InMemoryAdapter
+from agent_persistence._bulk.lines import MAX_LINE_BYTES
+from agent_persistence._bulk.opening import BLOCK_BYTES
 from agent_persistence.bulk import ImportStoppedError, Reject, bulk_import
 from agent_persistence.records import Record
 from agent_persistence.schema_registry import default_schema
@@ -103,6 +105,44 @@ async def test_invalid_bytes_are_written_as_they_were(tmp_path: Path) -> None:
     path = written(tmp_path / "l.csv", b"email,company\na@x.io,\xff\xfe\n")
     await bulk_import(service(), "leads", path, rejects=tmp_path / "r.csv")
     assert (tmp_path / "r.csv").read_bytes().endswith(b"a@x.io,\xff\xfe\n")
+
+
+async def test_a_line_too_long_to_be_read_is_a_reject_of_json_lines(tmp_path: Path) -> None:
+    """It is told, as every other row that is not in."""
+    too_long = f'{{"email": "b@x.io", "notes": "{"x" * (MAX_LINE_BYTES + BLOCK_BYTES)}"}}'
+    path = written(tmp_path / "l.jsonl", f'{{"email": "a@x.io"}}\n{too_long}\n{{"email": "c@x.io"}}\n')
+    made, rejects = service(), list[Reject]()
+    report = await bulk_import(made, "leads", path, rejects=rejects.append)
+    assert (report.rows, report.rejected) == (2, 1)
+    assert [(reject.line, "longer" in reject.reason) for reject in rejects] == [(2, True)]
+    assert await emails(made) == ["a@x.io", "c@x.io"]
+
+
+async def test_a_bad_row_that_begins_a_chunk_leaves_the_lines_before_it(tmp_path: Path) -> None:
+    """The report names no lines of a chunk of which nothing is in."""
+    path = written(tmp_path / "l.csv", "email,score\na@x.io,1\nb@x.io,2\nc@x.io,high\n")
+    with pytest.raises(ImportStoppedError) as stopped:
+        await bulk_import(service(), "leads", path, chunk_rows=2)
+    assert stopped.value.report.lines == ((1, 3),)
+
+
+@pytest.mark.parametrize(
+    ("message", "sent"),
+    [("permission denied for table leads", 1), ("new row violates row-level security policy", 3)],
+)
+async def test_a_right_that_the_role_lacks_is_about_no_row(message: str, sent: int) -> None:
+    """Every row would be rejected for it; those that row-level security refuses are rejected one by one."""
+    refused = AdapterError(f"bulk_write on leads: {message} (42501)", code="42501")
+    adapter, rejects = BulkAdapter(failures=[refused] * sent), list[Reject]()
+    importing = bulk_import(
+        service(adapter), "leads", [{"email": "a@x.io"}, {"email": "b@x.io"}], rejects=rejects.append
+    )
+    if sent > 1:
+        assert (await importing).rejected == len(rejects) == 2
+        return
+    with pytest.raises(ImportStoppedError, match="permission denied"):
+        await importing
+    assert rejects == []
 
 
 async def test_the_first_bad_row_stops_an_import_without_rejects(tmp_path: Path) -> None:

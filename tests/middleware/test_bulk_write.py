@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
@@ -198,6 +198,20 @@ async def test_keys_made_elsewhere_for_these_rows_alone_need_no_right_to_read() 
     blind = service(adapter, policy=TablePolicy(read=set(), write={"leads"}))
     await blind.bulk_write("leads", KEYED, generated_key="id")
     assert await blind.bulk_write("leads", KEYED, generated_key="id", resent=True) == 2
+
+
+@pytest.mark.parametrize("client_keys", [None, False])
+async def test_a_generated_key_is_the_column_of_the_service_s_own_keys(client_keys: Literal[False] | None) -> None:
+    """The policy's columns do not bind it, so that any other name would carry a column past them."""
+    adapter = RecordingAdapter()
+    policy = TablePolicy(read={"leads"}, write={"leads"}, columns={"leads": ["id", "email"]})
+    bound = service(adapter, policy=policy, client_keys=client_keys)
+    record = {**KEYED[0], "notes": "not allowed"}
+    with pytest.raises(ValidationError, match="generated_key"):
+        await bound.bulk_write("leads", [record], generated_key="notes")
+    with pytest.raises(ColumnNotAllowedError, match="notes"):
+        await bound.bulk_write("leads", [record])
+    assert adapter.verbs == []
 
 
 @pytest.mark.parametrize("resent", [True, False])

@@ -28,7 +28,7 @@ class JsonReader:
 
     def __iter__(self) -> Items:
         for number, text in enumerate(self._lines, 1):
-            if text and not text.isspace():
+            if isinstance(text, Unreadable) or (text and not text.isspace()):
                 yield _row(number, text, self._columns, self._target)
 
     def reject_head(self) -> str:

@@ -36,6 +36,8 @@ def is_about_rows(error: PersistenceError, rows: int) -> bool:
     code = error.code or ""
     if code == "57014":
         return rows > 1
+    if code == "42501" and "permission denied for" in str(error):  # of the table, and so of every row
+        return False
     by_code = code[:2] in _CLASSES or code in _CODES
     return error.state is FailureState.REJECTED and (by_code or error.status == _TOO_LARGE)
 

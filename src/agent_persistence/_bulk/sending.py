@@ -72,7 +72,8 @@ class Sender:
             outcome.error = error
         else:
             first, last = chunk.lines
-            outcome.lines = [(first, last - (self.most_rejects == 0 and bool(chunk.rejects)))]
+            last -= self.most_rejects == 0 and bool(chunk.rejects)
+            outcome.lines = [(first, last)] if first <= last else []
         rejects = sorted([*outcome.rejects, *chunk.rejects], key=lambda reject: reject.line)
         outcome.rejects = rejects if self.most_rejects else rejects[:1]
         chunk.records, chunk.begins, chunk.raws = [], [], []

@@ -17,8 +17,11 @@ from agent_persistence.records import Record
 ARRAY: Final = "A"
 COMPOSITE: Final = "C"
 
-_TYPE: Final = "format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null), t.typcategory, e.typcategory"
-_JOINED: Final = "left join pg_catalog.pg_type e on e.oid = t.typelem and t.typcategory = 'A'"
+_TYPE: Final = """format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null), t.typcategory,
+      case when 'd' in (e.typtype, b.typtype) then 'C' else e.typcategory end"""
+"""Of a domain within an array or a domain the catalogue alone knows the values, as of rows."""
+_JOINED: Final = """left join pg_catalog.pg_type e on e.oid = t.typelem and t.typcategory = 'A'
+      left join pg_catalog.pg_type b on b.oid = t.typbasetype"""
 _TABLE: Final = f"""
 select json_build_object(
   'columns', (

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 _SPARE_S: Final = 0.1
 """How much longer than its call a statement may run: the call ends first, and the server stops by itself."""
+_MOST_MS: Final = 2**31 - 1
+"""The longest statement_timeout that PostgreSQL takes, 24 days."""
 
 
 class PostgresAdapter:
@@ -275,7 +277,7 @@ def _read(value: bytes, verb: str, table: str, *, writes: bool) -> Any:
 def _limit_ms() -> int | None:
     """How long a statement may run, by the deadline of the call; one that is cancelled already sends nothing."""
     remaining_s = max(0.0, anyio.current_effective_deadline() - anyio.current_time())
-    return None if remaining_s == inf else round((remaining_s + _SPARE_S) * 1000)
+    return None if remaining_s == inf else min(round((remaining_s + _SPARE_S) * 1000), _MOST_MS)
 
 
 def _connecting(dsn: str | SecretStr, lanes: int, *, allow_plaintext: bool) -> tuple[PgLanes, Server]:
