@@ -34,7 +34,7 @@ class Ledger:
             return answer(_rows({key: self.numbers[key] for key in asked if key in self.numbers}))
         told = json.loads(body)
         records = {record["id"]: record["subject"] for record in (told if isinstance(told, list) else [told])}
-        if not records.keys().isdisjoint(self.numbers):
+        if any(key in self.numbers for key in records):
             return _TAKEN.answer
         self.numbers |= records
         return answer(_rows(records), status=201)
