@@ -131,10 +131,20 @@ def test_what_was_certainly_not_applied_may_be_retried(state: FailureState, may:
     assert AdapterError("m", state=state).may_be_retried is may
 
 
-def test_a_refused_table_says_what_would_be_allowed_and_how() -> None:
-    """The message names the refused table, the allowed ones, and the variables that widen the list."""
-    message = str(TableNotAllowedError("clients", "write", {"messages", "leads"}))
-    for part in ("write on table 'clients'", "leads, messages", "PERSIST_WRITE_TABLES", "policy="):
+@pytest.mark.parametrize(
+    ("verb", "variable"),
+    [
+        ("query", "PERSIST_READ_TABLES"),
+        ("write", "PERSIST_WRITE_TABLES"),
+        ("batch_write", "PERSIST_WRITE_TABLES"),
+        ("bulk_write", "PERSIST_WRITE_TABLES"),
+        ("upsert", "PERSIST_WRITE_TABLES"),
+    ],
+)
+def test_a_refused_table_says_what_would_be_allowed_and_how(verb: str, variable: str) -> None:
+    """The message names the refused table, the allowed ones, and the variable that widens the verb's list."""
+    message = str(TableNotAllowedError("clients", verb, {"messages", "leads"}))
+    for part in (f"{verb} on table 'clients'", "leads, messages", variable, "policy="):
         assert part in message
 
 

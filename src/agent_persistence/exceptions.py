@@ -86,6 +86,7 @@ _WRITE = ("table", "PERSIST_WRITE_TABLES, which replaces the whole list, or in p
 _REMEDIES = {
     "write": _WRITE,
     "batch_write": _WRITE,
+    "bulk_write": _WRITE,
     "upsert": _WRITE,
     "update": ("table", "policy=TablePolicy(write={…}, read={…}): update chooses rows by what they hold"),
     "delete": ("table", "policy=TablePolicy(delete={…}, read={…}): delete chooses rows by what they hold"),

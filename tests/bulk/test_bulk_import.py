@@ -349,6 +349,13 @@ async def test_what_progress_raises_ends_the_import() -> None:
         await bulk_import(service(), "leads", [{"email": "a@x.io"}], progress=fail)
 
 
+async def test_a_dry_run_that_is_stopped_says_that_nothing_is_in(tmp_path: Path) -> None:
+    """What is told is what would be."""
+    path = written(tmp_path / "l.csv", "email,score\na@x.io,1\nb@x.io,high\n")
+    with pytest.raises(ImportStoppedError, match="1 row would go in"):
+        await bulk_import(service(), "leads", path, dry_run=True)
+
+
 async def test_a_dry_run_applies_every_rule_and_sends_nothing(tmp_path: Path) -> None:
     """Nor does it tell the audit of writes that were none."""
     events: list[AuditEvent] = []

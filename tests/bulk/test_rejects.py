@@ -267,6 +267,14 @@ async def test_a_rejects_file_that_is_there_is_not_overwritten(tmp_path: Path) -
     assert path.read_bytes() == before
 
 
+async def test_a_rejects_file_that_cannot_be_made_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """Not when the first row is rejected, and others are in."""
+    made = service()
+    with pytest.raises(ConfigurationError, match="its directory does not exist"):
+        await bulk_import(made, "leads", leads(tmp_path / "l.csv", 3), rejects=tmp_path / "no" / "r.csv")
+    assert await emails(made) == []
+
+
 async def test_without_a_reject_there_is_no_file(tmp_path: Path) -> None:
     """And the report names none."""
     report = await bulk_import(service(), "leads", leads(tmp_path / "l.csv", 3), rejects=tmp_path / "r.csv")

@@ -322,6 +322,13 @@ def test_what_stops_the_examination_is_its_last_finding(
     assert ended.document["checks"][0]["level"] == "ok"
 
 
+def test_a_server_that_is_not_reached_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the variable that leads there."""
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_KEY", "sb_secret_x")
+    assert "check SUPABASE_URL" in ran("doctor", "--json").document["checks"][-1]["remedy"]
+
+
 @pytest.mark.parametrize(
     ("response", "told"),
     [

@@ -124,6 +124,17 @@ def test_a_pipe_gets_lines_and_a_terminal_a_bar(project: LocalServer, tmp_path: 
     assert "2 rows" in shown
 
 
+def test_a_terminal_marks_an_import_that_was_stopped(tmp_path: Path) -> None:
+    """With a cross instead of a tick, and with no bar where nothing was read."""
+    memory = ("--kind", "memory")
+    assert "✓" in in_terminal("import", "leads", tmp_path / _written(tmp_path, GOOD), *memory)
+    stopped = in_terminal("import", "leads", tmp_path / _written(tmp_path, BAD), *memory)
+    assert ("✗" in stopped, "✓" in stopped) == (True, False)
+    missing = in_terminal("import", "leads", "missing.csv", *memory)
+    assert "missing.csv cannot be opened" in missing.rpartition("\x1b[2K")[2]
+    assert "━" not in missing.rpartition("\x1b[2K")[2]
+
+
 def test_an_interrupted_import_says_how_to_go_on(
     project: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +176,7 @@ def test_the_figures_of_an_import() -> None:
     assert figures(told) == ["990 rows", "2.5 of 2.5 MB", "10 rejected", "99 rows/s", "10 s left"]
     ended = _progress(is_final=True, rows_written=50, bytes_total=None, bytes_read=30)
     assert figures(ended) == ["50 rows", "30 B", "5 rows/s"]
+    assert figures(_progress(is_final=True, rows_written=1))[0] == "1 row"
 
 
 @pytest.mark.parametrize(

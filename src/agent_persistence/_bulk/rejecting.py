@@ -57,6 +57,8 @@ class RejectsFile:
         self._path = Path(path)
         self._format = format
         self.size = size
+        if not self._path.absolute().parent.is_dir():
+            raise ConfigurationError(f"the rejects file {self._path} cannot be made: its directory does not exist")
         found = self._path.stat().st_size if self._path.exists() else 0
         if found and not (resumed and _is_rejects_file(self._path)):
             raise ConfigurationError(f"the rejects file {self._path} is there already; move it away, or name another")

@@ -123,7 +123,7 @@ class ImportStoppedError(PersistenceError):
 def what_is_in(report: ImportReport) -> str:
     """The rows that are in, and those that may be, for a message."""
     lines = f", of lines {_ranges(report.lines)}" if report.lines else ""
-    rows = f"{_rows_in(report.rows)}{lines}" if report.rows else "nothing is in"
+    rows = f"{_rows_in(report.rows, is_dry_run=report.is_dry_run)}{lines}" if report.rows else "nothing is in"
     return rows + (f"; those of lines {_ranges(report.unknown_lines)} may be in" if report.unknown_lines else "")
 
 

@@ -27,8 +27,9 @@ def shown_progress(screen: Screen, title: str) -> Iterator[Tell]:
     if not screen.err.is_terminal:
         yield Lines(screen, title)
         return
+    ended = SpinnerColumn(finished_text=Text("✓", style="green"), style="cyan")
     bar = Bar(
-        SpinnerColumn(finished_text=Text("✓", style="green"), style="cyan"),
+        ended,
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=16, complete_style="cyan", finished_style="green"),
         _Figures(table_column=Column(no_wrap=True)),
@@ -42,7 +43,12 @@ def shown_progress(screen: Screen, title: str) -> Iterator[Tell]:
             share = done_share(told)
             bar.update(task, total=None if share is None else 1.0, completed=share or 0.0, told=told)
 
-        yield tell
+        try:
+            yield tell
+        except BaseException:
+            ended.finished_text = Text("✗", style="red")
+            bar.update(task, visible=bar.tasks[0].fields["told"] is not None)
+            raise
 
 
 class Lines:
@@ -73,7 +79,7 @@ def _coloured(figure: str) -> Text:
 
 def figures(told: Progress) -> list[str]:
     """The figures of an import, each as a few words."""
-    found = [f"{told.rows_written:,} rows", size(told.bytes_read, told.bytes_total)]
+    found = [f"{told.rows_written:,} row{'s' * (told.rows_written != 1)}", size(told.bytes_read, told.bytes_total)]
     if told.rejected:
         found.append(f"{told.rejected:,} rejected")
     found.append(f"{told.rows_per_second:,.0f} rows/s")

@@ -109,4 +109,5 @@ def _format(path: Path) -> tuple[Callable[[str], Any], Callable[[Mapping[str, An
     try:
         return _FORMATS[path.suffix.lower()]
     except KeyError:
-        raise ConfigurationError(f"a schema is a {' or '.join(_FORMATS)} file, not {printable(path.suffix)}") from None
+        forms = " or ".join(_FORMATS)
+        raise ConfigurationError(f"schemas and policies are {forms} files, not {printable(path.suffix)}") from None

@@ -249,7 +249,8 @@ class _Recovery:
         if error.state is FailureState.REJECTED or isinstance(error, OverloadedError):
             return error
         given_up = BackendUnavailableError(
-            f"{self._operation.verb} on {self._operation.table} was given up after {self._attempts} attempt(s)"
+            f"{self._operation.verb} on {self._operation.table} was given up after"
+            f" {self._attempts} attempt{'s' * (self._attempts != 1)}"
             f"{', nothing was applied' if self._operation.writes else ''}: {error}",
             **_about(error),
         )

@@ -54,10 +54,10 @@ class _Examination:
         is_named = bool(os.environ.get(DATABASE_VARIABLE, "").strip())
         return self.target.kind == "postgres" or (self.target.kind == "supabase" and is_named)
 
-    def fail(self, area: Area, error: PersistenceError, subject: str | None = None) -> None:
+    def fail(self, area: Area, error: PersistenceError, subject: str | None = None, remedy: str | None = None) -> None:
         """Note what stopped a part of the examination."""
         self.status = max(self.status, status_of(error))
-        self.checks.append(area.check(Level.PROBLEM, str(error), subject))
+        self.checks.append(area.check(Level.PROBLEM, str(error), subject, remedy))
 
     async def note(self, found: AsyncIterator[Check]) -> None:
         """Note the checks as they come."""
@@ -153,7 +153,8 @@ async def _examine_server(patient: _Examination, rest: Rest) -> None:
             patient.checks += unseen_functions(target.policy)
         await _examine_public(patient, rest, expected, key)
     except AdapterError as error:
-        patient.fail(SERVER, error, "the server")
+        unreached = "check SUPABASE_URL and the network, and that the project is not paused"
+        patient.fail(SERVER, error, "the server", unreached if error.may_be_retried else None)
 
 
 async def _examine_public(patient: _Examination, rest: Rest, expected: Expected, key: Key) -> None:
