@@ -11,6 +11,7 @@ from agent_persistence.adapter import only_row
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError
 from agent_persistence.identifiers import RESERVED, are_columns, base_column, is_identifier, is_path
+from agent_persistence.middleware._allowed import Allowed
 from agent_persistence.middleware._bounds import check_bounds
 from agent_persistence.middleware._scope import Scope, as_query, narrowed
 from agent_persistence.operations import (
@@ -56,9 +57,7 @@ class Guard:
     def __init__(self, policy: TablePolicy, schema: Schema, *, narrows: bool = True) -> None:
         self._policy = policy
         self._narrows = narrows
-        self._allowed: dict[str, frozenset[str]] = {
-            right: getattr(policy, right) for right in ("read", "write", "delete", "call", "call_write")
-        }
+        self._allowed = Allowed(policy)
         self._schema = schema
         self._rules = {
             table: _Rules(
@@ -70,9 +69,7 @@ class Guard:
         }
 
     def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
-        allowed = self._allowed[operation.right]
-        if isinstance(operation, (Update, Delete)):
-            allowed &= self._policy.read  # whose rows are affected tells what they hold
+        allowed = self._allowed(operation)
         table = operation.table
         if type(table) is not str or table not in allowed:
             raise TableNotAllowedError(table, operation.verb, allowed)

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from agent_persistence.audit import Outcome
 from agent_persistence.chain import Next
 from agent_persistence.exceptions import AdapterError, PersistenceError
+from agent_persistence.middleware._allowed import Allowed
 from agent_persistence.middleware.audit import outcome_of
 from agent_persistence.middleware.timing import DENIED
-from agent_persistence.operations import BatchWrite, Delete, Operation, Result, Update
+from agent_persistence.operations import BatchWrite, Operation, Result
 from agent_persistence.policy import TablePolicy
 
 _logger = logging.getLogger("agent_persistence.observers")
@@ -88,9 +89,7 @@ class Observing:
 
     def __init__(self, observers: Sequence[Observer], policy: TablePolicy, adapter: object) -> None:
         self._observers = tuple(observers)
-        self._allowed: dict[str, frozenset[str]] = {
-            right: getattr(policy, right) for right in ("read", "write", "delete", "call", "call_write")
-        }
+        self._allowed = Allowed(policy)
         self._server: tuple[str, int] | None = getattr(adapter, "server", None)
         self._namespace: str | None = getattr(adapter, "namespace", None)
 
@@ -122,11 +121,8 @@ class Observing:
 
     def _named(self, operation: Operation) -> str:
         """The table, if the guard will let the call pass."""
-        table, allowed = operation.table, self._allowed[operation.right]
-        listed = type(table) is str and table in allowed
-        if listed and isinstance(operation, (Update, Delete)):
-            listed = table in self._allowed["read"]
-        return table if listed else DENIED
+        table = operation.table
+        return table if type(table) is str and table in self._allowed(operation) else DENIED
 
 
 class _Watch:
