@@ -12,6 +12,7 @@ from uuid import UUID
 from agent_persistence.exceptions import ConfigurationError, printable
 from agent_persistence.identifiers import is_identifier
 from agent_persistence.policy import table_names
+from agent_persistence.predicates import Comparison, Filter, Operator
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -50,6 +51,11 @@ class TenantScope:
                     f"{function} is in arguments and in shared: the tenant is told to it, or is not"
                 )
         object.__setattr__(self, "arguments", MappingProxyType(checked))
+
+    @property
+    def rows(self) -> Filter:
+        """What holds for the tenant's rows, and for no others, in a table that is not shared."""
+        return Comparison(Operator.EQ, self.value, self.column)
 
 
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")

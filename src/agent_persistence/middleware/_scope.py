@@ -54,7 +54,7 @@ class Scope:
 
 def scope_of(table: str, policy: TablePolicy, tenant: TenantScope | None) -> Filter:
     """What the guard and tenancy add to the filters of every call on the table."""
-    own = None if tenant is None or table in tenant.shared else Comparison(Operator.EQ, tenant.value, tenant.column)
+    own = None if tenant is None or table in tenant.shared else tenant.rows
     return conjunction(rule for rule in (policy.rows.get(table), own) if rule is not None)
 
 

@@ -24,7 +24,6 @@ from agent_persistence.operations import (
     Upsert,
     Write,
 )
-from agent_persistence.predicates import Comparison, Operator
 from agent_persistence.records import Row
 from agent_persistence.tenant import TenantScope
 
@@ -40,7 +39,7 @@ class Tenancy:
     def __init__(self, tenant: TenantScope, primary_key: Callable[[str], tuple[str, ...]]) -> None:
         self._tenant = tenant
         self._primary_key = primary_key
-        self._scope = Scope.of(Comparison(Operator.EQ, tenant.value, tenant.column))
+        self._scope = Scope.of(tenant.rows)
 
     async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
         if operation.table in self._tenant.shared or isinstance(operation, GetColumns):
