@@ -97,7 +97,7 @@ def _column(told: Mapping[str, Any], listed: list[str] | None) -> dict[str, Any]
 
 def _default(expression: str, of: Family) -> dict[str, Any]:
     """What the default is, as JSON of the column's family; an expression that this package cannot compute is none."""
-    default = openapi._default(expression.removesuffix("[]") if of is Family.ARRAY else expression)
+    default = openapi.default_of(expression.removesuffix("[]") if of is Family.ARRAY else expression)
     value = default.get("default")
     if not isinstance(value, str):
         return default

@@ -55,7 +55,7 @@ def _column(told: Mapping[str, Any], *, nullable: bool) -> dict[str, Any]:
     column = {"type": short_name(form) if length is None else f"{form}({length})", "nullable": nullable}
     if isinstance(told.get("enum"), Sequence):
         column["one_of"] = told["enum"]
-    return column | _default(told.get("default"))
+    return column | default_of(told.get("default"))
 
 
 _GENERATED: Final = (
@@ -67,7 +67,7 @@ _CONSTANT: Final = re.compile(r"'((?:[^']|'')*)'::[\w .\"]+")
 _EXPRESSION: Final = re.compile(r"[\w.]+\(.*\)|CURRENT_\w+|LOCALTIME\w*|NULL(::.*)?|\(.*\).*", re.DOTALL)
 
 
-def _default(default: Any) -> dict[str, Any]:
+def default_of(default: Any) -> dict[str, Any]:
     """What the column's default is; an expression that this package cannot compute is none."""
     if not isinstance(default, str):
         return {} if default is None else {"default": default}
