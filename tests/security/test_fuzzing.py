@@ -5,17 +5,15 @@ The requests are judged by `wire_model`, which knows nothing of the package.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import httpx
 import pytest
-from hypothesis import Phase, find, given, settings, strategies as st
+from hypothesis import find, given, strategies as st
 
 from agent_persistence import (
-    PersistenceError,
     Schema,
     TablePolicy,
     all_of,
@@ -42,9 +40,7 @@ from tests.adapters.doubles import Recorder, rows
 from tests.differential.examples import examples
 from tests.doubles import Lying
 from tests.security import wire_model
-from tests.security.wire_model import LeakError
-
-Call: TypeAlias = tuple[str, tuple[Any, ...], bool]
+from tests.security.fuzzed import SEARCH, Call, Fuzzed
 
 SCHEMA = Schema(
     {
@@ -225,7 +221,7 @@ def _answer(request: httpx.Request) -> httpx.Response:
     return response
 
 
-async def _called(service: AsyncPersistenceService, call: Call) -> Any:
+async def called(service: AsyncPersistenceService, call: Call) -> Any:
     verb, (table, *arguments), is_facade = call
     target: Any = service.readonly() if is_facade and verb in READING else service
     arguments = [_filters(argument) for argument in arguments]
@@ -238,75 +234,38 @@ async def _called(service: AsyncPersistenceService, call: Call) -> Any:
     return await getattr(target, verb)(table, *arguments)
 
 
-class Fuzzed:
-    """A service whose requests are judged, and counts of what became of the calls."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.Runner()
-        self.recorder = Recorder(_answer)
-        self.service = AsyncPersistenceService(
-            self.recorder.adapter(), policy=POLICY, schema=SCHEMA, client_keys=False, row_cap=1000, retry=False
-        )
-        self.sent = self.refused = 0
-
-    def attack(self, call: Call) -> None:
-        """LeakError if what leaves, or what comes back, is more than the policy allows."""
-        self.recorder.requests.clear()
-        try:
-            told = self.loop.run(_called(self.service, call))
-        except PersistenceError:
-            self.refused += 1
-        else:
-            if call[1][0] == "leads" and "secret" in repr(told):
-                raise LeakError(f"came back: {told!r}")
-        self.sent += bool(self.recorder.requests)
-        for request in self.recorder.requests:
-            wire_model.check(request)
-
-
 @pytest.fixture(scope="module")
-def fuzzed() -> Iterator[Fuzzed]:
-    made = Fuzzed()
-    with made.loop:
+def fuzzed() -> Iterator[Fuzzed[httpx.Request]]:
+    recorder = Recorder(_answer)
+    service = AsyncPersistenceService(
+        recorder.adapter(), policy=POLICY, schema=SCHEMA, client_keys=False, row_cap=1000, retry=False
+    )
+    with Fuzzed(service, called, recorder.requests, wire_model.check).running() as made:
         yield made
-    print(f"{made.sent} calls were sent, {made.refused} refused")
 
 
 @given(call=reading)
 @examples(400)
-def test_a_reading_call_asks_for_what_the_policy_allows(fuzzed: Fuzzed, call: Call) -> None:
+def test_a_reading_call_asks_for_what_the_policy_allows(fuzzed: Fuzzed[httpx.Request], call: Call) -> None:
     """Projections, filters, orders, pages, keys and arguments of the stranger's making."""
     fuzzed.attack(call)
 
 
 @given(call=writing)
 @examples(400)
-def test_a_writing_call_writes_what_the_policy_allows(fuzzed: Fuzzed, call: Call) -> None:
+def test_a_writing_call_writes_what_the_policy_allows(fuzzed: Fuzzed[httpx.Request], call: Call) -> None:
     """Records, targets of merges, changes and filters of the stranger's making."""
     fuzzed.attack(call)
 
 
 @given(call=anywhere)
 @examples(400)
-def test_a_call_goes_where_the_policy_allows(fuzzed: Fuzzed, call: Call) -> None:
+def test_a_call_goes_where_the_policy_allows(fuzzed: Fuzzed[httpx.Request], call: Call) -> None:
     """Tables and functions of the stranger's making."""
     fuzzed.attack(call)
 
 
 # --- controls ---------------------------------------------------------------------------------------------------------
-
-SEARCH = settings(max_examples=5000, deadline=None, database=None, phases=[Phase.generate])
-
-
-def _leaks(fuzzed: Fuzzed, call: Call) -> bool:
-    try:
-        fuzzed.attack(call)
-    except LeakError:
-        return True
-    except Exception:
-        return False
-    return False
-
 
 WEAKENED: dict[str, tuple[Any, str, Any]] = {
     "no guard": (Guard, "__call__", lambda self, operation, call_next: call_next(operation)),
@@ -320,26 +279,13 @@ WEAKENED: dict[str, tuple[Any, str, Any]] = {
 @pytest.mark.parametrize("weakness", WEAKENED)
 @pytest.mark.parametrize("drawn", [reading, anywhere], ids=["reading", "anywhere"])
 def test_the_fuzzers_find_each_weakness(
-    weakness: str, drawn: st.SearchStrategy[Call], fuzzed: Fuzzed, monkeypatch: pytest.MonkeyPatch
+    weakness: str, drawn: st.SearchStrategy[Call], fuzzed: Fuzzed[httpx.Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Control: with a part of the guard taken out, a request leaves that should not, or a column comes back."""
     monkeypatch.setattr(*WEAKENED[weakness])
-    assert find(drawn, lambda call: _leaks(fuzzed, call), settings=SEARCH)
+    assert find(drawn, fuzzed.leaks, settings=SEARCH)
 
 
-def test_the_calls_are_not_all_refused(fuzzed: Fuzzed) -> None:
+def test_the_calls_are_not_all_refused(fuzzed: Fuzzed[httpx.Request]) -> None:
     """Control: an adversary that is always refused, or never, would prove nothing."""
-    made, sent = 0, 0
-
-    @given(call=reading | writing)
-    @examples(200)
-    def attack(call: Call) -> None:
-        nonlocal made, sent
-        made += 1
-        before = fuzzed.sent
-        fuzzed.attack(call)
-        sent += fuzzed.sent - before
-
-    attack()
-    print(f"{sent} of {made} calls were sent")
-    assert made / 10 < sent < made * 9 / 10
+    assert 0.1 < fuzzed.share_sent(reading | writing) < 0.9
