@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -26,18 +25,17 @@ from agent_persistence import (
     ConflictError,
     Next,
     Operation,
-    PersistenceError,
     Result,
     SupabaseAdapter,
     TableNotAllowedError,
     TablePolicy,
-    metrics,
     sync,
 )
 from agent_persistence.exceptions import FailureState
 from agent_persistence.ext.opentelemetry import BUCKETS_S, OpenTelemetry
 from agent_persistence.service import AsyncPersistenceService
 from tests.doubles import FakeTime, HangingAdapter, Lying, RecordingAdapter, shown
+from tests.ext import traffic
 from tests.server import LocalServer
 
 pytestmark = pytest.mark.anyio
@@ -352,29 +350,14 @@ async def test_a_call_measures_as_long_as_its_span(exported: Exported) -> None:
 
 async def test_it_counts_what_the_metrics_count(exported: Exported) -> None:
     """Calls, failures and refusals alike."""
-    failures = [None, None, AdapterError("no"), AdapterError("no")]
-    service = _service(exported, RecordingAdapter(failures=failures), retry=False)
-    calls: list[tuple[Any, ...]] = [
-        ("query", "leads"),
-        ("write", "leads", {"email": "a"}),
-        ("write", "leads", {"email": "b"}),
-        ("query", "messages"),
-        ("write", "clients", {"name": "a"}),
-        ("write", "nowhere", {"name": "a"}),
-    ]
-    for verb, *arguments in calls:
-        with suppress(PersistenceError):
-            await getattr(service, verb)(*arguments)
+    await traffic.mixed(lambda adapter: _service(exported, adapter, retry=False))
     counted: dict[str, dict[str, tuple[int, int]]] = {}
     for point in exported.points():
         told = dict(point.attributes or {})
         of_verb = counted.setdefault(str(told["db.operation.name"]), {})
         count, errors = of_verb.get(str(told["db.collection.name"]), (0, 0))
         of_verb[str(told["db.collection.name"])] = (count + point.count, errors + point.count * ("error.type" in told))
-    assert counted == {
-        verb: {table: (figures["count"], figures["errors"]) for table, figures in tables.items()}
-        for verb, tables in metrics.snapshot().items()
-    }
+    assert counted == traffic.counted()
     assert counted["write"] == {"leads": (2, 1), "<denied>": (2, 2)}
 
 

@@ -17,11 +17,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics, parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent_persistence import AdapterError, Next, Operation, PersistenceError, Result, TableNotAllowedError, metrics
+from agent_persistence import AdapterError, Next, Operation, Result, TableNotAllowedError
 from agent_persistence.exceptions import FailureState
 from agent_persistence.ext.prometheus import BUCKETS_S, Prometheus
 from agent_persistence.service import AsyncPersistenceService
 from tests.doubles import FakeTime, HangingAdapter, Lying, RecordingAdapter, shown
+from tests.ext import traffic
 
 pytestmark = pytest.mark.anyio
 
@@ -161,28 +162,13 @@ async def test_a_thousand_names_are_one_series(registry: CollectorRegistry) -> N
 
 async def test_it_counts_what_the_metrics_count(registry: CollectorRegistry) -> None:
     """Calls, failures and refusals alike."""
-    failures = [None, None, AdapterError("no"), AdapterError("no")]
-    service = _service(registry, RecordingAdapter(failures=failures), retry=False)
-    calls: list[tuple[Any, ...]] = [
-        ("query", "leads"),
-        ("write", "leads", {"email": "a"}),
-        ("write", "leads", {"email": "b"}),
-        ("query", "messages"),
-        ("write", "clients", {"name": "a"}),
-        ("write", "nowhere", {"name": "a"}),
-    ]
-    for verb, *arguments in calls:
-        with suppress(PersistenceError):
-            await getattr(service, verb)(*arguments)
+    await traffic.mixed(lambda adapter: _service(registry, adapter, retry=False))
     counted: dict[str, dict[str, tuple[float, float]]] = {}
     for (table, verb, error), count in _as_text(registry)[f"{DURATION}_count"].items():
         of_verb = counted.setdefault(verb, {})
         calls_before, errors_before = of_verb.get(table, (0, 0))
         of_verb[table] = (calls_before + count, errors_before + (count if error else 0))
-    assert counted == {
-        verb: {table: (figures["count"], figures["errors"]) for table, figures in tables.items()}
-        for verb, tables in metrics.snapshot().items()
-    }
+    assert counted == traffic.counted()
     assert counted["write"] == {"leads": (2, 1), "<denied>": (2, 2)}
 
 
