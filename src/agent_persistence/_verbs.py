@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from agent_persistence._views import Views
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.filters import Filters, all_of, any_of, gt, parse_filters, parse_some_rows
@@ -55,7 +56,7 @@ class Closing(ABC):
         await self.aclose()
 
 
-class ReadingVerbs(ABC):
+class ReadingVerbs(Views):
     """The verbs that cannot change anything.
 
     All of them raise TableNotAllowedError or ColumnNotAllowedError where the policy refuses, ValidationError where
@@ -148,6 +149,7 @@ class ReadingVerbs(ABC):
 
         Each page is a query of its own that begins behind the last row seen (keyset paging), ties broken by the
         table's key: rows written meanwhile are seen if they belong behind it, and no row is seen twice or left out.
+        All pages are read as whoever asked for the first.
         """
         size = _at_least(table, "page_size", page_size, 1)
         if size is None:
@@ -162,9 +164,10 @@ class ReadingVerbs(ABC):
         columns = _names(table, "select", select)
         given: list[Filters] = [] if filters is None else [filters]
         position: Row | None = None
+        reader = await self.pinned()
         while True:
             behind = given if position is None else [*given, _behind(keys, position)]
-            page = await self.query(
+            page = await reader.query(
                 table,
                 all_of(*behind),
                 size,
@@ -300,6 +303,12 @@ class WritingVerbs(ABC):
 
     def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
         return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)
+
+
+class AllVerbs(ReadingVerbs, WritingVerbs):
+    """The verbs that read and those that change rows."""
+
+    __slots__ = ()
 
 
 def _key(schema: Schema, table: str, order_by: str) -> tuple[str, ...]:

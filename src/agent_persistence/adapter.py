@@ -19,6 +19,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.filters import Filters
+from agent_persistence.identity import Identity
 from agent_persistence.ordering import OrderBy
 from agent_persistence.records import Record, Row
 
@@ -173,6 +174,34 @@ class Calls(Protocol):
 
     async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> object:
         """Call a function of the database and return its value. Without `may_write` the database refuses writes."""
+        ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """An adapter that says as whom its calls run. Of one that does not, no layer shares answers or requests: they might
+    be another user's."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """As whom every call runs, `Identity(own=True)`; None where `ActsAs.identify` says it for each call."""
+        ...
+
+
+@runtime_checkable
+class ActsAs(Identified, Protocol):
+    """An adapter that can run each call as another user."""
+
+    async def identify(self) -> Identity:
+        """As whom a call that begins now runs, if nobody else was named. A failure is "not_sent"."""
+        ...
+
+    def identity_of(self, *, access_token: object = None, claims: object = None) -> Identity:
+        """The checked identity of a user; without either, of nobody. ConfigurationError where it cannot be one."""
+        ...
+
+    def acting_as(self, identity: Identity) -> PersistenceAdapter:
+        """This adapter, its connections and what it has learnt, for calls of one identity. It takes a microsecond."""
         ...
 
 

@@ -60,13 +60,16 @@ async def bulk_import(
     `source` is the path of a CSV file, of JSON lines or of a Parquet file, packed with gzip or not; such a file, open
     in binary mode, with its `format`; or an iterable or async iterable of records. Each chunk, `chunk_rows` rows or
     about `chunk_bytes` of JSON, is one bulk_write with all that the service does about it, `concurrency` of them at a
-    time. With `on_conflict` rows that exist are merged, in the order of the source.
+    time. With `on_conflict` rows that exist are merged, in the order of the source. All of it is written as whoever the
+    target's calls run as when the import begins.
 
     A row that is refused stops the import with ImportStoppedError; with `rejects`, a path or a function of one Reject,
     it is put there and the rest goes in, until there are more than `max_rejects`. `resume` is the path of a journal:
     the same call after a crash goes on where it ended, without loss or doubling. `progress` is called with a Progress,
     ten times a second at most. `dry_run` does everything but send. See docs/bulk.md.
     """
+    _service(target)
+    target = await target.pinned()
     service = _service(target)
     if type(table) is not str or table not in service.policy.write:
         await service.bulk_write(table, [])  # refused by the guard, and told to the audit hooks

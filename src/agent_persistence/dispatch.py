@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from math import inf
 from typing import Any, cast
 
-from agent_persistence.adapter import BulkWrites, Calls, Counts, Deletes, PersistenceAdapter, ReturnsColumns, Updates
+from agent_persistence.adapter import (
+    ActsAs,
+    BulkWrites,
+    Calls,
+    Counts,
+    Deletes,
+    PersistenceAdapter,
+    ReturnsColumns,
+    Updates,
+)
 from agent_persistence.attempts import ended_unsent, limited
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, FailureState, PersistenceError, UnsupportedOperationError
+from agent_persistence.identity import Identity
 from agent_persistence.operations import (
     BatchWrite,
     BulkWrite,
@@ -27,9 +37,9 @@ from agent_persistence.operations import (
 )
 
 
-def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float], attempt_s: float = inf) -> Next:
-    """Return the chain's endpoint: it calls the adapter's verb, and ends the call at the operation's deadline or after
-    `attempt_s` seconds (see `attempts`), whichever is earlier.
+def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Rest:
+    """Return the chain's endpoint: it calls the adapter's verb as whom the context says, and ends the call at the
+    context's deadline or after its `attempt_s` seconds (see `attempts`), whichever is earlier.
 
     What the adapter lacks is refused before it is called. A failure that is no error of this package becomes an
     AdapterError: "ambiguous" where the adapter may have written or its connection broke, else "rejected".
@@ -37,16 +47,16 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float], attempt
 
     capabilities = adapter.capabilities
 
-    async def dispatch(operation: Operation) -> Result:
+    async def dispatch(operation: Operation, context: CallContext) -> Result:
         for capability in operation.capabilities():
             if not capabilities.get(capability, False):
                 raise UnsupportedOperationError(operation.table, capability)
-        remaining_s = operation.deadline - clock()
+        remaining_s = context.deadline - clock()
         if remaining_s <= 0:
             raise _late(operation, FailureState.NOT_SENT)
-        with limited(remaining_s, attempt_s):
+        with limited(remaining_s, context.retry.attempt_s):
             try:
-                return Result(await _call(adapter, operation))
+                return Result(await _call(_acting(adapter, context.identity), operation))
             except PersistenceError:
                 raise
             except Exception as error:  # the boundary to adapters that others write
@@ -54,6 +64,10 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float], attempt
         raise _late(operation, FailureState.NOT_SENT if ended_unsent() else FailureState.AMBIGUOUS)
 
     return dispatch
+
+
+def _acting(adapter: PersistenceAdapter, identity: Identity) -> PersistenceAdapter:
+    return adapter if identity.own else cast("ActsAs", adapter).acting_as(identity)
 
 
 def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:

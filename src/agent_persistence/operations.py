@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from math import inf
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import AllOf, AnyOf, Filter, Not, comparisons
@@ -25,13 +24,6 @@ class _Operation:
     """Whether the call may change the database."""
 
     table: str
-    deadline: float = field(default=inf, kw_only=True, compare=False, repr=False)
-    """When the call must have ended, on the service's clock, in seconds."""
-
-    def due(self, deadline: float) -> Self:
-        """Stamp the deadline on a value that nobody else has seen yet; `replace` would cost more than a guard does."""
-        object.__setattr__(self, "deadline", deadline)
-        return self
 
     def columns(self) -> tuple[str, ...]:
         """Every name the call uses as a column, in order of appearance, and as often."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from agent_persistence._verbs import Closing, ReadingVerbs, WritingVerbs
+from agent_persistence._verbs import AllVerbs, Closing
+from agent_persistence._views import Viewed
+from agent_persistence.identity import Identity
 from agent_persistence.operations import Operation, Result
 from agent_persistence.records import Record
-from agent_persistence.retry import RetryPolicy
 from agent_persistence.schema_registry import Schema
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
 from agent_persistence.typed import Model, TypedTable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from agent_persistence.persistence_config import PersistenceConfig
 
 
-class PersistenceAgent(ReadingVerbs, WritingVerbs, Closing):
+class PersistenceAgent(AllVerbs, Closing):
     """The verbs of a service for application code, under the policy the service was made with.
 
     `aclose()` closes the service only if `owns_service`, as agents made by the factory do.
@@ -57,17 +58,16 @@ class PersistenceAgent(ReadingVerbs, WritingVerbs, Closing):
 
     def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
         """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
-        return TypedTable(self, self, model, name)
+        return TypedTable(self, model, name)
 
-    def with_options(self, *, deadline_s: float | None = None, retry: RetryPolicy | bool | None = None) -> Self:
-        """This agent under other bounds, as `AsyncPersistenceService.with_options`; closing it closes nothing.
+    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
+        viewed = copy(self)
+        viewed._service = cast("AsyncPersistenceService", view(self._service))
+        viewed._owns_service = False
+        return viewed
 
-        await agent.with_options(deadline_s=2, retry=False).write("leads", {"email": "a@x.io"})
-        """
-        bounded = copy(self)
-        bounded._service = self._service.with_options(deadline_s=deadline_s, retry=retry)
-        bounded._owns_service = False
-        return bounded
+    async def _identify(self) -> Identity:
+        return await self._service._identify()
 
     def readonly(self) -> ReadOnlyPersistenceFacade:
         """A façade over the same service that cannot write; closing it leaves the service open."""

@@ -245,6 +245,7 @@ async def build_rag_context(
             _WHERE,
             f"{type(source).__name__} blocks; pass it to agent_persistence.sync.build_rag_context, without await",
         )
+    facade = await facade.pinned()
     filters = {
         "clients": client_filters,
         "leads": lead_filters,

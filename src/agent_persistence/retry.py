@@ -74,12 +74,13 @@ def retry_policy(retry: RetryPolicy | bool | None) -> RetryPolicy:
     if isinstance(retry, RetryPolicy):
         return retry
     if retry is None or retry is True:
-        return RetryPolicy()
+        return DEFAULT
     if retry is False:
         return RetryPolicy(attempts=1)
     raise ConfigurationError(f"retry is a RetryPolicy, True or False, not {type(retry).__name__}")
 
 
+DEFAULT: Final = RetryPolicy()
 TRANSIENT_COST: Final = 14
 THROTTLE_COST: Final = 5
 RESERVED_SHARE: Final = 0.2

@@ -7,28 +7,33 @@ import random as random_module
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar, cast
 
 import anyio
 
 from agent_persistence import metrics as metrics_module
-from agent_persistence._verbs import Closing, ReadingVerbs, WritingVerbs
-from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence._verbs import AllVerbs, Closing, ReadingVerbs, WritingVerbs
+from agent_persistence._views import AccessToken, Claims, Tenant, Viewed
+from agent_persistence.adapter import ActsAs, Identified, PersistenceAdapter
 from agent_persistence.audit import AuditHook
 from agent_persistence.cache_policy import CachePolicy, cache_policy
-from agent_persistence.chain import Middleware, Next, compose
+from agent_persistence.chain import Layer, Middleware, as_layer, compose
 from agent_persistence.client_keys import KEY_REFUSED, KEY_REMEDY, ClientKeys, KeyColumns
 from agent_persistence.coalescing import CoalescePolicy, coalesce_policy
+from agent_persistence.context import CallContext
 from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ReadOnlyError
+from agent_persistence.identity import OWN, Identity
 from agent_persistence.metrics import Metrics
 from agent_persistence.middleware._scope import scope_of
 from agent_persistence.middleware.audit import Audit
 from agent_persistence.middleware.caching import Caching
 from agent_persistence.middleware.coalescing import Coalescing
 from agent_persistence.middleware.guard import Guard
+from agent_persistence.middleware.identification import Identification
 from agent_persistence.middleware.masking import Masking
 from agent_persistence.middleware.observing import Observer, Observing
 from agent_persistence.middleware.paging import Paging
@@ -52,13 +57,17 @@ __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistence
 T = TypeVar("T")
 
 
-class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
+class AsyncPersistenceService(AllVerbs, Closing):
     """The only way to an adapter: every verb builds an operation and sends it down the chain.
 
     The chain, outermost first: observers, timing, audit, guard, your `middleware` in the order given, guard again,
-    validation, masking, tenancy, caching, splitting, paging, coalescing, retry, adapter. Layers that are not configured
-    are not in it; validation needs a `schema`, since the default one is a guess. `aclose()` closes the adapter only if
-    `owns_adapter`.
+    validation, masking, tenancy, identification, caching, splitting, paging, coalescing, retry, adapter. Layers that
+    are not configured are not in it; validation needs a `schema`, since the default one is a guess. `aclose()` closes
+    the adapter only if `owns_adapter`.
+
+    `as_user` gives a view whose calls run as one user, over the same connections. Answers and requests are shared
+    (`cache`, `coalesce`) only between calls of one identity, and so an adapter that does not say as whom it calls
+    (see `adapter.Identified`) has neither.
 
     A table whose primary key is a declared uuid column, or one that `client_keys` names ({table: column}), gets its
     keys here, before a row is sent, so that a write whose answer was lost can be sent again and is applied once; None
@@ -115,37 +124,42 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         hooks = _callables("audit", audit, "a callable with one AuditEvent")
         watching = _callables("observers", observers, "a callable with one CallBegun that returns an Observation")
         shared = coalesce_policy(coalesce)
+        if self._cache is not None or shared is not None:
+            _check_identified(adapter)
         url_size = getattr(adapter, "url_size", None)
-        layers: list[Middleware | None] = [
+        layers: list[Layer | None] = [
             Observing(watching, self._policy, adapter) if watching else None,
             Timing(
                 metrics_module.default if metrics is None else _instance("metrics", metrics, Metrics),
                 log=LOGGING_VARIABLE in os.environ if log is None else log,
             ),
-            Audit(hooks, self._client_keys.primary, actor=actor) if hooks else None,
+            Audit(hooks, self._client_keys.primary) if hooks else None,
             Guard(self._policy, self._schema, narrows=False) if yours else None,
-            *yours,
+            *map(as_layer, yours),
             Guard(self._policy, self._schema),
             None if schema is None else Validation(self._schema),
             self._masking(mask_reads, mask_writes),
-            None if tenant is None else Tenancy(_instance("tenant", tenant, TenantScope), self._client_keys.primary),
+            Tenancy(self._client_keys.primary),
+            Identification(adapter, clock) if isinstance(adapter, ActsAs) and adapter.identity is None else None,
             self._cache,
             None if url_size is None else Splitting(self._schema, url_size),
             self._paging(getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap)),
             None if shared is None else Coalescing(shared, self._client_keys, clock=clock),
+            Retry(
+                RetryBudget(self._retry.budget),
+                self._client_keys,
+                self._policy.read,
+                scope=partial(scope_of, policy=self._policy),
+                clock=clock,
+                random=random,
+                sleep=sleep,
+            ),
         ]
         self._layers = [layer for layer in layers if layer is not None]
-        self._make_retry = partial(
-            Retry,
-            budget=RetryBudget(self._retry.budget),
-            keys=self._client_keys,
-            readable=self._policy.read,
-            scope=partial(scope_of, policy=self._policy, tenant=tenant),
-            clock=clock,
-            random=random,
-            sleep=sleep,
+        self._chain = compose(self._layers, dispatch_to(adapter, clock))
+        self._identity = Identity(
+            own=True, tenant=None if tenant is None else _instance("tenant", tenant, TenantScope), actor=actor
         )
-        self._chain = self._composed()
 
     def _masking(self, reads: Redaction | None, writes: Redaction | None) -> Masking | None:
         if reads is None and writes is None:
@@ -157,30 +171,58 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
         max_rows, readable = self._policy.max_rows, self._policy.readable
         return Paging(self._schema, max_rows=max_rows, row_cap=row_cap, pages=pages, readable=readable)
 
-    def _composed(self) -> Next:
-        endpoint = dispatch_to(self._adapter, self._clock, self._retry.attempt_s)
-        return compose([*self._layers, self._make_retry(self._retry)], endpoint)
+    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
+        return cast("Self", view(self))
 
-    def with_options(self, *, deadline_s: float | None = None, retry: RetryPolicy | bool | None = None) -> Self:
-        """This service under other bounds: the same verbs, policy, middleware, metrics and retry budget.
-
-        `deadline_s` is the most that a call may take, reads and writes alike; `retry` replaces the retry policy. What
-        is None stays. Making one costs microseconds, so that it may be made for a single call; closing it closes
-        nothing.
-        """
-        bounded = copy(self)
+    def _within(self, deadline_s: float | None, retry: RetryPolicy | bool | None) -> Self:
+        bounded = self._view()
         bounded._retry = self._retry if retry is None else retry_policy(retry)
         if deadline_s is not None:
             bounded._retry = bounded._retry.within(deadline_s)
-        bounded._chain = bounded._composed()
-        bounded._owns_adapter = False
         return bounded
 
+    def _for_user(
+        self,
+        access_token: AccessToken | None,
+        claims: Claims | None,
+        tenant: Tenant | None,
+        actor: str | None,
+    ) -> Self:
+        is_named = tenant is not None or actor is not None
+        user = _identity_of(self._adapter, access_token, claims, is_named=is_named)
+        named = self._identity.actor if actor is None else _actor(actor)
+        return self._as(replace(user, tenant=self._tenant_of(tenant), actor=named))
+
+    def _as(self, identity: Identity) -> Self:
+        view = self._view()
+        view._identity = identity
+        return view
+
+    async def _identify(self) -> Identity:
+        given = self._identity
+        if not given.own or not isinstance(self._adapter, ActsAs) or self._adapter.identity is not None:
+            return given
+        return replace(await self._adapter.identify(), tenant=given.tenant, actor=given.actor)
+
+    def _view(self) -> Self:
+        view = copy(self)
+        view._owns_adapter = False
+        return view
+
+    def _tenant_of(self, tenant: Tenant | None) -> TenantScope | None:
+        if tenant is None or isinstance(tenant, TenantScope):
+            return self._identity.tenant if tenant is None else tenant
+        return TenantScope(tenant) if self._identity.tenant is None else self._identity.tenant.of(tenant)
+
+    def _context(self, *, writes: bool) -> CallContext:
+        """The context of a call that begins now."""
+        patience_s = self._retry.write_deadline_s if writes else self._retry.read_deadline_s
+        return CallContext(self._identity, self._retry, self._clock() + patience_s)
+
     async def _invoke(self, operation: Operation) -> Result:
-        """Send the operation down the chain, with the one deadline that everything below obeys."""
-        patience_s = self._retry.write_deadline_s if operation.writes else self._retry.read_deadline_s
+        """Send the operation down the chain, with the one identity and deadline that hold for everything below."""
         try:
-            result = await self._chain(operation.due(self._clock() + patience_s))
+            result = await self._chain(operation, self._context(writes=operation.writes))
         except AdapterError as error:
             if error.code in KEY_REFUSED and getattr(operation, "generated_key", None):
                 error.add_note(KEY_REMEDY)
@@ -219,7 +261,7 @@ class AsyncPersistenceService(ReadingVerbs, WritingVerbs, Closing):
 
     def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
         """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
-        return TypedTable(self, self, model, name)
+        return TypedTable(self, model, name)
 
     def readonly(self) -> ReadOnlyPersistenceFacade:
         """A façade over this service that cannot write; closing it leaves the service open."""
@@ -288,11 +330,11 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
         """This façade: it is read-only already."""
         return self
 
-    def with_options(
-        self, *, deadline_s: float | None = None, retry: RetryPolicy | bool | None = None
-    ) -> ReadOnlyPersistenceFacade:
-        """This façade under other bounds, as `AsyncPersistenceService.with_options`; closing it closes nothing."""
-        return ReadOnlyPersistenceFacade(self.__service.with_options(deadline_s=deadline_s, retry=retry))
+    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
+        return type(self)(cast("AsyncPersistenceService", view(self.__service)))
+
+    async def _identify(self) -> Identity:
+        return await self.__service._identify()
 
     async def aclose(self) -> None:
         """Close the service if this façade was made with one of its own. Calling it again changes nothing."""
@@ -328,10 +370,37 @@ def _check_adapter(adapter: object) -> None:
         raise ConfigurationError(f"{type(adapter).__name__} is no PersistenceAdapter: it lacks {', '.join(missing)}")
 
 
+def _check_identified(adapter: object) -> None:
+    if not isinstance(adapter, Identified):
+        raise ConfigurationError(
+            f"{type(adapter).__name__} does not say as whom its calls run, so that cache= and coalesce= might give one"
+            " user what another was answered; give it `identity = Identity(own=True)` if all its calls run as the same"
+            " user, or leave these options out"
+        )
+
+
+def _identity_of(adapter: object, access_token: object, claims: object, *, is_named: bool) -> Identity:
+    """The identity that the adapter makes of a user; for one that knows no users, its own within a tenant."""
+    if isinstance(adapter, ActsAs):
+        return adapter.identity_of(access_token=access_token, claims=claims)
+    if access_token is not None or claims is not None or not is_named:
+        raise ConfigurationError(
+            f"{type(adapter).__name__} knows no users: access_token= is for SupabaseAdapter, claims= for"
+            " PostgresAdapter; over this adapter as_user takes tenant= or actor="
+        )
+    return OWN
+
+
 def _instance(option: str, value: object, expected: type[T]) -> T:
     if not isinstance(value, expected):
         raise ConfigurationError(f"{option} is a {expected.__name__}, not {type(value).__name__}")
     return value
+
+
+def _actor(actor: object) -> str:
+    if not isinstance(actor, str) or not actor.strip():
+        raise ConfigurationError("actor is the name that the audit log has for who calls, a text that is not empty")
+    return actor
 
 
 def _row_cap(value: object) -> float:

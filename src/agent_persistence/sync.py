@@ -26,16 +26,17 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from agent_persistence import bulk, factory, rag_context, service as async_service, typed
 from agent_persistence._verbs import ReadingVerbs, WritingVerbs
+from agent_persistence._views import Views
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.persistence_agent import PersistenceAgent as AsyncPersistenceAgent
 from agent_persistence.persistence_config import PersistenceConfig
-from agent_persistence.retry import RetryPolicy
 from agent_persistence.service import AsyncPersistenceService
 from agent_persistence.typed import Model
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Owner = TypeVar("Owner")
+Blocking = TypeVar("Blocking", bound="_HasInner")
 
 
 class _EventLoopThread:
@@ -86,8 +87,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _HasInner(Protocol):
-    @property
-    def _inner(self) -> Any: ...
+    _inner: Any
 
 
 def _blocking(method: Callable[Concatenate[Owner, P], Awaitable[T]]) -> Callable[Concatenate[_HasInner, P], T]:
@@ -128,6 +128,19 @@ async def _next_items(items: AsyncIterator[T], count: int) -> list[T]:
     return taken
 
 
+def _viewing(method: Callable[Concatenate[Owner, P], Owner]) -> Callable[Concatenate[Blocking, P], Blocking]:
+    """The method of the async class that makes a view; the view is put into a blocking object of the same class."""
+    name: str = getattr(method, "__name__")  # noqa: B009
+
+    @wraps(method)
+    def viewed(self: Blocking, /, *args: P.args, **kwargs: P.kwargs) -> Blocking:
+        view = object.__new__(type(self))
+        view._inner = getattr(self._inner, name)(*args, **kwargs)
+        return view
+
+    return viewed
+
+
 class _Refusing:
     """What the async object refuses to have, it refuses as well, with the same error."""
 
@@ -148,6 +161,7 @@ class ReadOnlyTable(_Refusing, Generic[Model]):
     def __init__(self, inner: typed.ReadOnlyTable[Model]) -> None:
         self._inner: Any = inner
 
+    as_user = _viewing(typed.ReadOnlyTable[Model].as_user)
     read = _blocking(typed.ReadOnlyTable[Model].read)
     query = _blocking(typed.ReadOnlyTable[Model].query)
     count = _blocking(typed.ReadOnlyTable[Model].count)
@@ -193,11 +207,8 @@ class _Reading(Generic[Inner]):
         """A façade over the same service that cannot write."""
         return ReadOnlyPersistenceFacade(self._inner.readonly())
 
-    def with_options(self, *, deadline_s: float | None = None, retry: RetryPolicy | bool | None = None) -> Self:
-        """The same verbs under other bounds; see `AsyncPersistenceService.with_options`."""
-        bounded = object.__new__(type(self))
-        bounded._inner = self._inner.with_options(deadline_s=deadline_s, retry=retry)
-        return bounded
+    with_options = _viewing(Views.with_options)
+    as_user = _viewing(Views.as_user)
 
     def close(self) -> None:
         """Close what the factory made for this object. Calling it again changes nothing."""

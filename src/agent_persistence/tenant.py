@@ -52,6 +52,13 @@ class TenantScope:
                 )
         object.__setattr__(self, "arguments", MappingProxyType(checked))
 
+    def of(self, value: str | int | UUID) -> TenantScope:
+        """The same tables and functions for another tenant."""
+        return TenantScope(value, column=self.column, shared=self.shared, arguments=self.arguments)
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.column))
+
     @property
     def rows(self) -> Filter:
         """What holds for the tenant's rows, and for no others, in a table that is not shared."""

@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError as PydanticError
 from pydantic_core import to_json
 
-from agent_persistence._verbs import ReadingVerbs, WritingVerbs
+from agent_persistence._verbs import AllVerbs, ReadingVerbs, WritingVerbs
+from agent_persistence._views import AccessToken, Claims, Tenant
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, ValidationError, printable
 from agent_persistence.filters import Filters
 from agent_persistence.ordering import OrderBy
@@ -50,6 +51,18 @@ class ReadOnlyTable(Generic[Model]):
     def model(self) -> type[Model]:
         """The class of the rows."""
         return self._model
+
+    def as_user(
+        self,
+        *,
+        access_token: AccessToken | None = None,
+        claims: Claims | None = None,
+        tenant: Tenant | None = None,
+        actor: str | None = None,
+    ) -> Self:
+        """The same verbs over the same table for one user, as `AsyncPersistenceService.as_user`."""
+        reader = self._reader.as_user(access_token=access_token, claims=claims, tenant=tenant, actor=actor)
+        return type(self)(reader, self._model, self._name)
 
     async def read(self, id_value: object, id_column: str = "id") -> Model | None:
         """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused."""
@@ -136,9 +149,9 @@ class TypedTable(ReadOnlyTable[Model]):
 
     __slots__ = ("_writer",)
 
-    def __init__(self, reader: ReadingVerbs, writer: WritingVerbs, model: type[Model], name: str | None = None) -> None:
-        super().__init__(reader, model, name)
-        self._writer = writer
+    def __init__(self, verbs: AllVerbs, model: type[Model], name: str | None = None) -> None:
+        super().__init__(verbs, model, name)
+        self._writer: WritingVerbs = verbs
 
     async def write(self, record: Model | Record) -> Model:
         """Insert one row and return it as stored, with the values the backend generated."""

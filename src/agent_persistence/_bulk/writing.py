@@ -9,6 +9,7 @@ from agent_persistence._bulk.sending import Write
 from agent_persistence._verbs import WritingVerbs
 from agent_persistence.chain import compose
 from agent_persistence.client_keys import ClientKeys
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import UnsupportedOperationError
 from agent_persistence.middleware.guard import Guard
 from agent_persistence.middleware.masking import Masking
@@ -34,6 +35,8 @@ class Writing(Protocol):
 
     def _clean(self, record: Record) -> Record: ...
 
+    async def pinned(self) -> Self: ...
+
     def with_options(self, *, retry: RetryPolicy | bool | None = None) -> Self: ...
 
 
@@ -54,12 +57,13 @@ class DryRun(_Borrowed):
     def __init__(self, target: Writing, service: AsyncPersistenceService) -> None:
         super().__init__(target)
         self._chain = compose([layer for layer in service._layers if isinstance(layer, _RULES)], _counted)
+        self._context = service._context(writes=True)
 
     async def _invoke(self, operation: Operation) -> Result:
-        return await self._chain(operation)
+        return await self._chain(operation, self._context)
 
 
-async def _counted(operation: Operation) -> Result:
+async def _counted(operation: Operation, context: CallContext) -> Result:
     return Result(len(operation.records) if isinstance(operation, BatchWrite) else 0)
 
 

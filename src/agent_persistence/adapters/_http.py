@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from ipaddress import ip_address
+from threading import Lock
 from typing import Final
+from weakref import WeakKeyDictionary
 
-import anyio.lowlevel
 import httpx
 
 from agent_persistence.adapters._lanes import HEADERS, LANES, MAX_RESPONSE_BYTES, RequestBody, mapped_exceptions
@@ -17,7 +18,9 @@ from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.adapters._quiet import quietly
 from agent_persistence.adapters._slots import Slots
 from agent_persistence.adapters._unpacking import Unpacked, whole
+from agent_persistence.attempts import connecting
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
+from agent_persistence.per_loop import PerLoop
 
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)
 
@@ -92,7 +95,7 @@ class InjectedClient:
         self, client: httpx.AsyncClient, url: httpx.URL, *, max_response_bytes: int = MAX_RESPONSE_BYTES
     ) -> None:
         self._client = client
-        self._slots: anyio.lowlevel.RunVar[Slots] = anyio.lowlevel.RunVar(f"slots of {id(self)}")
+        self._pool = _Pool.of(client)
         self._url = url
         self._max_response_bytes = max_response_bytes
 
@@ -107,10 +110,24 @@ class InjectedClient:
             message.stream = _Stream(request.body)
         if self._client.is_closed:
             raise AdapterError("the httpx.AsyncClient that was passed in is closed")
-        async with self._limiter().taken(writing=request.method != "GET"):
+        async with self._pool.slots.get().taken(writing=request.method != "GET"):
             with quietly(), mapped_exceptions(STATES, self._url.host):
-                received = await self._client.send(message, stream=True, follow_redirects=False)
+                received = await self._sent(message)
                 return Response(received.status_code, received.headers, await self._body(received))
+
+    async def _sent(self, message: httpx.Request) -> httpx.Response:
+        """The head of the response. Until the request leaves it may wait for the client's pool, or for a connection."""
+        leaving, way = connecting(), (message.method, str(message.url.copy_with(raw_path=b"/")))
+
+        async def trace(event: str, info: object) -> None:
+            self._pool.traced.add(way)
+            if event.endswith(_LEAVES):
+                leaving.__exit__(None)
+
+        message.extensions = {**message.extensions, "trace": trace}
+        if way in self._pool.traced:
+            leaving.__enter__()
+        return await self._client.send(message, stream=True, follow_redirects=False)
 
     async def _body(self, received: httpx.Response) -> bytes:
         if received.is_stream_consumed:  # a transport that answers from memory
@@ -119,18 +136,35 @@ class InjectedClient:
         unpacked = Unpacked(encoding, self._max_response_bytes, received.status_code)
         return await whole(received.aiter_raw(), unpacked, received.aclose)
 
-    def _limiter(self) -> Slots:
-        """As many slots as the client's pool has connections: a pool that never queues cannot be poisoned."""
-        try:
-            return self._slots.get()
-        except LookupError:
-            pool = getattr(getattr(self._client, "_transport", None), "_pool", None)
-            slots = Slots(min(LANES, getattr(pool, "_max_connections", LANES)))
-            self._slots.set(slots)
-            return slots
-
     async def aclose(self) -> None:
         """Change nothing: the client is its owner's to close."""
+
+
+_LEAVES: Final = ".send_request_headers.started"
+"""How the event ends by which httpcore traces that a request leaves (https://www.encode.io/httpcore/extensions/#trace)."""
+
+
+class _Pool:
+    """What all adapters over one client share in an event loop: as many slots as the client's pool has connections."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        # A pool that never queues cannot be poisoned. httpx has no public way to ask how large it is.
+        pool = getattr(getattr(client, "_transport", None), "_pool", None)
+        self.slots: PerLoop[Slots] = PerLoop(partial(Slots, min(LANES, getattr(pool, "_max_connections", LANES))))
+        self.traced: set[tuple[str, str]] = set()
+        """By which methods and to which servers a request was traced: then none has left before its trace says so."""
+
+    @classmethod
+    def of(cls, client: httpx.AsyncClient) -> _Pool:
+        with _lock:
+            pool = _pools.get(client)
+            if pool is None:
+                pool = _pools[client] = cls(client)
+            return pool
+
+
+_lock: Final = Lock()
+_pools: Final[WeakKeyDictionary[httpx.AsyncClient, _Pool]] = WeakKeyDictionary()
 
 
 STATES: Final[Mapping[type[Exception], FailureState]] = {

@@ -7,15 +7,16 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
-import anyio.lowlevel
 
 from agent_persistence._version import __version__
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.adapters._slots import Slots
 from agent_persistence.exceptions import AdapterError, FailureState
+from agent_persistence.per_loop import PerLoop
 
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
 MAX_HEADER_BYTES: Final = 100 * 2**10
@@ -70,10 +71,7 @@ class Pool(Generic[Asked, Told]):
     """
 
     def __init__(self, lanes: int = LANES) -> None:
-        self._lanes = lanes
-        self._here: anyio.lowlevel.RunVar[_Idle[Asked, Told] | None] = anyio.lowlevel.RunVar(
-            f"lanes of {id(self)}", None
-        )
+        self._here: PerLoop[_Idle[Asked, Told]] = PerLoop(partial(_Idle, lanes))
         self._closed = False
 
     def _new_lane(self) -> Connection[Asked, Told]:
@@ -85,7 +83,9 @@ class Pool(Generic[Asked, Told]):
     async def send(self, request: Asked) -> Told:
         if self._closed:
             raise _closed()
-        here = self._here.get() or await self._open()
+        here = self._here.get()
+        if not here.is_kept:
+            await here.keep()
         writing = self._is_writing(request)
         await here.slots.take(writing=writing)
         try:
@@ -113,16 +113,10 @@ class Pool(Generic[Asked, Told]):
         if self._closed:
             return
         self._closed = True
-        here = self._here.get()
+        here = self._here.found()
         if here is not None:
             await here.slots.drained(DRAIN_S)
             await here.keeper.aclose()
-
-    async def _open(self) -> _Idle[Asked, Told]:
-        here = _Idle[Asked, Told](self._lanes)
-        self._here.set(here)
-        await anext(here.keeper)
-        return here
 
 
 class LanePool(Pool[Request, Response]):
@@ -139,6 +133,12 @@ class _Idle(Generic[Asked, Told]):
         self.slots = Slots(lanes)
         self.lanes: list[Connection[Asked, Told]] = []
         self.keeper = self._keep()
+        self.is_kept = False
+
+    async def keep(self) -> None:
+        """Have the event loop close what is idle when it ends."""
+        self.is_kept = True
+        await anext(self.keeper)
 
     async def taken(self) -> Connection[Asked, Told] | None:
         """A lane whose connection is still good; those that are not are closed."""

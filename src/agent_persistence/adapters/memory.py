@@ -18,6 +18,7 @@ from agent_persistence.adapters._pgtypes import printed
 from agent_persistence.adapters._tables import MemoryTable
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.identity import OWN
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.predicates import FALSE, TRUE, Filter, fold
 from agent_persistence.records import Record, Row, as_mapping, encode_record, strip_none
@@ -61,6 +62,8 @@ class InMemoryAdapter:
         self._journal.clear()
         for table in tuple(self._tables):
             self._check_parents(table, self._table(table).rows())
+
+    identity: Final = OWN
 
     @property
     def capabilities(self) -> Mapping[str, bool]:

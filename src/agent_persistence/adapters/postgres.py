@@ -14,14 +14,15 @@ from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.adapters import _catalogue, _copying, _sql
 from agent_persistence.adapters._catalogue import FunctionFacts, TableFacts
 from agent_persistence.adapters._dsn import Server, checked_server
-from agent_persistence.adapters._identity import Claims, Identity
 from agent_persistence.adapters._json import read_json
 from agent_persistence.adapters._postgrest import differ_in_keys
+from agent_persistence.adapters._roles import Claims, Roles
 from agent_persistence.adapters._sqlfilters import depends_on_types, simplified
 from agent_persistence.adapters._sqltext import Statement, quoted
 from agent_persistence.adapters._transactions import Answer, Transaction
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, ValidationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.identity import OWN, Identity
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.predicates import FALSE, Filter
 from agent_persistence.records import Record, Row
@@ -41,9 +42,10 @@ class PostgresAdapter:
 
     `dsn` is a URL or libpq's `key=value`. `role` is taken on for each transaction, as PostgREST does, so that its
     rights and the policies of row-level security are those that hold. `claims` are the claims of a token that somebody
-    else has verified, or a callable (plain or async) that tells them for each call; functions such as `auth.uid()` read
-    them. Their "role" counts where no `role` is given. `db_schema` is the database schema that the tables and functions
-    are in. TLS is demanded of every host but this machine, unless `allow_plaintext`.
+    else has verified, or a callable (plain or async) that returns those of whoever asks, and is asked for every call;
+    functions such as `auth.uid()` read them. Their "role" counts where no `role` is given. `anon_role` is taken on for
+    a user of whom no claims are given, where there is no `role`. `db_schema` is the database schema that the tables and
+    functions are in. TLS is demanded of every host but this machine, unless `allow_plaintext`.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class PostgresAdapter:
         *,
         role: str | None = None,
         claims: Claims | None = None,
+        anon_role: str = "anon",
         db_schema: str = "public",
         max_connections: int = 10,
         allow_plaintext: bool = False,
@@ -60,7 +63,8 @@ class PostgresAdapter:
             raise ConfigurationError("max_connections is a number from 1")
         self._lanes, server = _connecting(dsn, max_connections, allow_plaintext=allow_plaintext)
         self.server, self.namespace = server.address, server.namespace(db_schema)
-        self._identity = Identity(role, claims)
+        self._roles = Roles(role, claims, anon_role)
+        self._user: Identity | None = None
         self._db_schema = db_schema
         self._first_schema = None if db_schema == "public" else db_schema
         self._tables: dict[str, TableFacts] = {}
@@ -69,6 +73,27 @@ class PostgresAdapter:
     @property
     def capabilities(self) -> Mapping[str, bool]:
         return _CAPABILITIES
+
+    @property
+    def identity(self) -> Identity | None:
+        """The role and claims given to the adapter; None where a callable gives those of every call."""
+        return self._roles.fixed and OWN
+
+    async def identify(self) -> Identity:
+        return await self._roles.current()
+
+    def identity_of(self, *, access_token: object = None, claims: object = None) -> Identity:
+        """The user of these claims, or nobody."""
+        if access_token is not None:
+            raise ConfigurationError(
+                "PostgreSQL verifies no token: verify it and pass its claims=, or use SupabaseAdapter for access_token="
+            )
+        return self._roles.anonymous if claims is None else self._roles.user(claims)
+
+    def acting_as(self, identity: Identity) -> PostgresAdapter:
+        user = object.__new__(type(self))
+        vars(user).update(vars(self), _user=identity)
+        return user
 
     async def write(self, table: str, record: Record) -> Row:
         return (await self._insert("write", table, [record]))[0]
@@ -248,9 +273,10 @@ class PostgresAdapter:
         return rows
 
     async def _run(self, verb: str, table: str, statement: Statement | None, **about: Any) -> Answer:
-        role, claims = await self._identity.current()
-        settings = _sql.settings(role, claims, self._first_schema, _limit_ms())
-        answer = await self._lanes.send(Transaction(verb, table, statement, settings, role, **about))
+        user = self._user or await self._roles.current()
+        claims = None if user.claims is None else user.claims.get_secret_value()
+        settings = _sql.settings(user.role, claims, self._first_schema, _limit_ms())
+        answer = await self._lanes.send(Transaction(verb, table, statement, settings, user.role, **about))
         if answer.error is None:
             return answer
         if (answer.error.code or "").startswith(("42", "0A")):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
-from inspect import isawaitable
+from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
-import anyio
-from anyio.lowlevel import RunVar
 from pydantic import SecretStr
 from pydantic_core import to_json
 
@@ -21,6 +18,7 @@ from agent_persistence.adapters._lanes import HttpTransport
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, UnsupportedOperationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.identity import OWN, Identity, RefreshingToken, asked, checked_token, unverified_claims
 from agent_persistence.operations import Query
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.predicates import (
@@ -38,8 +36,7 @@ from agent_persistence.schema_registry import Schema, default_schema
 if TYPE_CHECKING:
     import httpx
 
-AccessToken: TypeAlias = str | Callable[[], str | Awaitable[str]]
-Headers: TypeAlias = tuple[tuple[str, str], ...]
+AccessToken: TypeAlias = str | SecretStr | RefreshingToken | Callable[[], str | Awaitable[str]]
 Transport: TypeAlias = Literal["httpx", "aiohttp"]
 
 _CONTAINMENT: Final = (Operator.CONTAINS, Operator.CONTAINED_BY)
@@ -49,11 +46,12 @@ _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 class SupabaseAdapter:
     """Sends each call as one request to `url`/rest/v1.
 
-    `key` is a publishable, secret or legacy JWT key; `access_token` is a user's JWT beside it, or a callable (plain
-    or async) that gives one and is asked again after a 401. `client` is an httpx.AsyncClient of the caller's, used
-    in place of connections of our own and never closed. `schema` tells columns where the server does not,
-    `db_schema` is the database schema the tables are in. `http://` is refused but for loopback or `allow_http`.
-    `transport="aiohttp"`, which the extra of this name installs, is faster and works under asyncio alone.
+    `key` is a publishable, secret or legacy JWT key; `access_token` is a user's JWT beside it, a `RefreshingToken`, or
+    a callable (plain or async) that returns the token of whoever asks, and is asked for every call. `client` is an
+    httpx.AsyncClient of the caller's, used in place of connections of our own and never closed. `schema` tells columns
+    where the server does not, `db_schema` is the database schema the tables are in. `http://` is refused but for
+    loopback or `allow_http`. `transport="aiohttp"`, which the extra of this name installs, is faster and works under
+    asyncio alone.
     """
 
     def __init__(
@@ -69,19 +67,45 @@ class SupabaseAdapter:
         transport: Transport = "httpx",
     ) -> None:
         base = base_url(url, allow_http=allow_http)
-        self._key = SecretStr(_header_value("key", key.get_secret_value() if isinstance(key, SecretStr) else key))
-        self._tokens = None if access_token is None else _AccessTokens(access_token)
+        self._credentials = _Credentials(_checked_key(key), db_schema)
+        self._ask = access_token if callable(access_token) else None
+        self._token = None if access_token is None or self._ask else _checked_user(access_token)
         self._schema = schema or default_schema()
-        self._profile = _profile_headers(db_schema)
         self.server = (base.host, base.port or (80 if base.scheme == "http" else 443))
         self.namespace = db_schema
         self._http = _http_transport(base, client, transport)
-        self._fills_defaults = False
-        self._credentials = lru_cache(maxsize=64)(self._with_token)
+        self._learnt = _Learnt()
 
     @property
     def capabilities(self) -> Mapping[str, bool]:
         return _CAPABILITIES
+
+    @property
+    def identity(self) -> Identity | None:
+        """The credentials given to the adapter; None where a callable gives the token of every call."""
+        return OWN if self._ask is None else None
+
+    async def identify(self) -> Identity:
+        if self._ask is None:
+            return OWN
+        token = await asked("access_token", self._ask, partial(checked_token, "the token"))
+        return Identity(access_token=token)
+
+    def identity_of(self, *, access_token: object = None, claims: object = None) -> Identity:
+        """The user whom the token names; without one, what the key alone may do, which must not be everything."""
+        if claims is not None:
+            raise ConfigurationError(
+                "PostgREST reads claims from a signed token: pass access_token=, or use PostgresAdapter for claims="
+            )
+        if access_token is not None:
+            return Identity(access_token=_checked_user(access_token))
+        self._credentials.check_publishable()
+        return Identity()
+
+    def acting_as(self, identity: Identity) -> SupabaseAdapter:
+        user = object.__new__(type(self))
+        vars(user).update(vars(self), _ask=None, _token=identity.access_token)
+        return user
 
     async def write(self, table: str, record: Record) -> Row:
         response = await self._send(_postgrest.render_insert(table, [record]))
@@ -225,16 +249,16 @@ class SupabaseAdapter:
 
         It is asked once; a failure to learn it leaves nothing written.
         """
-        if self._fills_defaults or not _postgrest.differ_in_keys(records):
+        if self._learnt.fills_defaults or not _postgrest.differ_in_keys(records):
             return
         try:
             response = await self._send(_postgrest.render_question(table, records))
-            self._fills_defaults = _responses.applies(response, "missing=default", "batch_write", table)
+            self._learnt.fills_defaults = _responses.applies(response, "missing=default", "batch_write", table)
         except AdapterError as error:
             if error.state is FailureState.AMBIGUOUS:
                 error.state = FailureState.NOT_SENT
             raise
-        if not self._fills_defaults:
+        if not self._learnt.fills_defaults:
             raise UnsupportedOperationError(
                 table,
                 "missing_defaults",
@@ -243,67 +267,72 @@ class SupabaseAdapter:
             )
 
     async def _send(self, request: Request) -> Response:
-        if self._tokens is None:
-            return await self._http.send(self._signed(request, None))
-        token = await self._tokens.current()
-        response = await self._http.send(self._signed(request, token))
-        if response.status == 401 and self._tokens.renewable:
-            response = await self._http.send(self._signed(request, await self._tokens.current(refused=token)))
+        token = self._token if self._ask is None else (await self.identify()).access_token
+        if not isinstance(token, RefreshingToken):
+            return await self._http.send(self._credentials.sign(request, token))
+        current = await token.current()
+        response = await self._http.send(self._credentials.sign(request, current))
+        if response.status == 401:
+            current = await token.current(refused=current)
+            response = await self._http.send(self._credentials.sign(request, current))
         return response
-
-    def _signed(self, request: Request, token: SecretStr | None) -> Request:
-        headers = self._credentials(request.headers) if token is None else self._with_token(request.headers, token)
-        return Request(request.method, request.target, headers, request.body)
-
-    def _with_token(self, own: Headers, token: SecretStr | None = None) -> Headers:
-        """The headers with the credentials: new keys go into `apikey` alone, a legacy JWT is its own bearer token."""
-        key = self._key.get_secret_value()
-        headers = [("apikey", key), ("Accept", "application/json"), *self._profile]
-        if token is not None:
-            headers.append(("Authorization", f"Bearer {token.get_secret_value()}"))
-        elif not key.startswith("sb_"):
-            headers.append(("Authorization", f"Bearer {key}"))
-        named = dict(own)
-        return (*((name, value) for name, value in headers if name not in named), *own)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._http!r})"
 
 
-class _AccessTokens:
-    """The user's token: given once, or asked of a callable, by one task of an event loop for all that wait."""
+@dataclass(slots=True)
+class _Learnt:
+    """What all users of the adapter's connections have found out about the server."""
 
-    def __init__(self, given: AccessToken) -> None:
-        self.renewable = callable(given)
-        self._ask: Callable[[], Any] = given if callable(given) else lambda: given
-        self._token = None if callable(given) else SecretStr(_header_value("access_token", given))
-        self._asking: RunVar[anyio.Lock] = RunVar(f"asking of {id(self)}")
+    fills_defaults: bool = False
 
-    async def current(self, *, refused: SecretStr | None = None) -> SecretStr:
-        """The token; a new one if the last is the one that was refused."""
-        if self._token is not None and self._token is not refused:
-            return self._token
-        async with self._lock():
-            if self._token is None or self._token is refused:
-                self._token = SecretStr(_header_value("access_token", await self._asked()))
-            return self._token
 
-    async def _asked(self) -> object:
-        """What the callable tells. Its own error is not kept as a cause, because it may hold the token."""
-        try:
-            told: Any = self._ask()
-            return await told if isawaitable(told) else told
-        except Exception as error:  # the boundary to a callable that others write
-            raised = type(error).__name__
-        raise AdapterError(f"access_token raised {raised}, which may say more; nothing was sent", state="not_sent")
+class _Credentials:
+    """The API key, and the headers it takes: new keys go into `apikey` alone, a legacy JWT is its own bearer token."""
 
-    def _lock(self) -> anyio.Lock:
-        try:
-            return self._asking.get()
-        except LookupError:
-            lock = anyio.Lock()
-            self._asking.set(lock)
-            return lock
+    def __init__(self, key: SecretStr, db_schema: str) -> None:
+        self._key = key
+        plain = key.get_secret_value()
+        self._alone = () if plain.startswith("sb_") else (("Authorization", f"Bearer {plain}"),)
+        self._common = (("apikey", plain), ("Accept", "application/json"), *_profile_headers(db_schema))
+
+    def sign(self, request: Request, token: SecretStr | None) -> Request:
+        """The request with the credentials of a user, or with the key alone."""
+        user = self._alone if token is None else (("Authorization", f"Bearer {token.get_secret_value()}"),)
+        named = {name for name, _ in request.headers}
+        common = [header for header in self._common if header[0] not in named]
+        return Request(request.method, request.target, (*common, *user, *request.headers), request.body)
+
+    def check_publishable(self) -> None:
+        """Refuse a key that may do everything, or of which nobody knows: whoever it stands for alone is not nobody."""
+        plain = self._key.get_secret_value()
+        role = unverified_claims(plain).get("role")
+        if plain.startswith("sb_publishable_") or role == "anon":
+            return
+        kind = (
+            f"a key with the role {role}" if role else "a secret key" if plain.startswith("sb_secret_") else "another"
+        )
+        raise ConfigurationError(
+            "without access_token= a user's calls run with the publishable key alone (sb_publishable_…, or a legacy key"
+            f" with the role anon), and this adapter was given {kind}; pass access_token=, or make the adapter with the"
+            " publishable key"
+        )
+
+
+def _checked_key(key: str | SecretStr) -> SecretStr:
+    try:
+        return checked_token("key", key)
+    except ConfigurationError as refused:
+        raise ConfigurationError(f"{refused}; set SUPABASE_SERVICE_KEY or SUPABASE_KEY, or pass it") from None
+
+
+def _checked_user(token: object) -> SecretStr | RefreshingToken:
+    if isinstance(token, RefreshingToken):
+        return token
+    if callable(token):
+        raise ConfigurationError("access_token of one user is a text, or RefreshingToken(fetch) where it is fetched")
+    return checked_token("access_token", token)
 
 
 def _by_key(table: str, column: str, value: object) -> Request:
@@ -335,16 +364,5 @@ def _http_transport(url: httpx.URL, client: httpx.AsyncClient | None, transport:
 def _profile_headers(db_schema: str) -> tuple[tuple[str, str], ...]:
     if db_schema == "public":
         return ()
-    name = _header_value("db_schema", db_schema)
+    name = checked_token("db_schema", db_schema).get_secret_value()
     return (("Accept-Profile", name), ("Content-Profile", name))
-
-
-def _header_value(option: str, value: object) -> str:
-    """A credential as it may stand in a header; the message of a refusal does not repeat it."""
-    if not isinstance(value, str) or not value.strip():
-        remedy = "; set SUPABASE_SERVICE_KEY or SUPABASE_KEY, or pass it" if option == "key" else ""
-        raise ConfigurationError(f"{option} is empty or no str{remedy}")
-    stripped = value.strip()
-    if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
-        raise ConfigurationError(f"{option} holds characters that none has (blanks, line ends or non-ASCII)")
-    return stripped

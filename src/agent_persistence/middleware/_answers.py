@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -49,12 +50,12 @@ class Answer:
 
 
 class Answers:
-    """Answers by fingerprint, at most `max_entries` of them and `max_bytes` together. Not safe across threads."""
+    """Answers by cache key, at most `max_entries` of them and `max_bytes` together. Not safe across threads."""
 
     __slots__ = ("_by_key", "_max_bytes", "_max_entries", "evictions", "size")
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
-        self._by_key: OrderedDict[bytes, Answer] = OrderedDict()
+        self._by_key: OrderedDict[Hashable, Answer] = OrderedDict()
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self.evictions = 0
@@ -64,7 +65,7 @@ class Answers:
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def get(self, key: bytes, version: tuple[int, ...], now: float) -> Answer | None:
+    def get(self, key: Hashable, version: tuple[int, ...], now: float) -> Answer | None:
         """The answer, unless it has expired or something was written since; then it is gone."""
         answer = self._by_key.get(key)
         if answer is None:
@@ -75,7 +76,7 @@ class Answers:
         self._by_key.move_to_end(key)
         return answer
 
-    def put(self, key: bytes, answer: Answer) -> None:
+    def put(self, key: Hashable, answer: Answer) -> None:
         """Keep the answer, and drop others until the bounds hold; one that is too large by itself is not kept."""
         self._drop(key)
         if answer.size > self._max_bytes:
@@ -91,7 +92,7 @@ class Answers:
         self._by_key.clear()
         self.size = 0
 
-    def _drop(self, key: bytes) -> None:
+    def _drop(self, key: Hashable) -> None:
         answer = self._by_key.pop(key, None)
         if answer is not None:
             self.size -= answer.size

@@ -14,7 +14,7 @@ from agent_persistence.operations import Operation
 
 
 def fingerprint(operation: Operation) -> bytes | None:
-    """SHA-256 of all that the operation asks for, its deadline left out; None for one that holds no plain JSON.
+    """SHA-256 of all that the operation asks for; None for one that holds no plain JSON.
 
     `==` would not do: it takes 1, 1.0 and True for the same, and dicts have no hash.
     """

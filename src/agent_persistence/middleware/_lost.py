@@ -106,7 +106,6 @@ def resent(operation: Operation) -> Operation:
             operation.record,
             generated_key=operation.generated_key,
             returning=operation.returning,
-            deadline=operation.deadline,
         )
     return operation
 
@@ -121,7 +120,7 @@ def queries(operation: Operation, seen: Lost) -> Iterator[Query]:
     for start in range(0, len(seen.keys), KEYS_A_QUERY):
         keys = seen.keys[start : start + KEYS_A_QUERY]
         filters = fold(conjunction((_any_key(seen.columns, keys), seen.within)))
-        yield Query(operation.table, filters, select=readable, deadline=operation.deadline)
+        yield Query(operation.table, filters, select=readable)
 
 
 def _any_key(columns: tuple[str, ...], keys: Sequence[Key]) -> Filter:

@@ -51,6 +51,11 @@ class Scope:
         }
         return cls(filters, values, frozenset(compared.keys() - values.keys()))
 
+    @classmethod
+    def of_tenant(cls, tenant: TenantScope) -> Self:
+        """The rows of one tenant; every row written has its value."""
+        return cls(tenant.rows, {tenant.column: tenant.value}, frozenset())
+
 
 def scope_of(table: str, policy: TablePolicy, tenant: TenantScope | None) -> Filter:
     """What the guard and tenancy add to the filters of every call on the table."""
@@ -61,7 +66,7 @@ def scope_of(table: str, policy: TablePolicy, tenant: TenantScope | None) -> Fil
 def as_query(read: Read) -> Query:
     """The read by key as a query, whose rows `adapter.only_row` makes one of."""
     by_key = Comparison(Operator.EQ, read.id_value, read.id_column)
-    return Query(read.table, by_key, 2, deadline=read.deadline)
+    return Query(read.table, by_key, 2)
 
 
 def narrowed(operation: Operation, scope: Scope, primary_key: tuple[str, ...]) -> Operation:

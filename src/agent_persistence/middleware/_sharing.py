@@ -41,19 +41,16 @@ def kind(operation: Operation, keys: ClientKeys) -> Hashable | None:
 
 def together(operations: Sequence[Operation]) -> Operation:
     """One operation for several of a kind: writes as a batch, reads by key as a query, equal queries as one of them."""
-    first = operations[0]
-    deadline = max(operation.deadline for operation in operations)
-    match first:
+    match first := operations[0]:
         case Write(table):
             records = tuple(operation.record for operation in operations if isinstance(operation, Write))
-            key, returning = first.generated_key, first.returning
-            return BatchWrite(table, records, generated_key=key, returning=returning, deadline=deadline)
+            return BatchWrite(table, records, generated_key=first.generated_key, returning=first.returning)
         case Read(table, _, id_column):
             found = {(type(each.id_value), each.id_value) for each in operations if isinstance(each, Read)}
             values = tuple(value for _, value in sorted(found, key=repr))
-            return Query(table, Comparison(Operator.IN, values, id_column), deadline=deadline)
+            return Query(table, Comparison(Operator.IN, values, id_column))
         case _:
-            return replace(first, deadline=deadline)
+            return first
 
 
 def parts(answer: Result, operations: Sequence[Operation]) -> list[Part]:

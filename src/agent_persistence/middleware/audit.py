@@ -14,7 +14,8 @@ import anyio
 
 from agent_persistence.audit import AuditEvent, AuditHook, Outcome
 from agent_persistence.background import in_background
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError, PersistencePermissionError, printable
 from agent_persistence.identifiers import is_identifier
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Read, Result, Upsert, Write
@@ -32,26 +33,23 @@ class Audit:
     to wait for runs concurrently and delays the caller by HOOK_TIMEOUT_S in all, also when the call is cancelled.
     """
 
-    def __init__(
-        self, hooks: Sequence[AuditHook], key_columns: Callable[[str], tuple[str, ...]], *, actor: str | None
-    ) -> None:
+    def __init__(self, hooks: Sequence[AuditHook], key_columns: Callable[[str], tuple[str, ...]]) -> None:
         self._hooks = tuple(hooks)
         self._key_columns = key_columns
-        self._actor = actor
 
-    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
         at = datetime.now(UTC)
         start = perf_counter()
         try:
-            result = await call_next(operation)
+            result = await call_next(operation, context)
         except GeneratorExit:  # the event loop is gone: nothing can be awaited any more
             raise
         except BaseException as error:
-            told = self._emit(self._event(operation, at, start, error=error))
+            told = self._emit(self._event(operation, context, at, start, error=error))
             if told is not None:
                 await told
             raise
-        told = self._emit(self._event(operation, at, start, result=result))
+        told = self._emit(self._event(operation, context, at, start, result=result))
         if told is not None:
             await told
         return result
@@ -59,6 +57,7 @@ class Audit:
     def _event(
         self,
         operation: Operation,
+        context: CallContext,
         at: datetime,
         start: float,
         *,
@@ -82,7 +81,7 @@ class Audit:
             attempts=result.attempts
             if result
             else getattr(error, "attempts", int(not isinstance(error, PersistenceError))),
-            actor=self._actor,
+            actor=context.identity.actor,
             error_type=type(error).__name__ if error else None,
             at=at,
         )

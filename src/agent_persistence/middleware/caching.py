@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, field
@@ -13,15 +13,16 @@ from typing import Any, Final
 from weakref import WeakSet
 
 import anyio
-from anyio.lowlevel import RunVar
 
 from agent_persistence.cache_policy import CachePolicy
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, BackendUnavailableError, FailureState, PersistenceError
 from agent_persistence.middleware._answers import Answer, Answers, UncopyableError, copied, memory_bytes
 from agent_persistence.middleware._fingerprint import fingerprint
 from agent_persistence.middleware._staleness import Staleness
 from agent_persistence.operations import Call, Operation, Result
+from agent_persistence.per_loop import PerLoop
 from agent_persistence.schema_registry import Schema
 
 NO_ATTEMPT: Final = 0
@@ -59,23 +60,24 @@ class _Flight:
 
 
 class Caching:
-    """Runs once per caller's call, below the layers that say who may see what: their filters are part of the key.
+    """Runs once per caller's call, below the layers that say who may see what. The identity of the call and the filters
+    of those layers are part of the cache key, and so nobody is given what another was answered.
 
     Reads, queries, counts, lists of columns and the functions that the policy names are kept, what was not found
     included; whoever gets an answer may change it. No failure is kept, and no answer during which a write was under way
     that may have changed it. A write that may still be applied after its call has ended (it was cancelled, or its
     answer lost) keeps what it may change out of the cache for another `ttl_s`.
 
-    The same read by several tasks of an event loop is one request; they share its failure too. Who has more than twice
-    as much time left as that request asks by itself, and if the one who asks is cancelled, another one takes over. Safe
-    to use from several event loops and threads.
+    The same read by several tasks of an event loop, for one identity and under one retry policy, is one request; they
+    share its failure too. Who has more than twice as much time left as that request asks by itself, and if the one who
+    asks is cancelled, another one takes over. Safe to use from several event loops and threads.
     """
 
     def __init__(self, policy: CachePolicy, schema: Schema, clock: Callable[[], float]) -> None:
         self._policy = policy
         self._schema = schema
         self._clock = clock
-        self._flights: RunVar[dict[bytes, _Flight]] = RunVar("agent_persistence.caching.flights")
+        self._flights: PerLoop[dict[Hashable, _Flight]] = PerLoop(dict)
         self._begin()
         _caches.add(self)
 
@@ -85,12 +87,14 @@ class Caching:
         self._answers = Answers(self._policy.max_entries, self._policy.max_bytes)
         self._hits = self._shared = self._misses = 0
 
-    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
         if operation.writes:
             with self._writing(operation):
-                return await call_next(operation)
-        key = fingerprint(operation) if self._is_kept(operation) else None
-        return await (call_next(operation) if key is None else self._read(key, operation, call_next))
+                return await call_next(operation, context)
+        asked = fingerprint(operation) if self._is_kept(operation) else None
+        if asked is None:
+            return await call_next(operation, context)
+        return await self._read((context.identity, asked), operation, context, call_next)
 
     @property
     def stats(self) -> CacheStats:
@@ -125,7 +129,7 @@ class Caching:
             with self._lock:
                 self._staleness.end(operation, unsettled_until=unsettled_until)
 
-    async def _read(self, key: bytes, operation: Operation, call_next: Next) -> Result:
+    async def _read(self, key: Hashable, operation: Operation, context: CallContext, call_next: Rest) -> Result:
         alone = False
         while True:
             now = self._clock()
@@ -135,27 +139,29 @@ class Caching:
                 self._hits += answer is not None
             if answer is not None:
                 return Result(copied(answer.value), NO_ATTEMPT)
-            flights = self._flights_here()
-            flight = flights.get(key)
-            if alone or flight is None or flight.version != version or not _is_patient(flight, operation, now):
-                flights[key] = flight = _Flight(version, operation.deadline)
+            flights, shared = self._flights.get(), (context.retry, key)
+            flight = flights.get(shared)
+            if alone or flight is None or flight.version != version or not _is_patient(flight, context, now):
+                flights[shared] = flight = _Flight(version, context.deadline)
                 try:
-                    return await self._lead(flight, key, operation, call_next)
+                    return await self._lead(flight, key, operation, context, call_next)
                 finally:
-                    if flights.get(key) is flight:
-                        del flights[key]
-            result = await self._follow(flight, operation)
+                    if flights.get(shared) is flight:
+                        del flights[shared]
+            result = await self._follow(flight, operation, context)
             if result is not None:
                 return result
             alone = not flight.was_cancelled
 
-    async def _lead(self, flight: _Flight, key: bytes, operation: Operation, call_next: Next) -> Result:
+    async def _lead(
+        self, flight: _Flight, key: Hashable, operation: Operation, context: CallContext, call_next: Rest
+    ) -> Result:
         """Ask, keep the answer, and tell it to those who wait."""
         asked_at = self._clock()
         with self._lock:
             self._misses += 1
         try:
-            result = await call_next(operation)
+            result = await call_next(operation, context)
             with suppress(UncopyableError):
                 flight.told = copied(result.value)
                 self._keep(key, operation, flight, asked_at)
@@ -168,16 +174,16 @@ class Caching:
             with suppress(RuntimeError):  # the event loop is gone, and with it all who waited
                 flight.ended.set()
 
-    def _keep(self, key: bytes, operation: Operation, flight: _Flight, asked_at: float) -> None:
+    def _keep(self, key: Hashable, operation: Operation, flight: _Flight, asked_at: float) -> None:
         answer = Answer(flight.told, asked_at + self._policy.ttl_s, flight.version, memory_bytes(flight.told))
         now = self._clock()
         with self._lock:
             if self._staleness.version(operation) == flight.version and self._staleness.is_settled(operation, now):
                 self._answers.put(key, answer)
 
-    async def _follow(self, flight: _Flight, operation: Operation) -> Result | None:
+    async def _follow(self, flight: _Flight, operation: Operation, context: CallContext) -> Result | None:
         """What the flight brings; None where it brings nothing that can be shared."""
-        await self._wait(flight, operation)
+        await self._wait(flight, operation, context)
         if flight.failure is not None:
             raise _own(flight.failure)
         if flight.told is _NOTHING:
@@ -186,8 +192,8 @@ class Caching:
             self._shared += 1
         return Result(copied(flight.told), NO_ATTEMPT)
 
-    async def _wait(self, flight: _Flight, operation: Operation) -> None:
-        with anyio.move_on_after(operation.deadline - self._clock()):
+    async def _wait(self, flight: _Flight, operation: Operation, context: CallContext) -> None:
+        with anyio.move_on_after(context.deadline - self._clock()):
             await flight.ended.wait()
             return
         late = BackendUnavailableError(
@@ -197,18 +203,10 @@ class Caching:
         late.attempts = NO_ATTEMPT
         raise late
 
-    def _flights_here(self) -> dict[bytes, _Flight]:
-        """The flights of this event loop."""
-        flights = self._flights.get(None)
-        if flights is None:
-            flights = {}
-            self._flights.set(flights)
-        return flights
 
-
-def _is_patient(flight: _Flight, operation: Operation, now: float) -> bool:
-    """Whether the flight has at least half as much time left as the operation: then its failure is as good as ours."""
-    return flight.deadline - now >= (operation.deadline - now) / 2
+def _is_patient(flight: _Flight, context: CallContext, now: float) -> bool:
+    """Whether the flight has at least half as much time left as the call: then its failure is as good as ours."""
+    return flight.deadline - now >= (context.deadline - now) / 2
 
 
 def _may_still_be_applied(error: BaseException) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
 import anyio
-from anyio.lowlevel import RunVar, checkpoint
+from anyio.lowlevel import checkpoint
 
 from agent_persistence.attempts import ending_in
 from agent_persistence.background import in_background
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.coalescing import CoalescePolicy
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import (
     AdapterError,
     BackendUnavailableError,
@@ -23,6 +25,7 @@ from agent_persistence.exceptions import (
 )
 from agent_persistence.middleware._sharing import key_of, kind, own_error, parts, size, together
 from agent_persistence.operations import Operation, Result
+from agent_persistence.per_loop import PerLoop
 
 Groups: TypeAlias = dict[Hashable, "_Group"]
 
@@ -34,6 +37,7 @@ class Coalescing:
     it share its request, and a lone call goes as it is. Calls that arrive while a request is under way are sent
     together when it is back: writes of single rows into one table as one batch, reads by a unique column as one query,
     equal queries as one. None joins a request that left before it came, so that everybody reads what he has written.
+    Calls of different identities, or under different retry policies, never share a request.
 
     Each caller gets its own row or its own error: if a batch is rejected, its rows are sent singly. A caller that is
     cancelled, or whose deadline passes, leaves; the others do not notice.
@@ -43,22 +47,23 @@ class Coalescing:
         self._policy = policy
         self._keys = keys
         self._clock = clock
-        self._here: RunVar[Groups] = RunVar(f"groups of {id(self)}")
+        self._here: PerLoop[Groups] = PerLoop(dict)
 
-    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
-        shared = kind(operation, self._keys)
-        if shared is None:
-            return await call_next(operation)
-        groups = self._groups()
+    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+        alike = kind(operation, self._keys)
+        if alike is None:
+            return await call_next(operation, context)
+        shared = context.identity, context.retry, alike
+        groups = self._here.get()
         group = groups.get(shared)
         if group is not None:
-            return await self._seated(group, operation)
+            return await self._seated(group, operation, context)
         group = groups[shared] = _Group()
         try:
             await checkpoint()
             if not group.waiting:
-                return await call_next(operation)
-            group.waiting.insert(0, seat := _Seat(operation))
+                return await call_next(operation, context)
+            group.waiting.insert(0, seat := _Seat(operation, context))
         finally:
             if group.waiting:
                 in_background(partial(self._serve, groups, shared, group, call_next))
@@ -66,22 +71,13 @@ class Coalescing:
                 del groups[shared]
         return await self._answer(group, seat)
 
-    def _groups(self) -> Groups:
-        """This event loop's groups: an event of one loop cannot be awaited in another."""
-        try:
-            return self._here.get()
-        except LookupError:
-            groups: Groups = {}
-            self._here.set(groups)
-            return groups
-
-    async def _seated(self, group: _Group, operation: Operation) -> Result:
-        seat = _Seat(operation)
+    async def _seated(self, group: _Group, operation: Operation, context: CallContext) -> Result:
+        seat = _Seat(operation, context)
         group.waiting.append(seat)
         return await self._answer(group, seat)
 
     async def _answer(self, group: _Group, seat: _Seat) -> Result:
-        with ending_in(seat.operation.deadline - self._clock()):
+        with ending_in(seat.context.deadline - self._clock()):
             try:
                 await seat.settled.wait()
             finally:
@@ -93,7 +89,7 @@ class Coalescing:
             return seat.outcome
         raise seat.outcome
 
-    async def _serve(self, groups: Groups, shared: Hashable, group: _Group, call_next: Next) -> None:
+    async def _serve(self, groups: Groups, shared: Hashable, group: _Group, call_next: Rest) -> None:
         """Send what waits, one request after another, until nobody waits any more."""
         try:
             while group.waiting:
@@ -107,8 +103,9 @@ class Coalescing:
 class _Seat:
     """One caller that waits: `taken` once its operation has gone into a request."""
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: Operation, context: CallContext) -> None:
         self.operation = operation
+        self.context = context
         self.taken = False
         self.outcome: Result | Exception | None = None
         self.settled = anyio.Event()
@@ -138,7 +135,7 @@ class _Group:
         return taken
 
 
-async def _send(seats: Sequence[_Seat], call_next: Next) -> None:
+async def _send(seats: Sequence[_Seat], call_next: Rest) -> None:
     """Settle every seat, whatever happens."""
     try:
         if len(seats) == 1:
@@ -151,10 +148,10 @@ async def _send(seats: Sequence[_Seat], call_next: Next) -> None:
                 seat.settle(_late(seat))
 
 
-async def _as_one(seats: Sequence[_Seat], call_next: Next) -> None:
+async def _as_one(seats: Sequence[_Seat], call_next: Rest) -> None:
     operations = [seat.operation for seat in seats]
     try:
-        shares = parts(await call_next(together(operations)), operations)
+        shares = parts(await call_next(together(operations), _context(seats)), operations)
     except Exception as error:  # whatever it is, it belongs to the callers
         if _is_harmless(error):
             return await _each_alone(seats, call_next)
@@ -167,6 +164,11 @@ async def _as_one(seats: Sequence[_Seat], call_next: Next) -> None:
     return await _each_alone([seat for seat in seats if seat.outcome is None], call_next)
 
 
+def _context(seats: Sequence[_Seat]) -> CallContext:
+    """The context of the callers, which differ in nothing but their deadlines, with the latest of these."""
+    return replace(seats[0].context, deadline=max(seat.context.deadline for seat in seats))
+
+
 def _is_harmless(error: Exception) -> bool:
     """Whether nothing was applied, and a part may pass where the whole did not."""
     if isinstance(error, AdapterError):
@@ -174,15 +176,15 @@ def _is_harmless(error: Exception) -> bool:
     return isinstance(error, PersistenceError)
 
 
-async def _each_alone(seats: Iterable[_Seat], call_next: Next) -> None:
+async def _each_alone(seats: Iterable[_Seat], call_next: Rest) -> None:
     async with anyio.create_task_group() as group:
         for seat in seats:
             group.start_soon(_alone, seat, call_next)
 
 
-async def _alone(seat: _Seat, call_next: Next) -> None:
+async def _alone(seat: _Seat, call_next: Rest) -> None:
     try:
-        seat.settle(await call_next(seat.operation))
+        seat.settle(await call_next(seat.operation, seat.context))
     except Exception as error:  # whatever it is, it is this caller's
         seat.settle(error)
 

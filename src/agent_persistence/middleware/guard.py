@@ -8,7 +8,8 @@ from typing import Any
 
 from agent_persistence._schema.checks import did_you_mean
 from agent_persistence.adapter import only_row
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError
 from agent_persistence.identifiers import RESERVED, are_columns, base_column, is_identifier, is_path
 from agent_persistence.middleware._allowed import Allowed
@@ -68,7 +69,7 @@ class Guard:
             for table in {*policy.columns, *policy.rows, *(policy.write - policy.read)}
         }
 
-    def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
+    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
         allowed = self._allowed(operation)
         table = operation.table
         if type(table) is not str or table not in allowed:
@@ -80,15 +81,15 @@ class Guard:
             check_bounds(operation, self._policy)
         rules = self._rules.get(table)
         if rules is not None and not isinstance(operation, Call):
-            return self._ruled(operation, rules, call_next)
+            return self._ruled(operation, rules, context, call_next)
         if isinstance(operation, Query) and (operation.select is not None or operation.limit is not None):
-            return _as_asked(operation, call_next)
-        return call_next(operation)
+            return _as_asked(operation, context, call_next)
+        return call_next(operation, context)
 
-    async def _ruled(self, operation: Operation, rules: _Rules, call_next: Next) -> Result:
+    async def _ruled(self, operation: Operation, rules: _Rules, context: CallContext, call_next: Rest) -> Result:
         """Call within the policy's columns and rows."""
         self._check_columns(operation, rules)
-        result = await call_next(self._within(operation, rules) if self._narrows else operation)
+        result = await call_next(self._within(operation, rules) if self._narrows else operation, context)
         if isinstance(operation, GetColumns):
             return replace(result, value=_known(result.value, rules))
         rows = _stripped(result.value, _shown(operation, rules))
@@ -133,9 +134,9 @@ class Guard:
         return None
 
 
-async def _as_asked(query: Query, call_next: Next) -> Result:
+async def _as_asked(query: Query, context: CallContext, call_next: Rest) -> Result:
     """No more rows and no other columns than were asked for, whatever the server sends."""
-    result = await call_next(query)
+    result = await call_next(query, context)
     rows = _stripped(result.value, None if query.select is None else frozenset(query.select))
     return replace(result, value=rows[: query.limit])
 

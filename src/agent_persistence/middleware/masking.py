@@ -7,7 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import (
     ColumnNotAllowedError,
     ConfigurationError,
@@ -76,16 +77,16 @@ class Masking:
         if self._in is not None:
             self._in.check_keys({name: table.primary_key for name, table in schema.tables.items()})
 
-    def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
+    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
         if self._in is not None and operation.writes:
             operation = self._stored(operation, self._in)
         if self._out is None:
-            return call_next(operation)
+            return call_next(operation, context)
         self._check(operation, self._out)
-        return self._shown(operation, call_next, self._out)
+        return self._shown(operation, context, call_next, self._out)
 
-    async def _shown(self, operation: Operation, call_next: Next, out: _Mask) -> Result:
-        result = await call_next(operation)
+    async def _shown(self, operation: Operation, context: CallContext, call_next: Rest, out: _Mask) -> Result:
+        result = await call_next(operation, context)
         if isinstance(operation, (BulkWrite, Count)) or result.value is None:
             return result
         if isinstance(operation, GetColumns):

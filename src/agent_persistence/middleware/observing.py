@@ -10,7 +10,8 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from agent_persistence.audit import Outcome
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, PersistenceError
 from agent_persistence.middleware._allowed import Allowed
 from agent_persistence.middleware.audit import outcome_of
@@ -93,12 +94,12 @@ class Observing:
         self._server: tuple[str, int] | None = getattr(adapter, "server", None)
         self._namespace: str | None = getattr(adapter, "namespace", None)
 
-    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
         watch = self._begin(operation)
         token = _watched.set(watch)
         start = perf_counter()
         try:
-            result = await call_next(operation)
+            result = await call_next(operation, context)
         except BaseException as error:
             watch.end(_failure(operation, error, perf_counter() - start))
             raise

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.operations import Operation, Query, Result
 from agent_persistence.ordering import Order
@@ -38,11 +39,14 @@ class Paging:
         self._max_rows = max_rows
         self._longest_page: float = row_cap or 0
 
-    def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
-        return self._whole(operation, call_next) if isinstance(operation, Query) else call_next(operation)
+    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+        if isinstance(operation, Query):
+            return self._whole(operation, context, call_next)
+        return call_next(operation, context)
 
-    async def _whole(self, operation: Query, call_next: Next) -> Result:
-        result = await (self._in_pages(operation, call_next) if self._pages else call_next(operation))
+    async def _whole(self, operation: Query, context: CallContext, call_next: Rest) -> Result:
+        ask = self._in_pages(operation, context, call_next) if self._pages else call_next(operation, context)
+        result = await ask
         if operation.limit is None and len(result.value) > self._max_rows:
             raise ValidationError(
                 operation.table,
@@ -50,14 +54,14 @@ class Paging:
             )
         return result
 
-    async def _in_pages(self, operation: Query, call_next: Next) -> Result:
+    async def _in_pages(self, operation: Query, context: CallContext, call_next: Rest) -> Result:
         ordered = replace(operation, order=self._total_order(operation))
         wanted = self._max_rows + 1 if operation.limit is None else operation.limit
         rows: list[Any] = []
         attempts = 0
         while True:
             asked = wanted - len(rows)
-            page = await call_next(replace(ordered, limit=asked, offset=operation.offset + len(rows)))
+            page = await call_next(replace(ordered, limit=asked, offset=operation.offset + len(rows)), context)
             attempts = max(attempts, page.attempts)
             if rows and page.value and not ordered.order:
                 raise ValidationError(

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import tenacity
 
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
 from agent_persistence.client_keys import ClientKeys
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import (
     AdapterError,
     BackendUnavailableError,
@@ -24,7 +25,8 @@ from agent_persistence.middleware.observing import attempt_failed
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result, Upsert, Write
 from agent_persistence.predicates import TRUE, Filter
 from agent_persistence.records import Row
-from agent_persistence.retry import THROTTLE_COST, TRANSIENT_COST, RetryBudget, RetryPolicy
+from agent_persistence.retry import THROTTLE_COST, TRANSIENT_COST, RetryBudget
+from agent_persistence.tenant import TenantScope
 
 _UNIQUE_VIOLATION: Final = "23505"
 _LOST: Final = (FailureState.AMBIGUOUS, FailureState.APPLIED)
@@ -43,17 +45,15 @@ class Retry:
 
     def __init__(
         self,
-        policy: RetryPolicy,
         budget: RetryBudget,
         keys: ClientKeys,
         readable: Container[str],
         *,
-        scope: Callable[[str], Filter] = lambda table: TRUE,
+        scope: Callable[[str, TenantScope | None], Filter] = lambda table, tenant: TRUE,
         clock: Callable[[], float],
         random: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self.policy = policy
         self.budget = budget
         self.keys = keys
         self.readable = readable
@@ -62,27 +62,29 @@ class Retry:
         self.random = random
         self.sleep = sleep
 
-    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
         try:
-            result = await call_next(operation)
+            result = await call_next(operation, context)
         except AdapterError as error:
             first_failure = error
         else:
             if self.budget.spent:
                 self.budget.refund(1)
             return result
-        return await _Recovery(self, operation, call_next).run(first_failure)
+        return await _Recovery(self, operation, context, call_next).run(first_failure)
 
 
 class _Recovery:
     """One call from its first failure on."""
 
-    def __init__(self, retry: Retry, operation: Operation, call_next: Next) -> None:
+    def __init__(self, retry: Retry, operation: Operation, context: CallContext, call_next: Rest) -> None:
         self._retry = retry
+        self._policy = context.retry
         self._operation = operation
+        self._context = context
         self._call_next = call_next
         unique = retry.keys.unique(operation.table) if operation.writes else ()
-        self._lost = lost(operation, unique, retry.scope(operation.table))
+        self._lost = lost(operation, unique, retry.scope(operation.table, context.identity.tenant))
         self._readable = operation.table in retry.readable and getattr(operation, "returning", None) != ()
         self._doubt: AdapterError | None = self._of_earlier_call()
         """The last failure of a write that may have been applied nevertheless."""
@@ -132,12 +134,13 @@ class _Recovery:
     async def _once_more(self) -> Result:
         """Send again, but a change that others may have overwritten since only if the last write may win."""
         if self._doubt is None or self._lost.plan is Plan.RESEND:
-            return await self._call_next(self._operation if self._doubt is None else resent(self._operation))
+            sent = self._operation if self._doubt is None else resent(self._operation)
+            return await self._call_next(sent, self._context)
         found = await self._found()
         if found is not None:
             return found
-        if self._retry.policy.last_write_wins:
-            return await self._call_next(self._operation)
+        if self._policy.last_write_wins:
+            return await self._call_next(self._operation, self._context)
         raise self._doubt
 
     async def _judge(self, error: AdapterError) -> Result:
@@ -203,7 +206,7 @@ class _Recovery:
         rows: list[Row] = []
         try:
             for query in queries(self._operation, self._lost):
-                rows += (await self._call_next(query)).value
+                rows += (await self._call_next(query, self._context)).value
         except PersistenceError:
             return None
         return rows
@@ -213,15 +216,13 @@ class _Recovery:
             return False
         if error.state in _LOST and self._operation.writes:
             return self._lost.plan is Plan.RESEND or (
-                self._lost.plan is Plan.LOOK and (self._readable or self._retry.policy.last_write_wins)
+                self._lost.plan is Plan.LOOK and (self._readable or self._policy.last_write_wins)
             )
         return error.state is not FailureState.REJECTED
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        return self._retry.policy.wait_s(
-            state.attempt_number, getattr(error, "retry_after_s", None), self._retry.random
-        )
+        return self._policy.wait_s(state.attempt_number, getattr(error, "retry_after_s", None), self._retry.random)
 
     def _tell(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -229,9 +230,9 @@ class _Recovery:
 
     def _is_last(self, state: tenacity.RetryCallState) -> bool:
         """Whether the attempts are used up, or the deadline would pass during the wait, or the budget is spent."""
-        if state.attempt_number >= self._retry.policy.attempts:
+        if state.attempt_number >= self._policy.attempts:
             return True
-        if self._retry.clock() + state.upcoming_sleep >= self._operation.deadline:
+        if self._retry.clock() + state.upcoming_sleep >= self._context.deadline:
             return True
         error = state.outcome.exception() if state.outcome else None
         cost = THROTTLE_COST if getattr(error, "status", None) == 429 else TRANSIENT_COST

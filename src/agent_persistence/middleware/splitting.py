@@ -8,8 +8,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
 from agent_persistence.concurrency import together
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.operations import Count, Operation, Query, Result
 from agent_persistence.ordering import Order, with_nulls_placed
@@ -37,22 +38,22 @@ class Splitting:
         self._schema = schema
         self._url_size = url_size
 
-    def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
+    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
         if isinstance(operation, Count) and _may_be_long(operation.filters):
-            return self._summed(operation, call_next)
+            return self._summed(operation, context, call_next)
         if isinstance(operation, Query) and self._is_too_long(operation):
-            return self._merged(operation, call_next)
-        return call_next(operation)
+            return self._merged(operation, context, call_next)
+        return call_next(operation, context)
 
     def _is_too_long(self, query: Query) -> bool:
         return _may_be_long(query.filters) and self._url_size(query) > MAX_URL_BYTES
 
-    async def _summed(self, count: Count, call_next: Next) -> Result:
+    async def _summed(self, count: Count, context: CallContext, call_next: Rest) -> Result:
         parts = [replace(count, filters=part.filters) for part in self._parts(Query(count.table, count.filters))]
-        results = await together([partial(call_next, part) for part in parts], at_once=AT_ONCE)
+        results = await together([partial(call_next, part, context) for part in parts], at_once=AT_ONCE)
         return Result(sum(result.value for result in results), max(result.attempts for result in results))
 
-    async def _merged(self, query: Query, call_next: Next) -> Result:
+    async def _merged(self, query: Query, context: CallContext, call_next: Rest) -> Result:
         order = self._total_order(query)
         ranks = [self._rank(query.table, key.column) for key in order]
         keys = tuple(key.column for key in order)
@@ -60,7 +61,7 @@ class Splitting:
         part = replace(
             query, select=query.select and distinct((*query.select, *keys)), order=order, limit=last, offset=0
         )
-        results = await together([partial(call_next, each) for each in self._parts(part)], at_once=AT_ONCE)
+        results = await together([partial(call_next, each, context) for each in self._parts(part)], at_once=AT_ONCE)
         rows = [row for result in results for row in result.value]
         for key, rank in reversed(list(zip(order, ranks, strict=True))):
             rows = _sorted(rows, key, rank)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from agent_persistence.adapter import only_row
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, ColumnNotAllowedError, FailureState, PersistencePermissionError
 from agent_persistence.middleware._scope import Scope, as_query, narrowed
 from agent_persistence.operations import (
@@ -36,65 +37,71 @@ class Tenancy:
     looked at.
     """
 
-    def __init__(self, tenant: TenantScope, primary_key: Callable[[str], tuple[str, ...]]) -> None:
-        self._tenant = tenant
+    def __init__(self, primary_key: Callable[[str], tuple[str, ...]]) -> None:
         self._primary_key = primary_key
-        self._scope = Scope.of(tenant.rows)
 
-    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
-        if operation.table in self._tenant.shared or isinstance(operation, GetColumns):
-            return await call_next(operation)
+    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+        tenant = context.identity.tenant
+        if tenant is None or operation.table in tenant.shared or isinstance(operation, GetColumns):
+            return call_next(operation, context)
         if isinstance(operation, Call):
-            return await self._called(operation, call_next)
+            return _called(operation, tenant, context, call_next)
+        return self._held(operation, tenant, context, call_next)
+
+    async def _held(self, operation: Operation, tenant: TenantScope, context: CallContext, call_next: Rest) -> Result:
         asked = as_query(operation) if isinstance(operation, Read) else operation
-        own = narrowed(asked, self._scope, self._primary_key(operation.table))
-        unasked = _leaves_out(own, self._tenant.column)
-        result = await call_next(self._telling_tenants(own) if unasked else own)
+        own = narrowed(asked, Scope.of_tenant(tenant), self._primary_key(operation.table))
+        unasked = _leaves_out(own, tenant.column)
+        result = await call_next(_telling_tenants(own, tenant.column) if unasked else own, context)
         if isinstance(operation, (BulkWrite, Count)):
             return result
         told = result.value if isinstance(result.value, list) else [result.value]
-        self._check(operation, told)
-        rows = [self._without_tenant(row) for row in told] if unasked else told
+        _check(operation, told, tenant)
+        rows = [_without(row, tenant.column) for row in told] if unasked else told
         if isinstance(operation, Read):
             return replace(result, value=only_row(operation.table, operation.id_column, rows))
         return replace(result, value=rows if isinstance(result.value, list) else rows[0])
 
-    def _telling_tenants(self, operation: Operation) -> Operation:
-        """The operation that also asks whose the rows are."""
-        match operation:
-            case Query(select=tuple(select)):
-                return replace(operation, select=(*select, self._tenant.column))
-            case Write() | BatchWrite() | Upsert() | Update() | Delete():
-                return replace(operation, returning=(*(operation.returning or ()), self._tenant.column))
-            case _:
-                return operation
 
-    def _without_tenant(self, row: Row) -> Row:
-        """A row of our own: the one that came back may be somebody else's, too."""
-        return {column: value for column, value in row.items() if column != self._tenant.column}
+def _telling_tenants(operation: Operation, column: str) -> Operation:
+    """The operation that also asks whose the rows are."""
+    match operation:
+        case Query(select=tuple(select)):
+            return replace(operation, select=(*select, column))
+        case Write() | BatchWrite() | Upsert() | Update() | Delete():
+            return replace(operation, returning=(*(operation.returning or ()), column))
+        case _:
+            return operation
 
-    async def _called(self, call: Call, call_next: Next) -> Result:
-        name = self._tenant.arguments.get(call.table)
-        if name is None:
-            raise PersistencePermissionError(
-                f"{call.table} is not called for a tenant: say which of its arguments takes the tenant, in"
-                f" TenantScope(…, arguments={{{call.table!r}: …}}), or list it in shared=, if it belongs to all"
-            )
-        if name in call.arguments and call.arguments[name] != self._tenant.value:
-            raise ColumnNotAllowedError(call.table, name, "it takes the tenant of this service, and no other")
-        result = await call_next(replace(call, arguments={**call.arguments, name: self._tenant.value}))
-        told = result.value if isinstance(result.value, list) else [result.value]
-        self._check(call, [row for row in told if isinstance(row, dict) and self._tenant.column in row])
-        return result
 
-    def _check(self, operation: Operation, rows: Iterable[Row]) -> None:
-        column, value = self._tenant.column, self._tenant.value
-        if any(column not in row or row[column] != value for row in rows):
-            raise AdapterError(
-                f"{operation.verb} on {operation.table}: the server sent a row of another tenant, or one without"
-                f" {column}, which is withheld; if the table belongs to all tenants, list it in shared=",
-                state=FailureState.APPLIED if operation.writes else FailureState.REJECTED,
-            )
+def _without(row: Row, column: str) -> Row:
+    """A row of our own: the one that came back may be somebody else's, too."""
+    return {name: value for name, value in row.items() if name != column}
+
+
+async def _called(call: Call, tenant: TenantScope, context: CallContext, call_next: Rest) -> Result:
+    name = tenant.arguments.get(call.table)
+    if name is None:
+        raise PersistencePermissionError(
+            f"{call.table} is not called for a tenant: say which of its arguments takes the tenant, in"
+            f" TenantScope(…, arguments={{{call.table!r}: …}}), or list it in shared=, if it belongs to all"
+        )
+    if name in call.arguments and call.arguments[name] != tenant.value:
+        raise ColumnNotAllowedError(call.table, name, "it takes the tenant of this service, and no other")
+    result = await call_next(replace(call, arguments={**call.arguments, name: tenant.value}), context)
+    told = result.value if isinstance(result.value, list) else [result.value]
+    _check(call, [row for row in told if isinstance(row, dict) and tenant.column in row], tenant)
+    return result
+
+
+def _check(operation: Operation, rows: Iterable[Row], tenant: TenantScope) -> None:
+    column, value = tenant.column, tenant.value
+    if any(column not in row or row[column] != value for row in rows):
+        raise AdapterError(
+            f"{operation.verb} on {operation.table}: the server sent a row of another tenant, or one without"
+            f" {column}, which is withheld; if the table belongs to all tenants, list it in shared=",
+            state=FailureState.APPLIED if operation.writes else FailureState.REJECTED,
+        )
 
 
 def _leaves_out(operation: Operation, column: str) -> bool:

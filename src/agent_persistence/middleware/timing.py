@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from time import perf_counter
 
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import TableNotAllowedError
 from agent_persistence.metrics import Metrics
 from agent_persistence.operations import Operation, Result
@@ -21,12 +22,12 @@ class Timing:
         self._metrics = metrics
         self._log = log
 
-    async def __call__(self, operation: Operation, call_next: Next, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
         table = operation.table
         failed = True
         start = perf_counter()
         try:
-            result = await call_next(operation)
+            result = await call_next(operation, context)
             failed = False
             return result
         except TableNotAllowedError:

@@ -7,7 +7,8 @@ from typing import Any, Final, TypeAlias
 
 from agent_persistence._schema.checks import did_you_mean
 from agent_persistence._schema.types import Family, family, takes
-from agent_persistence.chain import Next
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.operations import (
     BatchWrite,
@@ -44,7 +45,7 @@ class Validation:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
 
-    def __call__(self, operation: Operation, call_next: Next, /) -> Awaitable[Result]:
+    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
         table = self._schema.tables.get(operation.table)
         if table is not None and not isinstance(operation, Call):
             unknown = [_shown(finding) for finding in _grouped(_unknown(operation, table))]
@@ -53,7 +54,7 @@ class Validation:
             problems = unknown + [_shown(finding) for finding in _grouped(_misfits(operation, table))]
             if problems:
                 raise ValidationError(operation.table, problems)
-        return call_next(operation)
+        return call_next(operation, context)
 
 
 def _grouped(findings: Iterable[Finding]) -> Iterable[tuple[str, list[str]]]:

@@ -1,0 +1,89 @@
+"""Views of a service, written once for everything that has them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+from uuid import UUID
+
+from agent_persistence.identity import Identity, RefreshingToken
+from agent_persistence.retry import RetryPolicy
+from agent_persistence.tenant import TenantScope
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+AccessToken: TypeAlias = "str | SecretStr | RefreshingToken"
+Claims: TypeAlias = Mapping[str, Any]
+Tenant: TypeAlias = TenantScope | str | int | UUID
+
+
+class Viewed(Protocol):
+    """What a service does to give a view of itself."""
+
+    def _within(self, deadline_s: float | None, retry: RetryPolicy | bool | None) -> Self: ...
+
+    def _for_user(
+        self,
+        access_token: AccessToken | None,
+        claims: Mapping[str, Any] | None,
+        tenant: Tenant | None,
+        actor: str | None,
+    ) -> Self: ...
+
+    def _as(self, identity: Identity) -> Self: ...
+
+
+class Views(ABC):
+    """Cheap views: the same verbs under other bounds, or for one user.
+
+    Making one takes microseconds and keeps nothing afterwards, so that it may be made for a single call. It shares
+    connections, policy, middleware, metrics, retry budget, the cache's bounds and what was learnt of the server with
+    what it was made of; closing it closes nothing. A view of a view has the options of both.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
+        """This object over the view of its service."""
+
+    @abstractmethod
+    async def _identify(self) -> Identity:
+        """As whom a call runs that begins now."""
+
+    def with_options(self, *, deadline_s: float | None = None, retry: RetryPolicy | bool | None = None) -> Self:
+        """The same verbs under other bounds: `await agent.with_options(deadline_s=2, retry=False).read("leads", key)`.
+
+        `deadline_s` is the most that a call may take, reads and writes alike; `retry` replaces the retry policy. What
+        is None stays.
+        """
+        return self._viewed(lambda service: service._within(deadline_s, retry))
+
+    def as_user(
+        self,
+        *,
+        access_token: AccessToken | None = None,
+        claims: Claims | None = None,
+        tenant: Tenant | None = None,
+        actor: str | None = None,
+    ) -> Self:
+        """The same verbs for one user: `await agent.as_user(access_token=token, actor="ada").query("leads")`.
+
+        Calls run as that user, and share no answer and no request with those of others. Over PostgREST the user is who
+        `access_token` says, over PostgreSQL who the verified `claims` say; without either, nobody: PostgREST is sent
+        the publishable key alone, PostgreSQL runs the calls under its adapter's `anon_role`. `tenant` holds the calls
+        within that tenant's rows, `actor` is written into the audit log; one that is left out stays as it was.
+
+        ConfigurationError, and nothing is sent, where the adapter cannot run calls as this user.
+        """
+        return self._viewed(lambda service: service._for_user(access_token, claims, tenant, actor))
+
+    async def pinned(self) -> Self:
+        """The same verbs as whom the next call would run: where the adapter has a callable for it, it is asked now.
+
+        Whatever is done with the view, in other tasks and over many calls, is then done as that user.
+        """
+        identity = await self._identify()
+        return self._viewed(lambda service: service._as(identity))

@@ -1,0 +1,40 @@
+"""Finds out as whom a call runs, where the adapter's own callable says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from agent_persistence.adapter import ActsAs
+from agent_persistence.attempts import ending_in
+from agent_persistence.chain import Rest
+from agent_persistence.context import CallContext
+from agent_persistence.exceptions import BackendUnavailableError, FailureState
+from agent_persistence.operations import Operation, Result
+
+
+class Identification:
+    """Runs once per caller's call, in the task of the caller, above every layer that shares answers or requests.
+
+    The answer is the call's identity on all its way: of its pages, its attempts, and of what is read back after a lost
+    answer. A call that names its user (`as_user`) is not asked for.
+    """
+
+    def __init__(self, adapter: ActsAs, clock: Callable[[], float]) -> None:
+        self._adapter = adapter
+        self._clock = clock
+
+    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+        given = context.identity
+        if not given.own:
+            return await call_next(operation, context)
+        asked = None
+        with ending_in(context.deadline - self._clock()):
+            asked = await self._adapter.identify()
+        if asked is None:
+            raise BackendUnavailableError(
+                f"{operation.verb} on {operation.table} reached its deadline before it was known as whom to run it",
+                state=FailureState.NOT_SENT,
+            )
+        identity = replace(asked, tenant=given.tenant, actor=given.actor)
+        return await call_next(operation, replace(context, identity=identity))
