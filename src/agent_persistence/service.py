@@ -1,4 +1,4 @@
-"""The service: policy and the middleware chain in front of an adapter; and its read-only façade."""
+"""The service: policy and the middleware chain in front of an adapter."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypeVar, cast
 
 import anyio
 
 from agent_persistence import metrics as metrics_module
-from agent_persistence._verbs import AllVerbs, Closing, ReadingVerbs, WritingVerbs
+from agent_persistence._verbs import AllVerbs, Closing
 from agent_persistence._views import AccessToken, Claims, Tenant, Viewed
 from agent_persistence.adapter import ActsAs, Identified, PersistenceAdapter
 from agent_persistence.audit import AuditHook
@@ -25,7 +25,8 @@ from agent_persistence.client_keys import KEY_REFUSED, KEY_REMEDY, ClientKeys, K
 from agent_persistence.coalescing import CoalescePolicy, coalesce_policy
 from agent_persistence.context import CallContext
 from agent_persistence.dispatch import dispatch_to
-from agent_persistence.exceptions import AdapterError, ConfigurationError, ReadOnlyError
+from agent_persistence.exceptions import AdapterError, ConfigurationError
+from agent_persistence.facade import ReadOnlyPersistenceFacade
 from agent_persistence.identity import OWN, Identity
 from agent_persistence.metrics import Metrics
 from agent_persistence.middleware._scope import scope_of
@@ -50,7 +51,7 @@ from agent_persistence.redaction import Redaction
 from agent_persistence.retry import RetryBudget, RetryPolicy, retry_policy
 from agent_persistence.schema_registry import Schema, default_schema
 from agent_persistence.tenant import TenantScope
-from agent_persistence.typed import Model, ReadOnlyTable, TypedTable
+from agent_persistence.typed import Model, TypedTable
 
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
@@ -271,94 +272,6 @@ class AsyncPersistenceService(AllVerbs, Closing):
         """Close the adapter if this service owns it. Calling it again changes nothing."""
         if self._owns_adapter:
             await self._adapter.aclose()
-
-
-_WRITING_VERBS: Final = frozenset(name for name in vars(WritingVerbs) if not name.startswith("_"))
-
-
-class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
-    """The reading verbs of a service, and no others: touching a writing verb raises ReadOnlyError.
-
-    It can be neither copied nor pickled, and has no settable attribute. Python cannot hide an object from code in
-    its own process: what is promised is that no public or accidental path writes. Where that is not enough, use a
-    database role that may only SELECT.
-    """
-
-    __slots__ = ("__owns_service", "__service")
-    __service: AsyncPersistenceService
-    __owns_service: bool
-
-    def __init__(self, service: AsyncPersistenceService, *, owns_service: bool = False) -> None:
-        if hasattr(self, "_ReadOnlyPersistenceFacade__service"):
-            raise AttributeError("a read-only façade is set up once")
-        object.__setattr__(self, "_ReadOnlyPersistenceFacade__service", service)
-        object.__setattr__(self, "_ReadOnlyPersistenceFacade__owns_service", owns_service)
-
-    async def _invoke(self, operation: Operation) -> Result:
-        if operation.writes:
-            raise ReadOnlyError(operation.verb)
-        return await self.__service._invoke(operation)
-
-    @property
-    def capabilities(self) -> Mapping[str, bool]:
-        """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
-        return self.__service.capabilities
-
-    @property
-    def _writing_functions(self) -> frozenset[str]:
-        return frozenset()
-
-    @property
-    def schema(self) -> Schema:
-        """The declared tables."""
-        return self.__service.schema
-
-    @property
-    def readable_tables(self) -> frozenset[str]:
-        """The tables that the policy lets this façade read."""
-        return self.__service.policy.read
-
-    def readable_columns(self, table: str) -> frozenset[str] | None:
-        """The columns of a readable table that the policy lets this façade read; None is all of them."""
-        return self.__service.policy.readable(table)
-
-    def table(self, model: type[Model], name: str | None = None) -> ReadOnlyTable[Model]:
-        """The reading verbs over one table whose rows come back as models, named as in a service's `table`."""
-        return ReadOnlyTable(self, model, name)
-
-    def readonly(self) -> Self:
-        """This façade: it is read-only already."""
-        return self
-
-    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
-        return type(self)(cast("AsyncPersistenceService", view(self.__service)))
-
-    async def _identify(self) -> Identity:
-        return await self.__service._identify()
-
-    async def aclose(self) -> None:
-        """Close the service if this façade was made with one of its own. Calling it again changes nothing."""
-        if self.__owns_service:
-            await self.__service.aclose()
-
-    if not TYPE_CHECKING:  # a type checker is to report the verb as missing
-
-        def __getattr__(self, name: str) -> NoReturn:
-            if name in _WRITING_VERBS:
-                raise ReadOnlyError(name)
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a read-only façade has no settable attribute {name!r}")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"a read-only façade has no deletable attribute {name!r}")
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a read-only façade can be neither copied nor pickled; make one with readonly()")
-
-    def __getstate__(self) -> NoReturn:
-        self.__reduce_ex__(2)
 
 
 _VERBS: Final = ("capabilities", "write", "batch_write", "upsert", "read", "query", "get_columns")
