@@ -18,11 +18,14 @@ KeyColumns: TypeAlias = Mapping[str, str | None]
 class ClientKeys:
     """Which tables get their key here: those whose declared primary key is one uuid column, and those in `columns`.
 
-    `columns` beats the schema; False means none at all.
+    `columns` beats the schema; False means none at all. A schema that was not `is_given` is a guess.
     """
 
-    def __init__(self, schema: Schema, columns: KeyColumns | Literal[False] | None = None) -> None:
+    def __init__(
+        self, schema: Schema, columns: KeyColumns | Literal[False] | None = None, *, is_given: bool = True
+    ) -> None:
         self._schema = schema
+        self._is_given = is_given
         self._columns: dict[str, str | None] = {} if columns is False else _declared(schema)
         self._columns |= _checked({} if columns is None or columns is False else columns)
 
@@ -41,6 +44,12 @@ class ClientKeys:
         column = self._columns.get(table)
         ours = () if column is None else ((column,),)
         return ours + ((declared.primary_key, *declared.unique) if declared else ())
+
+    def fences(self, table: str) -> tuple[tuple[str, ...], ...]:
+        """The sets of columns by which the database certainly refuses a row a second time: the column of the keys made
+        here, and what a schema that was given says is unique. What the default schema says is a guess."""
+        column = self._columns.get(table)
+        return self.unique(table) if self._is_given else () if column is None else ((column,),)
 
     def complete(self, table: str, record: dict[str, Any], on_conflict: tuple[str, ...] = ()) -> str | None:
         """Give the record a key if it has none; the column of a key that nobody else can have, if it has one now.

@@ -117,7 +117,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         self._policy = TablePolicy() if policy is None else _instance("policy", policy, TablePolicy)
         self._schema = default_schema() if schema is None else _instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
-        self._client_keys = ClientKeys(self._schema, client_keys)
+        self._client_keys = ClientKeys(self._schema, client_keys, is_given=schema is not None)
         self._owns_adapter = owns_adapter
         self._clock = clock
         self._cache = None if (kept := cache_policy(cache)) is None else Caching(kept, self._schema, clock)

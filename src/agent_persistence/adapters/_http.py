@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from ipaddress import ip_address
 from threading import Lock
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import httpx
 
 from agent_persistence.adapters._lanes import HEADERS, LANES, MAX_RESPONSE_BYTES, RequestBody, mapped_exceptions
-from agent_persistence.adapters._postgrest import Request, Response
+from agent_persistence.adapters._postgrest import MisdeliveredError, Request, Response
 from agent_persistence.adapters._quiet import quietly
 from agent_persistence.adapters._slots import Slots
 from agent_persistence.adapters._unpacking import Unpacked, whole
@@ -22,6 +23,7 @@ from agent_persistence.attempts import connecting
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
 from agent_persistence.per_loop import PerLoop
 
+T = TypeVar("T")
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)
 
 
@@ -99,7 +101,17 @@ class InjectedClient:
         self._url = url
         self._max_response_bytes = max_response_bytes
 
+    async def ask(self, request: Request, parse: Callable[[Response], T]) -> T:
+        try:
+            return parse(await self.send(request))
+        except MisdeliveredError:
+            self._pool.suspects = LANES
+            raise
+
     async def send(self, request: Request) -> Response:
+        if self._pool.suspects:
+            self._pool.suspects -= 1
+            request = replace(request, headers=(*request.headers, ("Connection", "close")))
         message = self._client.build_request(
             request.method,
             _addressed(self._url, request.target),
@@ -151,6 +163,8 @@ class _Pool:
         # A pool that never queues cannot be poisoned. httpx has no public way to ask how large it is.
         pool = getattr(getattr(client, "_transport", None), "_pool", None)
         self.slots: PerLoop[Slots] = PerLoop(partial(Slots, min(LANES, getattr(pool, "_max_connections", LANES))))
+        self.suspects = 0
+        """How many requests are to close their connection: a client does not say which one it has used."""
         self.traced: set[tuple[str, str]] = set()
         """By which methods and to which servers a request was traced: then none has left before its trace says so."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
@@ -13,7 +13,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import anyio
 
 from agent_persistence._version import __version__
-from agent_persistence.adapters._postgrest import Request, Response
+from agent_persistence.adapters._postgrest import MisdeliveredError, Request, Response
 from agent_persistence.adapters._slots import Slots
 from agent_persistence.exceptions import AdapterError, FailureState
 from agent_persistence.per_loop import PerLoop
@@ -29,13 +29,20 @@ HEADERS: Final = (("User-Agent", f"agent-persistence/{__version__}"), ("Accept-E
 
 
 class HttpTransport(Protocol):
-    """Sends one request and returns its whole response, or raises AdapterError."""
+    """Sends requests and receives their whole responses, or raises AdapterError."""
 
-    async def send(self, request: Request) -> Response: ...
+    async def send(self, request: Request) -> Response:
+        """The response to the request."""
+        ...
+
+    async def ask(self, request: Request, parse: Callable[[Response], T]) -> T:
+        """What `parse` makes of the response. Where it raises MisdeliveredError, the connection is not used again."""
+        ...
 
     async def aclose(self) -> None: ...
 
 
+T = TypeVar("T")
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 _Asked = TypeVar("_Asked", contravariant=True)
@@ -81,6 +88,9 @@ class Pool(Generic[Asked, Told]):
         raise NotImplementedError
 
     async def send(self, request: Asked) -> Told:
+        return await self.ask(request, _itself)
+
+    async def ask(self, request: Asked, parse: Callable[[Told], T]) -> T:
         if self._closed:
             raise _closed()
         here = self._here.get()
@@ -91,22 +101,25 @@ class Pool(Generic[Asked, Told]):
         try:
             if self._closed:
                 raise _closed()
-            return await self._exchange(here, request)
+            return await self._exchange(here, request, parse)
         finally:
             here.slots.release(writing=writing)
 
-    async def _exchange(self, here: _Idle[Asked, Told], request: Asked) -> Told:
+    async def _exchange(self, here: _Idle[Asked, Told], request: Asked, parse: Callable[[Told], T]) -> T:
         lane = await here.taken() or self._new_lane()
+        fit = False
         try:
             response = await lane.exchange(request)
-        except BaseException:
-            await _discard(lane)
+            fit = not (self._closed or lane.is_spoilt())
+            return parse(response)
+        except MisdeliveredError:
+            fit = False
             raise
-        if self._closed or lane.is_spoilt():
-            await _discard(lane)
-        else:
-            here.lanes.append(lane)
-        return response
+        finally:
+            if fit:
+                here.lanes.append(lane)
+            else:
+                await _discard(lane)
 
     async def aclose(self) -> None:
         """Refuse further requests, give those under way DRAIN_S seconds to end, and close this event loop's lanes."""
@@ -156,6 +169,10 @@ class _Idle(Generic[Asked, Told]):
         finally:
             while self.lanes:
                 await _discard(self.lanes.pop())
+
+
+def _itself(response: T) -> T:
+    return response
 
 
 async def _discard(lane: Connection[Asked, Told]) -> None:

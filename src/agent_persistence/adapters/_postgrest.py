@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from pydantic_core import to_json
 
-from agent_persistence.exceptions import ValidationError
+from agent_persistence.exceptions import AdapterError, ValidationError
 from agent_persistence.identifiers import RESERVED, is_path
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import (
@@ -52,6 +52,10 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+
+class MisdeliveredError(AdapterError):
+    """The response is that of another request: whoever sent it has lost count, and so the connection is closed."""
 
 
 _JSON: Final = ("Content-Type", "application/json")

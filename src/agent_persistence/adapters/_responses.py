@@ -7,18 +7,32 @@ Wire rules: https://docs.postgrest.org/en/v14/references/errors.html (codes and 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import repeat
 from typing import Any, Final
 
 from agent_persistence.adapters._json import read_json
-from agent_persistence.adapters._postgrest import Response
+from agent_persistence.adapters._postgrest import MisdeliveredError, Response
+from agent_persistence.equality import may_be_same
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
-from agent_persistence.records import Row
+from agent_persistence.records import Record, Row
 
 
-def parse_rows(response: Response, verb: str, table: str, *, expected: int | None = None) -> list[Row]:
-    """The rows of the response, `expected` of them if given; or the error that the response is."""
+def parse_rows(
+    response: Response,
+    verb: str,
+    table: str,
+    *,
+    expected: int | None = None,
+    keys: Sequence[Record] = (),
+) -> list[Row]:
+    """The rows of the response, `expected` of them if given; or the error that the response is.
+
+    `keys` are the values by which rows are known to answer the request: of one row each, or one record for all rows.
+    MisdeliveredError where a row has another value, or none.
+    """
     if not 200 <= response.status < 300:
         raise parse_error(response, verb, table)
     rows = _json(response)
@@ -29,6 +43,13 @@ def parse_rows(response: Response, verb: str, table: str, *, expected: int | Non
             status=response.status,
             hint="does SUPABASE_URL point at a Supabase project, or at a proxy or captive portal?",
         )
+    if keys and not all(map(_answers, rows, repeat(keys[0]) if len(keys) == 1 else keys)):
+        raise MisdeliveredError(
+            f"{verb} on {table}: HTTP {response.status} with the rows of another call",
+            state=FailureState.AMBIGUOUS,
+            status=response.status,
+            hint="something between here and the database answers a request twice, or the wrong one",
+        )
     if expected is not None and len(rows) != expected:
         raise AdapterError(
             f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back",
@@ -36,6 +57,10 @@ def parse_rows(response: Response, verb: str, table: str, *, expected: int | Non
             status=response.status,
         )
     return rows
+
+
+def _answers(row: Row, key: Record) -> bool:
+    return all(column in row and may_be_same(value, row[column]) for column, value in key.items())
 
 
 def parse_nothing(response: Response, verb: str, table: str) -> None:

@@ -6,19 +6,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import SecretStr
 from pydantic_core import to_json
 
 from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.adapters import _postgrest, _responses
+from agent_persistence.adapters._credentials import Credentials, checked_user
+from agent_persistence.adapters._expected import Expected
 from agent_persistence.adapters._http import InjectedClient, base_url
 from agent_persistence.adapters._lanes import HttpTransport
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, UnsupportedOperationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
-from agent_persistence.identity import OWN, Identity, RefreshingToken, asked, checked_token, unverified_claims
+from agent_persistence.identity import OWN, Identity, RefreshingToken, asked, checked_token
 from agent_persistence.operations import Query
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.predicates import (
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 AccessToken: TypeAlias = str | SecretStr | RefreshingToken | Callable[[], str | Awaitable[str]]
 Transport: TypeAlias = Literal["httpx", "aiohttp"]
 
+T = TypeVar("T")
 _CONTAINMENT: Final = (Operator.CONTAINS, Operator.CONTAINED_BY)
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 
@@ -67,14 +70,15 @@ class SupabaseAdapter:
         transport: Transport = "httpx",
     ) -> None:
         base = base_url(url, allow_http=allow_http)
-        self._credentials = _Credentials(_checked_key(key), db_schema)
+        self._credentials = Credentials(key, db_schema)
         self._ask = access_token if callable(access_token) else None
-        self._token = None if access_token is None or self._ask else _checked_user(access_token)
+        self._token = None if access_token is None or self._ask else checked_user(access_token)
         self._schema = schema or default_schema()
         self.server = (base.host, base.port or (80 if base.scheme == "http" else 443))
         self.namespace = db_schema
         self._http = _http_transport(base, client, transport)
         self._learnt = _Learnt()
+        self._expected = Expected(self._schema)
 
     @property
     def capabilities(self) -> Mapping[str, bool]:
@@ -98,7 +102,7 @@ class SupabaseAdapter:
                 "PostgREST reads claims from a signed token: pass access_token=, or use PostgresAdapter for claims="
             )
         if access_token is not None:
-            return Identity(access_token=_checked_user(access_token))
+            return Identity(access_token=checked_user(access_token))
         self._credentials.check_publishable()
         return Identity()
 
@@ -108,19 +112,13 @@ class SupabaseAdapter:
         return user
 
     async def write(self, table: str, record: Record) -> Row:
-        response = await self._send(_postgrest.render_insert(table, [record]))
-        return _responses.parse_rows(response, "write", table, expected=1)[0]
+        return (await self._inserted("write", table, [record]))[0]
 
     async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
-        if not records:
-            return []
-        await self._check_defaults(table, records)
-        response = await self._send(_postgrest.render_insert(table, records))
-        return _responses.parse_rows(response, "batch_write", table, expected=len(records))
+        return await self._inserted("batch_write", table, records) if records else []
 
     async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
-        response = await self._send(_postgrest.render_insert(table, [record], on_conflict=on_conflict or ()))
-        return _responses.parse_rows(response, "upsert", table, expected=1)[0]
+        return (await self._inserted("upsert", table, [record], on_conflict=on_conflict or ()))[0]
 
     async def insert(
         self,
@@ -134,13 +132,7 @@ class SupabaseAdapter:
 
         Without any it is `Prefer: return=minimal`, for which the table need not be readable at all.
         """
-        await self._check_defaults(table, records)
-        request = _postgrest.render_insert(table, records, on_conflict=on_conflict, returning=returning)
-        response = await self._send(request)
-        if returning:
-            return _responses.parse_rows(response, "write", table, expected=len(records))
-        _responses.parse_nothing(response, "write", table)
-        return []
+        return await self._inserted("write", table, records, on_conflict=on_conflict, returning=returning)
 
     async def bulk_write(
         self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
@@ -151,8 +143,9 @@ class SupabaseAdapter:
         return len(records)
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
-        response = await self._send(_by_key(table, id_column, id_value))
-        return only_row(table, id_column, _responses.parse_rows(response, "read", table))
+        keys = self._expected.keys(table, ({id_column: id_value},), (id_column,))
+        parse = partial(_responses.parse_rows, verb="read", table=table, keys=keys)
+        return only_row(table, id_column, await self._send(_by_key(table, id_column, id_value), parse))
 
     async def query(
         self,
@@ -170,7 +163,8 @@ class SupabaseAdapter:
             return []
         order = parse_order(table, order_by, descending)
         request = _postgrest.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
-        return _responses.parse_rows(await self._send(request), "query", table)
+        keys = self._expected.equalities(table, predicate, select)
+        return await self._send(request, partial(_responses.parse_rows, verb="query", table=table, keys=keys))
 
     def url_size(self, query: Query) -> int:
         """How many bytes of URL, path and parameters, the query would need."""
@@ -183,7 +177,7 @@ class SupabaseAdapter:
         if predicate == FALSE:
             return 0
         request = _postgrest.render_count(table, predicate, select=select)
-        return _responses.parse_count(await self._send(request), table)
+        return await self._send(request, partial(_responses.parse_count, table=table))
 
     async def update(
         self,
@@ -198,7 +192,8 @@ class SupabaseAdapter:
         if predicate == FALSE:
             return []
         request = _postgrest.render_update(table, changes, predicate, max_affected=max_affected, returning=returning)
-        return _responses.parse_rows(await self._send(request), "update", table)
+        kept = self._expected.equalities(table, predicate, returning, without=changes)
+        return await self._send(request, partial(_responses.parse_rows, verb="update", table=table, keys=kept))
 
     async def delete(
         self,
@@ -212,7 +207,8 @@ class SupabaseAdapter:
         if predicate == FALSE:
             return []
         request = _postgrest.render_delete(table, predicate, max_affected=max_affected, returning=returning)
-        return _responses.parse_rows(await self._send(request), "delete", table)
+        keys = self._expected.equalities(table, predicate, returning)
+        return await self._send(request, partial(_responses.parse_rows, verb="delete", table=table, keys=keys))
 
     async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> Any:
         """Call by GET, which cannot write; by POST if it `may_write`, or if the arguments are too long for a URL.
@@ -221,11 +217,11 @@ class SupabaseAdapter:
         is meant only to read must be declared so.
         """
         request = _postgrest.render_call(function, arguments, may_write=may_write)
-        return _responses.parse_value(await self._send(request), function)
+        return await self._send(request, partial(_responses.parse_value, function=function))
 
     async def get_columns(self, table: str) -> list[str] | None:
         """Ask the server's OpenAPI description, which needs a secret key on hosted Supabase; else the schema."""
-        told = _responses.parse_columns(await self._send(_postgrest.render_openapi()), table)
+        told = await self._send(_postgrest.render_openapi(), partial(_responses.parse_columns, table=table))
         return told or list(self._schema.columns(table)) or None
 
     async def aclose(self) -> None:
@@ -244,6 +240,24 @@ class SupabaseAdapter:
         folded = TRUE if predicate is None else fold(map_comparisons(predicate, document))
         return None if folded == TRUE else folded
 
+    async def _inserted(
+        self,
+        verb: str,
+        table: str,
+        records: Sequence[Record],
+        *,
+        on_conflict: Sequence[str] | None = None,
+        returning: Sequence[str] | None = None,
+    ) -> list[Row]:
+        await self._check_defaults(table, records)
+        request = _postgrest.render_insert(table, records, on_conflict=on_conflict, returning=returning)
+        if returning is not None and not returning:
+            await self._send(request, partial(_responses.parse_nothing, verb=verb, table=table))
+            return []
+        keys = self._expected.keys(table, records, on_conflict or self._schema.primary_key(table), returning)
+        parse = partial(_responses.parse_rows, verb=verb, table=table, expected=len(records), keys=keys)
+        return await self._send(request, parse)
+
     async def _check_defaults(self, table: str, records: Sequence[Record]) -> None:
         """Refuse records of different keys where the server would write NULL, not the default, for those they lack.
 
@@ -252,8 +266,8 @@ class SupabaseAdapter:
         if self._learnt.fills_defaults or not _postgrest.differ_in_keys(records):
             return
         try:
-            response = await self._send(_postgrest.render_question(table, records))
-            self._learnt.fills_defaults = _responses.applies(response, "missing=default", "batch_write", table)
+            answer = partial(_responses.applies, preference="missing=default", verb="batch_write", table=table)
+            self._learnt.fills_defaults = await self._send(_postgrest.render_question(table, records), answer)
         except AdapterError as error:
             if error.state is FailureState.AMBIGUOUS:
                 error.state = FailureState.NOT_SENT
@@ -266,16 +280,18 @@ class SupabaseAdapter:
                 " would write NULL where one lacks a key; give every record the same keys, NULL where it has no value",
             )
 
-    async def _send(self, request: Request) -> Response:
+    async def _send(self, request: Request, parse: Callable[[Response], T]) -> T:
         token = self._token if self._ask is None else (await self.identify()).access_token
         if not isinstance(token, RefreshingToken):
-            return await self._http.send(self._credentials.sign(request, token))
+            return await self._http.ask(self._credentials.sign(request, token), parse)
         current = await token.current()
-        response = await self._http.send(self._credentials.sign(request, current))
-        if response.status == 401:
-            current = await token.current(refused=current)
-            response = await self._http.send(self._credentials.sign(request, current))
-        return response
+        try:
+            return await self._http.ask(self._credentials.sign(request, current), parse)
+        except AdapterError as error:
+            if error.status != 401:
+                raise
+        current = await token.current(refused=current)
+        return await self._http.ask(self._credentials.sign(request, current), parse)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._http!r})"
@@ -286,53 +302,6 @@ class _Learnt:
     """What all users of the adapter's connections have found out about the server."""
 
     fills_defaults: bool = False
-
-
-class _Credentials:
-    """The API key, and the headers it takes: new keys go into `apikey` alone, a legacy JWT is its own bearer token."""
-
-    def __init__(self, key: SecretStr, db_schema: str) -> None:
-        self._key = key
-        plain = key.get_secret_value()
-        self._alone = () if plain.startswith("sb_") else (("Authorization", f"Bearer {plain}"),)
-        self._common = (("apikey", plain), ("Accept", "application/json"), *_profile_headers(db_schema))
-
-    def sign(self, request: Request, token: SecretStr | None) -> Request:
-        """The request with the credentials of a user, or with the key alone."""
-        user = self._alone if token is None else (("Authorization", f"Bearer {token.get_secret_value()}"),)
-        named = {name for name, _ in request.headers}
-        common = [header for header in self._common if header[0] not in named]
-        return Request(request.method, request.target, (*common, *user, *request.headers), request.body)
-
-    def check_publishable(self) -> None:
-        """Refuse a key that may do everything, or of which nobody knows: whoever it stands for alone is not nobody."""
-        plain = self._key.get_secret_value()
-        role = unverified_claims(plain).get("role")
-        if plain.startswith("sb_publishable_") or role == "anon":
-            return
-        kind = (
-            f"a key with the role {role}" if role else "a secret key" if plain.startswith("sb_secret_") else "another"
-        )
-        raise ConfigurationError(
-            "without access_token= a user's calls run with the publishable key alone (sb_publishable_…, or a legacy key"
-            f" with the role anon), and this adapter was given {kind}; pass access_token=, or make the adapter with the"
-            " publishable key"
-        )
-
-
-def _checked_key(key: str | SecretStr) -> SecretStr:
-    try:
-        return checked_token("key", key)
-    except ConfigurationError as refused:
-        raise ConfigurationError(f"{refused}; set SUPABASE_SERVICE_KEY or SUPABASE_KEY, or pass it") from None
-
-
-def _checked_user(token: object) -> SecretStr | RefreshingToken:
-    if isinstance(token, RefreshingToken):
-        return token
-    if callable(token):
-        raise ConfigurationError("access_token of one user is a text, or RefreshingToken(fetch) where it is fetched")
-    return checked_token("access_token", token)
 
 
 def _by_key(table: str, column: str, value: object) -> Request:
@@ -359,10 +328,3 @@ def _http_transport(url: httpx.URL, client: httpx.AsyncClient | None, transport:
         remedy = "pip install 'agent-persistence[aiohttp]'"
         raise ConfigurationError(f'transport="aiohttp" needs aiohttp, 3.12 or later: {remedy}') from error
     return AiohttpLanes(url)
-
-
-def _profile_headers(db_schema: str) -> tuple[tuple[str, str], ...]:
-    if db_schema == "public":
-        return ()
-    name = checked_token("db_schema", db_schema).get_secret_value()
-    return (("Accept-Profile", name), ("Content-Profile", name))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
+from agent_persistence.client_keys import ClientKeys
+from agent_persistence.equality import same
 from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Operation, Query, Update, Upsert, Write
 from agent_persistence.predicates import TRUE, AllOf, AnyOf, Comparison, Filter, Operator, conjunction, fold
 from agent_persistence.records import Record, Row
@@ -33,31 +32,35 @@ class Lost:
     within: Filter = TRUE
 
 
-def lost(operation: Operation, unique: Sequence[tuple[str, ...]], scope: Filter = TRUE) -> Lost:
-    """What may be done about the operation, given the sets of columns that its table keeps unique, and the scope: what
-    the layers above add to the filters of every call.
+def lost(operation: Operation, keys: ClientKeys, scope: Filter = TRUE) -> Lost:
+    """What may be done about the operation, given the keys of its table, and the scope: what the layers above add to
+    the filters of every call.
 
-    An INSERT of rows that hold such a set is its own fence: PostgreSQL lets the second one wait for the first, and
-    refuses it if the first was applied. A merge and an update change rows that others may have changed since.
+    An INSERT of rows that hold a set of columns which the database certainly keeps unique is its own fence: PostgreSQL
+    lets the second one wait for the first, and refuses it if the first was applied. A merge and an update change rows
+    that others may have changed since. A deletion by a key that only this library makes can meet no row but the one it
+    was meant for; under any other key somebody may have made a new row since.
     """
     if not operation.writes:
         return Lost(Plan.RESEND)
+    unique, fences = keys.unique(operation.table), keys.fences(operation.table)
     match operation:
         case Write(record=record):
-            return _fenced(Plan.RESEND, (record,), unique)
+            return _fenced(Plan.RESEND, (record,), fences)
         case BulkWrite(records=records, on_conflict=tuple(on_conflict)):
             return _fenced(Plan.LOOK, records, (on_conflict,) if on_conflict else unique[:1])
         case BatchWrite(records=records):
-            return _fenced(Plan.RESEND, records, unique)
+            return _fenced(Plan.RESEND, records, fences)
         case Upsert(record=record, generated_key=str()):
-            return _fenced(Plan.RESEND, (record,), unique)
+            return _fenced(Plan.RESEND, (record,), fences)
         case Upsert(record=record):
             target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
             return _fenced(Plan.LOOK, (record,), target)
         case Update(filters=filters):
             return _by_key(Plan.LOOK, filters, unique, scope)
         case Delete(filters=filters):
-            return _by_key(Plan.RESEND, filters, unique, scope)
+            made_here = (keys.column(operation.table),) in unique[:1]
+            return _by_key(Plan.RESEND if made_here else Plan.LOOK, filters, unique, scope)
         case _:
             return Lost(Plan.GIVE_UP)
 
@@ -111,7 +114,6 @@ def resent(operation: Operation) -> Operation:
 
 
 KEYS_A_QUERY: Final = 50
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def queries(operation: Operation, seen: Lost) -> Iterator[Query]:
@@ -134,15 +136,21 @@ def _equals(column: str, value: Any) -> Filter:
 
 
 def applied(operation: Operation, seen: Lost, rows: Sequence[Row]) -> Any | None:
-    """The operation's value, if the rows are as it would have left them; None if they are not, or not all there."""
+    """The operation's value, if the rows are as it would have left them; None if they are not, or not all there.
+
+    A row under a key that was made for the call is its own, whatever a trigger or somebody else has made of it since.
+    """
     found = [_with_key(rows, seen.columns, key) for key in seen.keys]
     if not found:
         return None
     match operation:
         case Write(record=record) | Upsert(record=record):
-            return found[0] if _holds(found[0], record) else None
+            return found[0] if operation.generated_key or _holds(found[0], record) else None
         case BatchWrite(records=records):
-            whole = all(_holds(row, record) for row, record in zip(found, records, strict=True))
+            made = operation.generated_key is not None
+            whole = all(
+                row is not None and (made or _holds(row, record)) for row, record in zip(found, records, strict=True)
+            )
             told = len(found) if isinstance(operation, BulkWrite) else found
             return told if whole else None
         case Update(changes=changes):
@@ -161,43 +169,3 @@ def _with_key(rows: Sequence[Row], columns: Sequence[str], key: Key) -> Row | No
 
 def _holds(row: Row | None, record: Record) -> bool:
     return row is not None and all(column in row and same(value, row[column]) for column, value in record.items())
-
-
-def same(sent: Any, stored: Any) -> bool:
-    """Whether the stored JSON value is certainly what was sent, in whatever form PostgreSQL prints it."""
-    if isinstance(sent, bool) or isinstance(stored, bool) or sent is None or stored is None:
-        return sent is stored
-    if isinstance(sent, Mapping):
-        return (
-            isinstance(stored, Mapping)
-            and sent.keys() == stored.keys()
-            and all(same(value, stored[key]) for key, value in sent.items())
-        )
-    if isinstance(sent, list):
-        return isinstance(stored, list) and len(sent) == len(stored) and all(map(same, sent, stored))
-    if isinstance(stored, (Mapping, list)):
-        return False
-    if isinstance(sent, str) and isinstance(stored, str):
-        return sent == stored or _same_uuid(sent, stored) or _same_time(sent, stored)
-    return _same_number(sent, stored)
-
-
-def _same_uuid(sent: str, stored: str) -> bool:
-    return _UUID.fullmatch(stored) is not None and sent.lower() == stored
-
-
-def _same_time(sent: str, stored: str) -> bool:
-    """Whether both are the same instant; PostgREST's sessions read a time without a zone as UTC."""
-    try:
-        instants = [datetime.fromisoformat(text) for text in (sent, stored)]
-    except ValueError:
-        return False
-    first, second = (instant if instant.tzinfo else instant.replace(tzinfo=UTC) for instant in instants)
-    return first == second
-
-
-def _same_number(sent: Any, stored: Any) -> bool:
-    try:
-        return Decimal(str(sent)) == Decimal(str(stored))
-    except InvalidOperation:
-        return False

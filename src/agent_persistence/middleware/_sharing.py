@@ -9,10 +9,10 @@ from typing import Any, Final, TypeAlias
 
 from agent_persistence.adapter import only_row
 from agent_persistence.client_keys import ClientKeys
+from agent_persistence.equality import same
 from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError
 from agent_persistence.middleware._answers import copied
 from agent_persistence.middleware._fingerprint import fingerprint
-from agent_persistence.middleware._lost import same
 from agent_persistence.operations import BatchWrite, Count, Operation, Query, Read, Result, Write
 from agent_persistence.predicates import Comparison, Operator
 from agent_persistence.records import Row

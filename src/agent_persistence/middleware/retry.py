@@ -18,7 +18,6 @@ from agent_persistence.exceptions import (
     FailureState,
     OutcomeUnknownError,
     OverloadedError,
-    PersistenceError,
 )
 from agent_persistence.middleware._lost import Plan, applied, lost, queries, resent
 from agent_persistence.middleware.observing import attempt_failed
@@ -74,6 +73,10 @@ class Retry:
         return await _Recovery(self, operation, context, call_next).run(first_failure)
 
 
+class _NotReadError(AdapterError):
+    """The rows that tell of a write could not be read; this says nothing about the write."""
+
+
 class _Recovery:
     """One call from its first failure on."""
 
@@ -83,11 +86,14 @@ class _Recovery:
         self._operation = operation
         self._context = context
         self._call_next = call_next
-        unique = retry.keys.unique(operation.table) if operation.writes else ()
-        self._lost = lost(operation, unique, retry.scope(operation.table, context.identity.tenant))
+        self._lost = lost(operation, retry.keys, retry.scope(operation.table, context.identity.tenant))
         self._readable = operation.table in retry.readable and getattr(operation, "returning", None) != ()
         self._doubt: AdapterError | None = self._of_earlier_call()
         """The last failure of a write that may have been applied nevertheless."""
+        self._rejection: AdapterError | None = None
+        """What a write was refused with that may be applied; from then on it is only looked for."""
+        self._is_confirmed = False
+        """Whether our own key was refused a second time."""
         self._judged = False
         self._attempts = 1
         self._paid = 0
@@ -133,12 +139,14 @@ class _Recovery:
 
     async def _once_more(self) -> Result:
         """Send again, but a change that others may have overwritten since only if the last write may win."""
+        if self._rejection is not None:
+            return await self._looked_for(self._rejection)
         if self._doubt is None or self._lost.plan is Plan.RESEND:
             sent = self._operation if self._doubt is None else resent(self._operation)
             return await self._call_next(sent, self._context)
-        found = await self._found()
+        found = applied(self._operation, self._lost, await self._rows() or ())
         if found is not None:
-            return found
+            return Result(found)
         if self._policy.last_write_wins:
             return await self._call_next(self._operation, self._context)
         raise self._doubt
@@ -149,7 +157,7 @@ class _Recovery:
             raise error
         if error.state is FailureState.APPLIED:
             return await self._confirmed(error)
-        if error.state is FailureState.AMBIGUOUS:
+        if error.state is FailureState.AMBIGUOUS and not isinstance(error, _NotReadError):
             self._doubt = error
         if error.state is not FailureState.REJECTED or (self._doubt is None and not self._is_own_key(error)):
             raise error
@@ -169,22 +177,37 @@ class _Recovery:
 
     async def _rejected(self, error: AdapterError) -> Result:
         """A rejection of what was sent again. It is the first one's too if the database judged the row itself."""
-        self._judged = True
-        by_unique_rule = error.code == _UNIQUE_VIOLATION
-        if (error.code or "")[:2] in ("22", "23") and not by_unique_rule:
+        if (error.code or "")[:2] in ("22", "23") and error.code != _UNIQUE_VIOLATION:
+            self._judged = True
             raise error
-        found = await self._found()
+        self._doubt, self._rejection = self._doubt or error, error
+        return await self._looked_for(error)
+
+    async def _looked_for(self, rejection: AdapterError) -> Result:
+        """What the rows say of a write that was rejected, though it may be applied. While they cannot be read, nothing
+        is known, and the error says so."""
+        rows = await self._rows()
+        found = applied(self._operation, self._lost, rows or ())
         if found is not None:
-            return found
-        if self._is_own_key(error):
-            return Result(_sent(self._operation))
-        if not by_unique_rule:
-            raise self._unknown(error) from error
+            return Result(found)
+        if self._is_own_key(rejection):
+            return await self._confirmed_by_key(rejection, looked=rows is not None)
+        self._judged = True
+        if rejection.code != _UNIQUE_VIOLATION:
+            raise self._unknown(rejection) from rejection
         raise ConflictError(
-            f"{error}; an earlier try of this call got no answer, and may be what it conflicts with",
-            constraint=getattr(error, "constraint", None),
-            **{**_about(error), "state": FailureState.AMBIGUOUS},
-        ) from error
+            f"{rejection}; an earlier try of this call got no answer, and may be what it conflicts with",
+            constraint=getattr(rejection, "constraint", None),
+            **{**_about(rejection), "state": FailureState.AMBIGUOUS},
+        ) from rejection
+
+    async def _confirmed_by_key(self, rejection: AdapterError, *, looked: bool) -> Result:
+        """What was sent, whose key exists. Where the row is not to be seen, the refusal may be that of another call: the
+        same row is sent once more, and refused again if it is there."""
+        if looked and not self._is_confirmed:
+            self._is_confirmed, self._rejection = True, None
+            raise AdapterError(str(rejection), **{**_about(rejection), "state": FailureState.AMBIGUOUS})
+        return Result(_sent(self._operation))
 
     def _is_own_key(self, error: AdapterError) -> bool:
         """Whether the key exists, by PostgreSQL's name for the rule, and nobody but this call can have used it.
@@ -194,29 +217,33 @@ class _Recovery:
         ours = getattr(self._operation, "generated_key", None) is not None and error.code == _UNIQUE_VIOLATION
         return ours and getattr(error, "constraint", None) == f"{self._operation.table}_pkey"
 
-    async def _found(self) -> Result | None:
-        """The result that the rows show to have been reached; None too where they cannot be read."""
-        value = applied(self._operation, self._lost, await self._rows() or ())
-        return None if value is None else Result(value)
-
     async def _rows(self) -> list[Row] | None:
-        """The rows that tell of the call, or None where there are none such, or they cannot be read now."""
+        """The rows that tell of the call, or None where there are none such, or they may not be read.
+
+        A failure to read them leaves the outcome open; they are then looked for again.
+        """
         if not self._readable or not self._lost.keys:
             return None
         rows: list[Row] = []
         try:
             for query in queries(self._operation, self._lost):
                 rows += (await self._call_next(query, self._context)).value
-        except PersistenceError:
-            return None
+        except AdapterError as error:
+            if error.state is FailureState.REJECTED:
+                return None
+            raise _NotReadError(
+                f"what became of it could not be read: {error}", state=FailureState.AMBIGUOUS
+            ) from error
         return rows
 
     def _may_retry(self, error: BaseException) -> bool:
         if not isinstance(error, AdapterError) or isinstance(error, OverloadedError) or self._judged:
             return False
         if error.state in _LOST and self._operation.writes:
-            return self._lost.plan is Plan.RESEND or (
-                self._lost.plan is Plan.LOOK and (self._readable or self._policy.last_write_wins)
+            return (
+                self._rejection is not None
+                or self._lost.plan is Plan.RESEND
+                or (self._lost.plan is Plan.LOOK and (self._readable or self._policy.last_write_wins))
             )
         return error.state is not FailureState.REJECTED
 
@@ -229,8 +256,11 @@ class _Recovery:
         attempt_failed(state.attempt_number, error, state.upcoming_sleep)
 
     def _is_last(self, state: tenacity.RetryCallState) -> bool:
-        """Whether the attempts are used up, or the deadline would pass during the wait, or the budget is spent."""
-        if state.attempt_number >= self._policy.attempts:
+        """Whether the attempts are used up, or the deadline would pass during the wait, or the budget is spent.
+
+        A write that was rejected, though it may be applied, is looked for until the deadline.
+        """
+        if state.attempt_number >= self._policy.attempts and self._rejection is None:
             return True
         if self._retry.clock() + state.upcoming_sleep >= self._context.deadline:
             return True

@@ -1,0 +1,66 @@
+"""The API key of a PostgREST server, and a user's token beside it, as headers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent_persistence.adapters._postgrest import Request
+from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.identity import RefreshingToken, checked_token, unverified_claims
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+
+class Credentials:
+    """The API key, and the headers it takes: new keys go into `apikey` alone, a legacy JWT is its own bearer token."""
+
+    def __init__(self, key: str | SecretStr, db_schema: str) -> None:
+        self._key = key = _checked_key(key)
+        plain = key.get_secret_value()
+        self._alone = () if plain.startswith("sb_") else (("Authorization", f"Bearer {plain}"),)
+        self._common = (("apikey", plain), ("Accept", "application/json"), *_profile_headers(db_schema))
+
+    def sign(self, request: Request, token: SecretStr | None) -> Request:
+        """The request with the credentials of a user, or with the key alone."""
+        user = self._alone if token is None else (("Authorization", f"Bearer {token.get_secret_value()}"),)
+        named = {name for name, _ in request.headers}
+        common = [header for header in self._common if header[0] not in named]
+        return Request(request.method, request.target, (*common, *user, *request.headers), request.body)
+
+    def check_publishable(self) -> None:
+        """Refuse a key that may do everything, or of which nobody knows: whoever it stands for alone is not nobody."""
+        plain = self._key.get_secret_value()
+        role = unverified_claims(plain).get("role")
+        if plain.startswith("sb_publishable_") or role == "anon":
+            return
+        kind = (
+            f"a key with the role {role}" if role else "a secret key" if plain.startswith("sb_secret_") else "another"
+        )
+        raise ConfigurationError(
+            "without access_token= a user's calls run with the publishable key alone (sb_publishable_…, or a legacy key"
+            f" with the role anon), and this adapter was given {kind}; pass access_token=, or make the adapter with the"
+            " publishable key"
+        )
+
+
+def _checked_key(key: str | SecretStr) -> SecretStr:
+    try:
+        return checked_token("key", key)
+    except ConfigurationError as refused:
+        raise ConfigurationError(f"{refused}; set SUPABASE_SERVICE_KEY or SUPABASE_KEY, or pass it") from None
+
+
+def checked_user(token: object) -> SecretStr | RefreshingToken:
+    if isinstance(token, RefreshingToken):
+        return token
+    if callable(token):
+        raise ConfigurationError("access_token of one user is a text, or RefreshingToken(fetch) where it is fetched")
+    return checked_token("access_token", token)
+
+
+def _profile_headers(db_schema: str) -> tuple[tuple[str, str], ...]:
+    if db_schema == "public":
+        return ()
+    name = checked_token("db_schema", db_schema).get_secret_value()
+    return (("Accept-Profile", name), ("Content-Profile", name))
