@@ -20,6 +20,7 @@ from typing import Final, Protocol, runtime_checkable
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.filters import Filters
 from agent_persistence.identity import Identity
+from agent_persistence.operations import Page
 from agent_persistence.ordering import OrderBy
 from agent_persistence.records import Record, Row
 
@@ -140,6 +141,25 @@ class BulkWrites(Protocol):
         With `on_conflict`, for which all records have the same columns, rows that exist are merged, by the primary key
         if it is empty; two records that would merge with the same row are an error.
         """
+        ...
+
+
+@runtime_checkable
+class Pages(Protocol):
+    """An adapter that can say with the rows of a query how many there are without limit and offset."""
+
+    async def page(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        limit: int | None = None,
+        order_by: OrderBy | None = None,
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        *,
+        offset: int = 0,
+    ) -> Page:
+        """Return the rows as `query` does, and the exact number of those that `filters` selects."""
         ...
 
 

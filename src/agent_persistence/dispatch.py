@@ -11,6 +11,7 @@ from agent_persistence.adapter import (
     Calls,
     Counts,
     Deletes,
+    Pages,
     PersistenceAdapter,
     ReturnsColumns,
     Updates,
@@ -28,6 +29,7 @@ from agent_persistence.operations import (
     Delete,
     GetColumns,
     Operation,
+    Page,
     Query,
     Read,
     Result,
@@ -56,7 +58,8 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Rest
             raise _late(operation, FailureState.NOT_SENT)
         with limited(remaining_s, context.retry.attempt_s):
             try:
-                return Result(await _call(_acting(adapter, context.identity), operation))
+                value = await _call(_acting(adapter, context.identity), operation)
+                return Result(value.rows, total=value.total) if isinstance(value, Page) else Result(value)
             except PersistenceError:
                 raise
             except Exception as error:  # the boundary to adapters that others write
@@ -77,7 +80,8 @@ def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:
         case Read():
             return adapter.read(operation.table, operation.id_value, operation.id_column)
         case Query():
-            return adapter.query(
+            ask = cast("Pages", adapter).page if operation.counted else adapter.query
+            return ask(
                 operation.table,
                 operation.filters,
                 operation.limit,

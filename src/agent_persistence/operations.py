@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import AllOf, AnyOf, Filter, Not, comparisons
-from agent_persistence.records import Record, distinct
+from agent_persistence.records import Record, Row, distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,8 @@ class Query(_Operation):
     order: tuple[Order, ...] = ()
     select: tuple[str, ...] | None = None
     offset: int = 0
+    counted: bool = field(default=False, kw_only=True, repr=False)
+    """Whether the answer is to say how many rows there are without limit and offset."""
 
     def columns(self) -> tuple[str, ...]:
         ordered = (key.column for key in self.order)
@@ -257,10 +259,19 @@ Operation: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came back: the verb's value, and how many attempts it took."""
+    """What came back: the verb's value, how many attempts it took, and the total that a `counted` query asked for."""
 
     value: Any
     attempts: int = 1
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the rows that a filter selects, and how many it selects in all; None where that is not known."""
+
+    rows: list[Row]
+    total: int | None
 
 
 def filtered_columns(predicate: Filter | None) -> tuple[str, ...]:

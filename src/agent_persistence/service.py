@@ -17,7 +17,7 @@ import anyio
 from agent_persistence import metrics as metrics_module
 from agent_persistence._verbs import AllVerbs, Closing
 from agent_persistence._views import AccessToken, Claims, Tenant, Viewed
-from agent_persistence.adapter import ActsAs, Identified, PersistenceAdapter
+from agent_persistence.adapter import ActsAs, Identified, Pages, PersistenceAdapter
 from agent_persistence.audit import AuditHook
 from agent_persistence.cache_policy import CachePolicy, cache_policy
 from agent_persistence.chain import Layer, Middleware, as_layer, compose
@@ -81,9 +81,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
 
     `observers` watch every call from its beginning to its end and cannot change it (see `agent_persistence.ext`).
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
-    `actor` is told to the audit hooks. `row_cap` is the server's cap on rows (PostgREST's max-rows, 1,000 on hosted
-    Supabase): telling it saves the request that follows a short answer until a longer one has been seen. `clock`,
-    `random` and `sleep` serve the retries.
+    `actor` is told to the audit hooks. `row_cap` is the server's cap on rows (PostgREST's max-rows), by default 1,000 for
+    hosted Supabase, none for PostgreSQL and memory; where it is not known, short answers cost a count or another
+    request. `clock`, `random` and `sleep` serve the retries.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
             Identification(adapter, clock) if isinstance(adapter, ActsAs) and adapter.identity is None else None,
             self._cache,
             None if url_size is None else Splitting(self._schema, url_size),
-            self._paging(getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap)),
+            self._paging(adapter, row_cap),
             None if shared is None else Coalescing(shared, self._client_keys, clock=clock),
             Retry(
                 RetryBudget(self._retry.budget),
@@ -167,10 +167,15 @@ class AsyncPersistenceService(AllVerbs, Closing):
             return None
         return Masking(self._schema, reads=reads, writes=writes, rows=self._policy.rows)
 
-    def _paging(self, row_cap: float | None) -> Paging:
-        pages = all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset"))
-        max_rows, readable = self._policy.max_rows, self._policy.readable
-        return Paging(self._schema, max_rows=max_rows, row_cap=row_cap, pages=pages, readable=readable)
+    def _paging(self, adapter: PersistenceAdapter, row_cap: float | None) -> Paging:
+        return Paging(
+            self._schema,
+            max_rows=self._policy.max_rows,
+            row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
+            counts=isinstance(adapter, Pages),
+            pages=all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset")),
+            readable=self._policy.readable,
+        )
 
     def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
         return cast("Self", view(self))

@@ -163,7 +163,11 @@ def _fitting(table: str, target: str) -> str:
 
 def render_count(table: str, filters: Filter | None, *, select: Sequence[str] | None = None) -> Request:
     """A page of no rows, whose Content-Range tells how many there are; `select` need only name what may be read."""
-    request = render_select(table, filters, select=select, limit=0)
+    return counted(render_select(table, filters, select=select, limit=0))
+
+
+def counted(request: Request) -> Request:
+    """The select that also tells how many rows there are without limit and offset."""
     return replace(request, headers=(("Prefer", "count=exact"),))
 
 

@@ -17,6 +17,7 @@ from agent_persistence.adapters._json import read_json
 from agent_persistence.adapters._postgrest import MisdeliveredError, Response
 from agent_persistence.equality import may_be_same
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
+from agent_persistence.operations import Page
 from agent_persistence.records import Record, Row
 
 
@@ -63,6 +64,14 @@ def _answers(row: Row, key: Record) -> bool:
     return all(column in row and may_be_same(value, row[column]) for column, value in key.items())
 
 
+def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[Record] = ()) -> Page:
+    """The rows of the response, and the total in its Content-Range. A page behind the last row is an error of its own
+    (416, PGRST103)."""
+    if response.status == 416:
+        return Page([], _total(response))
+    return Page(parse_rows(response, verb, table, keys=keys), _total(response))
+
+
 def parse_nothing(response: Response, verb: str, table: str) -> None:
     """Nothing, where the response confirms a write without telling its rows; or the error that the response is."""
     if response.status in (200, 201, 204) and (not response.body or _is_json(response)):
@@ -92,12 +101,17 @@ def parse_count(response: Response, table: str) -> int:
     """The total behind the slash of Content-Range (RFC 9110, section 14.4)."""
     if not 200 <= response.status < 300:
         raise parse_error(response, "count", table)
-    found = re.fullmatch(r"(?:\*|\d+-\d+)/(\d+)", response.headers.get("content-range", ""))
-    if found is None:
+    total = _total(response)
+    if total is None:
         raise AdapterError(
             f"count on {table}: the server did not tell a total", state=FailureState.AMBIGUOUS, status=response.status
         )
-    return int(found.group(1))
+    return total
+
+
+def _total(response: Response) -> int | None:
+    found = re.fullmatch(r"(?:\*|\d+-\d+)/(\d+)", response.headers.get("content-range", ""))
+    return None if found is None else int(found.group(1))
 
 
 def parse_value(response: Response, function: str) -> Any:

@@ -70,6 +70,8 @@ class PostgresAdapter:
         self._tables: dict[str, TableFacts] = {}
         self._functions: dict[str, tuple[FunctionFacts, ...]] = {}
 
+    row_cap: Final = inf
+
     @property
     def capabilities(self) -> Mapping[str, bool]:
         return _CAPABILITIES

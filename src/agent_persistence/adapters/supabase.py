@@ -21,7 +21,7 @@ from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, UnsupportedOperationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.identity import OWN, Identity, RefreshingToken, asked, checked_token
-from agent_persistence.operations import Query
+from agent_persistence.operations import Page, Query
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.predicates import (
     FALSE,
@@ -42,6 +42,9 @@ AccessToken: TypeAlias = str | SecretStr | RefreshingToken | Callable[[], str | 
 Transport: TypeAlias = Literal["httpx", "aiohttp"]
 
 T = TypeVar("T")
+HOSTED: Final = ".supabase.co"
+HOSTED_ROW_CAP: Final = 1_000
+"""What hosted Supabase has for max-rows, if nobody has changed it."""
 _CONTAINMENT: Final = (Operator.CONTAINS, Operator.CONTAINED_BY)
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 
@@ -74,6 +77,7 @@ class SupabaseAdapter:
         self._ask = access_token if callable(access_token) else None
         self._token = None if access_token is None or self._ask else checked_user(access_token)
         self._schema = schema or default_schema()
+        self.row_cap = HOSTED_ROW_CAP if base.host.endswith(HOSTED) else None
         self.server = (base.host, base.port or (80 if base.scheme == "http" else 443))
         self.namespace = db_schema
         self._http = _http_transport(base, client, transport)
@@ -165,6 +169,27 @@ class SupabaseAdapter:
         request = _postgrest.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
         keys = self._expected.equalities(table, predicate, select)
         return await self._send(request, partial(_responses.parse_rows, verb="query", table=table, keys=keys))
+
+    async def page(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        limit: int | None = None,
+        order_by: OrderBy | None = None,
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        *,
+        offset: int = 0,
+    ) -> Page:
+        predicate = self._predicate(table, parse_filters(table, filters))
+        if predicate == FALSE:
+            return Page([], 0)
+        order = parse_order(table, order_by, descending)
+        selected = _postgrest.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
+        keys = self._expected.equalities(table, predicate, select)
+        return await self._send(
+            _postgrest.counted(selected), partial(_responses.parse_page, verb="query", table=table, keys=keys)
+        )
 
     def url_size(self, query: Query) -> int:
         """How many bytes of URL, path and parameters, the query would need."""

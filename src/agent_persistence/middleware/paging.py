@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
-from typing import Any
+from math import inf
+from typing import Final
 
 from agent_persistence.chain import Rest
 from agent_persistence.context import CallContext
-from agent_persistence.exceptions import ValidationError
+from agent_persistence.exceptions import AdapterError, ValidationError
 from agent_persistence.operations import Operation, Query, Result
 from agent_persistence.ordering import Order
+from agent_persistence.records import Row, distinct
 from agent_persistence.schema_registry import Schema
+
+COUNTED_ABOVE: Final = 1_000
+"""A query for more rows than this asks how many there are: counting them costs no more than reading them."""
 
 
 class Paging:
     """Runs once per caller's call; each of its pages goes through the layers below, and is retried, by itself.
 
-    PostgREST cuts a result at its `max-rows` and does not tell. A page that is shorter than asked, and not empty, is
-    therefore followed by another request, unless it is shorter than `row_cap` or than a page seen before. Pages
-    follow the caller's order, ties broken by the declared key; where neither is known, a second page that holds rows
-    is refused. A key of which a part is not `readable` is not sorted by. More rows than `max_rows` are refused too.
-    Without `pages`, for adapters that know no order, limit or offset, only that is checked.
+    PostgREST cuts a result at its `max-rows` and does not say so. Where `row_cap` is known, a page shorter than it is
+    the last. Where it is not (None), a page that is shorter than asked, and not empty, is the last only if the server
+    `counts` and says that there are no more; else it is followed by another request. Nothing is concluded from earlier
+    calls: the cap may have changed.
+
+    Pages follow the caller's order, ties broken by the declared key; where neither is known, a second page that holds
+    rows is refused. A row that others' writes have moved into a later page is dropped there, by its key. A server that
+    answers with the same page again is an AdapterError. A key of which a part is not `readable` is not sorted by. More
+    rows than `max_rows` are refused. Without `pages`, for adapters that know no order, limit or offset, only that is
+    checked.
     """
 
     def __init__(
@@ -30,14 +40,16 @@ class Paging:
         *,
         max_rows: int,
         row_cap: float | None,
+        counts: bool = False,
         pages: bool = True,
         readable: Callable[[str], frozenset[str] | None] = lambda table: None,
     ) -> None:
         self._schema = schema
         self._readable = readable
         self._pages = pages
+        self._counts = counts
         self._max_rows = max_rows
-        self._longest_page: float = row_cap or 0
+        self._row_cap = row_cap
 
     def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
         if isinstance(operation, Query):
@@ -55,33 +67,79 @@ class Paging:
         return result
 
     async def _in_pages(self, operation: Query, context: CallContext, call_next: Rest) -> Result:
-        ordered = replace(operation, order=self._total_order(operation))
+        key = self._key(operation)
         wanted = self._max_rows + 1 if operation.limit is None else operation.limit
-        rows: list[Any] = []
-        attempts = 0
+        asked = replace(
+            operation,
+            order=operation.order + _ties(operation, key),
+            select=operation.select and distinct((*operation.select, *key)),
+            counted=self._counts and self._row_cap is None and wanted > COUNTED_ABOVE,
+        )
+        collected = _Collected(operation, key)
+        attempts, skipped = 0, 0
         while True:
-            asked = wanted - len(rows)
-            page = await call_next(replace(ordered, limit=asked, offset=operation.offset + len(rows)), context)
+            limit = wanted - len(collected.rows)
+            page = await call_next(replace(asked, limit=limit, offset=operation.offset + skipped), context)
             attempts = max(attempts, page.attempts)
-            if rows and page.value and not ordered.order:
-                raise ValidationError(
-                    operation.table,
-                    "the server tells these rows in several pages, and no order is known to keep them apart;"
-                    " pass order_by, or declare the table's key in the Schema",
-                )
-            rows += page.value
-            if self._is_last(page.value, asked=asked):
-                return Result(rows, attempts)
+            skipped += len(page.value)
+            collected.add(page.value, is_ordered=bool(asked.order))
+            if self._is_last(page, asked=limit, end=operation.offset + skipped) or len(collected.rows) >= wanted:
+                return Result(collected.as_selected(wanted), attempts)
 
-    def _is_last(self, page: Sequence[Any], *, asked: int) -> bool:
-        complete = len(page) >= asked or not page or len(page) < self._longest_page
-        self._longest_page = max(self._longest_page, len(page))
-        return complete
+    def _is_last(self, page: Result, *, asked: int, end: int) -> bool:
+        """Whether no row follows, by what this one request could have brought."""
+        length = len(page.value)
+        if length >= asked or not length:
+            return True
+        if self._row_cap is not None:
+            return length < self._row_cap
+        return page.total is not None and end >= page.total
 
-    def _total_order(self, operation: Query) -> tuple[Order, ...]:
-        named = {key.column for key in operation.order}
+    def _key(self, operation: Query) -> tuple[str, ...]:
+        """The table's declared key, if all of it may be read and more than one page may come; else nothing."""
+        if self._row_cap == inf:
+            return ()
         table, readable = self._schema.tables.get(operation.table), self._readable(operation.table)
         key = table.primary_key if table else ()
-        if readable is not None and not readable.issuperset(key):
-            return operation.order
-        return operation.order + tuple(Order(column) for column in key if column not in named)
+        return () if readable is not None and not readable.issuperset(key) else key
+
+
+def _ties(operation: Query, key: tuple[str, ...]) -> tuple[Order, ...]:
+    named = {order.column for order in operation.order}
+    return tuple(Order(column) for column in key if column not in named)
+
+
+class _Collected:
+    """The rows of the pages so far, each once where the key tells them apart."""
+
+    def __init__(self, query: Query, key: tuple[str, ...]) -> None:
+        self.rows: list[Row] = []
+        self._query = query
+        self._key = key
+        self._seen: set[Hashable] = set()
+        self._last: list[Row] = []
+
+    def add(self, page: list[Row], *, is_ordered: bool) -> None:
+        if self.rows and page and not is_ordered:
+            raise ValidationError(
+                self._query.table,
+                "the server sends these rows in several pages, and no order is known to keep them apart;"
+                " pass order_by, or declare the table's key in the Schema",
+            )
+        if page and page == self._last:
+            raise AdapterError(
+                f"query on {self._query.table}: the server sent the same page again, so that it seems to ignore offset"
+            )
+        self._last = page
+        for row in page:
+            key = tuple(row.get(column) for column in self._key)
+            if not key or None in key or key not in self._seen:
+                self._seen.add(key)
+                self.rows.append(row)
+
+    def as_selected(self, wanted: int) -> list[Row]:
+        """The first `wanted` rows, without the key's columns where these were not asked for."""
+        rows, select = self.rows[:wanted], self._query.select
+        if select is None or set(self._key) <= set(select):
+            return rows
+        return [{column: row[column] for column in select if column in row} for row in rows]

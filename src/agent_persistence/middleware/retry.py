@@ -202,8 +202,11 @@ class _Recovery:
         ) from rejection
 
     async def _confirmed_by_key(self, rejection: AdapterError, *, looked: bool) -> Result:
-        """What was sent, whose key exists. Where the row is not to be seen, the refusal may be that of another call: the
-        same row is sent once more, and refused again if it is there."""
+        """What was sent, whose key exists.
+
+        Where the row is not to be seen, the refusal may be that of another call: the row is sent once more, and refused
+        again if it is there.
+        """
         if looked and not self._is_confirmed:
             self._is_confirmed, self._rejection = True, None
             raise AdapterError(str(rejection), **{**_about(rejection), "state": FailureState.AMBIGUOUS})
