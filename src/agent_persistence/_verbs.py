@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from agent_persistence._schema.types import Family, family
 from agent_persistence._views import Views
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.exceptions import ValidationError
@@ -160,6 +161,9 @@ class ReadingVerbs(Views):
             )
         if is_path(order_by):
             raise ValidationError(table, f"order_by is a column here, whose value every row tells, not {order_by}")
+        declared = self.schema.column(table, order_by) if type(table) is str else None
+        if declared is not None and family(declared.type) in (Family.JSON, Family.ARRAY):
+            raise ValidationError(table, f"order_by is a column of plain values here; {order_by} is {declared.type}")
         keys = distinct((order_by, *_key(self.schema, table, order_by)))
         columns = _names(table, "select", select)
         given: list[Filters] = [] if filters is None else [filters]
@@ -174,6 +178,7 @@ class ReadingVerbs(Views):
                 list(keys),
                 select=columns and distinct((*columns, *keys)),
             )
+            _check_scalar(table, order_by, page)
             for row in page:
                 yield row if columns is None else {column: row[column] for column in columns if column in row}
             if len(page) < page_size:
@@ -319,6 +324,13 @@ def _key(schema: Schema, table: str, order_by: str) -> tuple[str, ...]:
             table, f"ties of {order_by} need the table's key; declare it in the Schema, or order by id"
         )
     return key or ("id",)
+
+
+def _check_scalar(table: str, order_by: str, page: Sequence[Row]) -> None:
+    """Refuse a column by whose values no next page can begin, before a row of the first one is yielded."""
+    kind = next((type(row[order_by]).__name__ for row in page if isinstance(row.get(order_by), (list, dict))), None)
+    if kind is not None:
+        raise ValidationError(table, f"order_by is a column of plain values here; {order_by} holds a {kind}")
 
 
 def _behind(keys: Sequence[str], position: Row) -> Filter:

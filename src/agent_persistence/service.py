@@ -81,9 +81,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
 
     `observers` watch every call from its beginning to its end and cannot change it (see `agent_persistence.ext`).
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
-    `actor` is told to the audit hooks. `row_cap` is the server's cap on rows (PostgREST's max-rows), by default 1,000 for
-    hosted Supabase, none for PostgreSQL and memory; where it is not known, short answers cost a count or another
-    request. `clock`, `random` and `sleep` serve the retries.
+    `actor` is written into the audit events. `row_cap` is the server's cap on rows (PostgREST's max-rows), by default
+    1,000 for hosted Supabase, none for PostgreSQL and memory; where it is not known, short answers cost a count or
+    another request. `clock`, `random` and `sleep` serve the retries.
     """
 
     def __init__(

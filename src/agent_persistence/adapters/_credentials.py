@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_persistence.adapters._postgrest import Request
+from agent_persistence.adapters._postgrest import SHORT, Request, checked_head
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.identity import RefreshingToken, checked_token, unverified_claims
 
@@ -26,7 +26,8 @@ class Credentials:
         user = self._alone if token is None else (("Authorization", f"Bearer {token.get_secret_value()}"),)
         named = {name for name, _ in request.headers}
         common = [header for header in self._common if header[0] not in named]
-        return Request(request.method, request.target, (*common, *user, *request.headers), request.body)
+        signed = Request(request.method, request.target, (*common, *user, *request.headers), request.body)
+        return signed if len(request.target) < SHORT else checked_head(signed)
 
     def check_publishable(self) -> None:
         """Refuse a key that may do everything, or of which nobody knows: whoever it stands for alone is not nobody."""

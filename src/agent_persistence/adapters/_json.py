@@ -32,6 +32,15 @@ def read_json(body: bytes) -> Any:
         return _read_exactly(body)
 
 
+def is_json(text: str) -> bool:
+    """Whether the text is a JSON value, such as `5` or `null`."""
+    try:
+        from_json(text.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        return False
+    return True
+
+
 def _read_exactly(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), parse_float=exact_number, parse_int=exact_integer)

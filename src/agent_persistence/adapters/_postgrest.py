@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from pydantic_core import to_json
 
+from agent_persistence.adapters._json import is_json
 from agent_persistence.exceptions import AdapterError, ValidationError
 from agent_persistence.identifiers import RESERVED, is_path
 from agent_persistence.ordering import Order
@@ -31,8 +32,9 @@ from agent_persistence.predicates import (
 from agent_persistence.records import Record, distinct
 
 REST_PATH: Final = "/rest/v1/"
-MAX_TARGET: Final = 60_000
-"""Bytes of path and query: httpx refuses a URL above 65,536, gateways often a shorter one, with 414."""
+MAX_HEAD: Final = 50_000
+"""Bytes of a request's path, query and headers: PostgREST's server takes 51,200, and answers more with a 400 that says
+nothing (https://hackage.haskell.org/package/warp, maxTotalHeaderLength). Gateways often take less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def render_select(
     limit: int | None = None,
     offset: int = 0,
 ) -> Request:
-    return Request("GET", _fitting(table, target_of(table, filters, select, order, limit, offset)))
+    return Request("GET", target_of(table, filters, select, order, limit, offset))
 
 
 def render_read(table: str, column: str, key: str) -> Request:
@@ -124,7 +126,7 @@ def render_read(table: str, column: str, key: str) -> Request:
     before = _before_key(table, column)
     if before is None:
         return render_select(table, Comparison(Operator.EQ, key, column), limit=2)
-    return Request("GET", _fitting(table, f"{before}{_escaped(key)}&limit=2"))
+    return Request("GET", f"{before}{_escaped(key)}&limit=2")
 
 
 @lru_cache(maxsize=1024)
@@ -152,13 +154,22 @@ def target_of(
     return _target(table, parameters)
 
 
-def _fitting(table: str, target: str) -> str:
-    if len(target) > MAX_TARGET:
+SHORT: Final = 4096
+"""Bytes of a target beside which no credentials make a head too long."""
+_BETWEEN: Final = len(": \r\n")
+
+
+def checked_head(request: Request) -> Request:
+    """The request, if path, query and headers together are no longer than the server reads."""
+    head = len(request.target) + sum(len(name) + len(value) + _BETWEEN for name, value in request.headers)
+    if head > MAX_HEAD:
+        table = request.target.partition("?")[0].rpartition("/")[2]
         raise ValidationError(
             table,
-            f"the filters need a URL of {len(target)} bytes, at most {MAX_TARGET} can be sent; ask for fewer values",
+            f"the filters need a URL of {len(request.target)} bytes; with its headers the request would have {head},"
+            f" and at most {MAX_HEAD} can be sent; ask for fewer values",
         )
-    return target
+    return request
 
 
 def render_count(table: str, filters: Filter | None, *, select: Sequence[str] | None = None) -> Request:
@@ -203,39 +214,35 @@ def _change(
         prefer += f", handling=strict, max-affected={max_affected}"
     headers = (_JSON, ("Prefer", prefer)) if body else (("Prefer", prefer),)
     target = _target(table, (*parameters, *_filter_parameters(filters)))
-    return Request(method, _fitting(table, target), headers, body)
+    return Request(method, target, headers, body)
 
 
 CALL_BY_URL: Final = 2048
 """Bytes of arguments above which a call goes by POST."""
+_COUNTED: Final = ("Prefer", "count=exact")
 
 
-def render_call(function: str, arguments: Record, *, may_write: bool) -> Request:
-    """GET, which the server runs in a read-only transaction; POST for functions that write.
+def render_call(function: str, arguments: Record, *, by_url: bool) -> Request:
+    """A call that also asks how many rows there are; the server runs it in a read-only transaction if it is a GET.
 
-    POST too where a URL would not do: arguments that are long, that are null, or that PostgREST would read there as a
-    parameter of its own (`limit`) or as a filter of the result (`eq.x`).
+    POST where a URL would not do, or would change what an argument means: it is long, null or no scalar, a text that
+    a parameter of type json would read as a document, or what PostgREST would take for a parameter of its own (`limit`)
+    or for a filter of the result (`eq.x`).
     """
-    if not may_write:
-        parameters = [(name, _argument(value)) for name, value in arguments.items()]
-        target = _target(function, parameters, below="rpc/")
-        if len(target) <= CALL_BY_URL and all(map(_is_argument, arguments, arguments.values())):
-            return Request("GET", target)
-    return Request("POST", _target(function, (), below="rpc/"), (_JSON,), to_json(arguments))
+    if by_url and all(map(_is_argument, arguments, arguments.values())):
+        target = _target(function, [(name, _raw(value)) for name, value in arguments.items()], below="rpc/")
+        if len(target) <= CALL_BY_URL:
+            return Request("GET", target, (_COUNTED,))
+    return Request("POST", _target(function, (), below="rpc/"), (_JSON, _COUNTED), to_json(arguments))
 
 
 _LIKE_A_FILTER = re.compile(r"(not\.)?[a-z]+(\([a-z_]+\))?\.")
 
 
 def _is_argument(name: str, value: Any) -> bool:
-    return value is not None and name not in RESERVED and not _LIKE_A_FILTER.match(_argument(value))
-
-
-def _argument(value: Any) -> str:
-    """A function's argument in the URL; arrays as PostgreSQL writes them, documents as JSON."""
-    if isinstance(value, list) and not any(isinstance(item, (list, dict)) for item in value):
-        return _array(value)
-    return _raw(value)
+    if name in RESERVED or value is None or isinstance(value, (list, dict)):
+        return False
+    return not isinstance(value, str) or not (_LIKE_A_FILTER.match(value) or is_json(value))
 
 
 def render_openapi() -> Request:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from agent_persistence.adapters._json import read_json
 from agent_persistence.adapters._postgrest import MisdeliveredError, Response
 from agent_persistence.equality import may_be_same
-from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
+from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, ValidationError
 from agent_persistence.operations import Page
 from agent_persistence.records import Record, Row
 
@@ -114,8 +114,8 @@ def _total(response: Response) -> int | None:
     return None if found is None else int(found.group(1))
 
 
-def parse_value(response: Response, function: str) -> Any:
-    """What the function returned: any JSON value, or None for no content."""
+def parse_value(response: Response, function: str, *, may_write: bool = False) -> Any:
+    """What the function returned: any JSON value, or None for no content. Rows that the server has cut are refused."""
     if not 200 <= response.status < 300:
         raise parse_error(response, "call", function)
     if response.status == 204:
@@ -127,6 +127,12 @@ def parse_value(response: Response, function: str) -> Any:
             state=FailureState.AMBIGUOUS,
             status=response.status,
         )
+    total = _total(response)
+    if isinstance(value, list) and response.status == 206 and total is not None and len(value) < total:
+        cut = f"the server sent {len(value)} of {total} rows, as many as its max-rows allows"
+        if may_write:
+            raise AdapterError(f"call on {function}: {cut}", state=FailureState.APPLIED, status=response.status)
+        raise ValidationError(function, f"{cut}; give the function a limit, or let it return one JSON array")
     return value
 
 

@@ -236,13 +236,20 @@ class SupabaseAdapter:
         return await self._send(request, partial(_responses.parse_rows, verb="delete", table=table, keys=keys))
 
     async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> Any:
-        """Call by GET, which cannot write; by POST if it `may_write`, or if the arguments are too long for a URL.
+        """Call by GET, which cannot write; by POST if it `may_write`, or where a URL would change what it means.
 
         PostgREST runs a POST in a read-only transaction too if the function is STABLE or IMMUTABLE: a function that
-        is meant only to read must be declared so.
+        is meant only to read must be declared so. A text that is no document is tried by POST after the GET was
+        refused: a parameter of type json takes it for a string there.
         """
-        request = _postgrest.render_call(function, arguments, may_write=may_write)
-        return await self._send(request, partial(_responses.parse_value, function=function))
+        parse = partial(_responses.parse_value, function=function, may_write=may_write)
+        request = _postgrest.render_call(function, arguments, by_url=not may_write)
+        try:
+            return await self._send(request, parse)
+        except AdapterError as error:
+            if request.method == "POST" or error.code != "22P02" or not _has_text(arguments):
+                raise
+        return await self._send(_postgrest.render_call(function, arguments, by_url=False), parse)
 
     async def get_columns(self, table: str) -> list[str] | None:
         """Ask the server's OpenAPI description, which needs a secret key on hosted Supabase; else the schema."""
@@ -327,6 +334,10 @@ class _Learnt:
     """What all users of the adapter's connections have found out about the server."""
 
     fills_defaults: bool = False
+
+
+def _has_text(arguments: Record) -> bool:
+    return any(isinstance(value, str) for value in arguments.values())
 
 
 def _by_key(table: str, column: str, value: object) -> Request:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from agent_persistence.chain import Rest
 from agent_persistence.concurrency import together
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ValidationError
+from agent_persistence.middleware._ranks import rank_of
 from agent_persistence.operations import Count, Operation, Query, Result
 from agent_persistence.ordering import Order, with_nulls_placed
 from agent_persistence.predicates import AllOf, Comparison, Filter, Operator, comparisons
@@ -95,27 +95,18 @@ class Splitting:
 
     def _rank(self, table: str, column: str) -> Callable[[Any], tuple[bool, Any]]:
         declared = self._schema.column(table, column)
-        comparable = _COMPARABLE.get(declared.type.partition("(")[0]) if declared else None
-        if comparable is None:
+        rank = rank_of(declared.type) if declared else None
+        if rank is None:
             raise ValidationError(
                 table,
                 f"the list in the filter is too long for one request, and parts of it cannot be merged by {column},"
                 " whose order depends on the server's collation; order by another column, or ask for fewer values",
             )
-        return lambda value: (value is None, None if value is None else comparable(value))
+        return lambda value: (value is None, None if value is None else rank(value))
 
 
 def _sorted(rows: list[Row], key: Order, rank: Callable[[Any], tuple[bool, Any]]) -> list[Row]:
     return with_nulls_placed(sorted(rows, key=lambda row: rank(row[key.column]), reverse=key.descending), key)
-
-
-_COMPARABLE: Final[dict[str, Callable[[Any], Any]]] = {
-    **dict.fromkeys(
-        ("smallint", "integer", "bigint", "numeric", "real", "double precision", "boolean"), lambda value: value
-    ),
-    **dict.fromkeys(("uuid", "date"), str),
-    "timestamptz": datetime.fromisoformat,
-}
 
 
 def _may_be_long(filters: Filter | None) -> bool:
