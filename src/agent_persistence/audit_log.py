@@ -14,9 +14,8 @@ import os
 import stat
 import threading
 import uuid
-import weakref
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -43,6 +42,7 @@ from agent_persistence._audit.lines import (
 from agent_persistence._audit.lock import locked
 from agent_persistence.audit import AuditEvent
 from agent_persistence.exceptions import ConfigurationError, PersistenceError
+from agent_persistence.forking import survives_fork
 
 _MAX_TAIL_BYTES: Final = 4 * MAX_LINE_BYTES
 
@@ -94,12 +94,15 @@ class AuditLog:
         self._lock = threading.Lock()
         self._lost = 0
         self._own: tuple[bytes, Checkpoint] | None = None  # the last checkpoint written here: none may be older
-        _logs.add(self)
+        survives_fork(self)
         try:
             with self._turn() as held:
                 self._resume(held, look_back=True)
         except (OSError, PersistenceError) as error:
             raise ConfigurationError(f"the audit log {self._path} cannot be opened: {error}") from error
+
+    def _begin_in_child(self) -> None:
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"AuditLog({str(self._path)!r})"
@@ -291,17 +294,6 @@ class AuditLog:
 
 
 _REMEDY: Final = "verify_audit_log tells more; move the log and its checkpoint away and restart to begin a new one"
-_logs: weakref.WeakSet[AuditLog] = weakref.WeakSet()
-
-
-def _forget_locks() -> None:
-    """In a forked child, no thread is left that would release a lock held at the time of the fork."""
-    for log in _logs:
-        log._lock = threading.Lock()
-
-
-with suppress(AttributeError):  # where there is no fork
-    os.register_at_fork(after_in_child=_forget_locks)
 
 
 def _open(path: Path, flags: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 RESERVED: Final = frozenset(
@@ -39,9 +38,19 @@ def base_column(name: str) -> str:
 
 def are_columns(names: tuple[object, ...]) -> bool:
     """Whether all names are identifiers and none of them is reserved."""
-    return {*map(type, names)} <= {str} and _are_columns(names)
+    if not {*map(type, names)} <= {str}:
+        return False
+    if names in _known:
+        return True
+    columns = all(is_identifier(name) and name not in RESERVED for name in names)
+    if columns and len(names) <= _MOST_KEPT:
+        if len(_known) >= _MOST_KEPT:
+            _known.clear()
+        _known.add(names)
+    return columns
 
 
-@lru_cache(maxsize=1024)
-def _are_columns(names: tuple[str, ...]) -> bool:
-    return all(is_identifier(name) and name not in RESERVED for name in names)
+_MOST_KEPT: Final = 512
+_known: Final[set[tuple[object, ...]]] = set()
+"""Short lists of names that were columns, each of 63 characters at most. What is refused is not kept: callers
+choose it, and it may be of any size."""

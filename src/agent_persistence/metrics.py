@@ -7,11 +7,12 @@ print(metrics.snapshot())
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
+
+from agent_persistence.forking import survives_fork
 
 _BUCKETS_PER_DOUBLING: Final = 16
 """Percentiles are read from a geometric histogram whose buckets are 4.4 % wide (2 ** (1/16))."""
@@ -64,6 +65,10 @@ class Metrics:
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], _Series] = {}
         self._lock = Lock()
+        survives_fork(self)
+
+    def _begin_in_child(self) -> None:
+        self._lock = Lock()
 
     def record(self, verb: str, table: str, duration_s: float, *, failed: bool) -> None:
         """Count one call that took `duration_s` seconds."""
@@ -108,7 +113,3 @@ def snapshot() -> dict[str, dict[str, dict[str, float]]]:
 def reset() -> None:
     """Empty the default registry."""
     default.reset()
-
-
-if hasattr(os, "register_at_fork"):  # a child forked while another thread counts must not inherit a held lock
-    os.register_at_fork(after_in_child=lambda: setattr(default, "_lock", Lock()))

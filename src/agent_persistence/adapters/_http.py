@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from ipaddress import ip_address
-from threading import Lock
 from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -170,14 +169,9 @@ class _Pool:
 
     @classmethod
     def of(cls, client: httpx.AsyncClient) -> _Pool:
-        with _lock:
-            pool = _pools.get(client)
-            if pool is None:
-                pool = _pools[client] = cls(client)
-            return pool
+        return _pools.setdefault(client, cls(client))
 
 
-_lock: Final = Lock()
 _pools: Final[WeakKeyDictionary[httpx.AsyncClient, _Pool]] = WeakKeyDictionary()
 
 

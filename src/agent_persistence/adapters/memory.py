@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -18,6 +17,7 @@ from agent_persistence.adapters._pgtypes import printed
 from agent_persistence.adapters._tables import MemoryTable
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.forking import survives_fork
 from agent_persistence.identity import OWN
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.predicates import FALSE, TRUE, Filter, fold
@@ -52,6 +52,7 @@ class InMemoryAdapter:
         self._tables: dict[str, MemoryTable] = {}
         self._journal: list[Callable[[], None]] = []
         self._lock = RLock()
+        survives_fork(self)
         for table, records in (rows or {}).items():
             if isinstance(records, (str, Mapping)):
                 raise ValidationError(table, "rows maps a table to a list of records")
@@ -64,6 +65,9 @@ class InMemoryAdapter:
             self._check_parents(table, self._table(table).rows())
 
     identity: Final = OWN
+
+    def _begin_in_child(self) -> None:
+        self._lock = RLock()
 
     @property
     def capabilities(self) -> Mapping[str, bool]:
@@ -279,10 +283,6 @@ def _folded(table: str, filters: Filters | None) -> Filter | None:
 
 _shared = InMemoryAdapter()
 _shared_schema: Schema | None = None
-
-
-if hasattr(os, "register_at_fork"):  # a child forked while another thread writes must not inherit a held lock
-    os.register_at_fork(after_in_child=lambda: setattr(_shared, "_lock", RLock()))
 
 
 def shared_memory(schema: Schema) -> InMemoryAdapter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +9,6 @@ from copy import copy
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
-from weakref import WeakSet
 
 import anyio
 
@@ -18,6 +16,7 @@ from agent_persistence.cache_policy import CachePolicy
 from agent_persistence.chain import Rest
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, BackendUnavailableError, FailureState, PersistenceError
+from agent_persistence.forking import survives_fork
 from agent_persistence.middleware._answers import Answer, Answers, UncopyableError, copied, memory_bytes
 from agent_persistence.middleware._fingerprint import fingerprint
 from agent_persistence.middleware._staleness import Staleness
@@ -28,7 +27,6 @@ from agent_persistence.schema_registry import Schema
 NO_ATTEMPT: Final = 0
 """The attempts of a call that asked nothing of the server."""
 _NOTHING: Final = object()
-_caches: Final[WeakSet[Caching]] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +76,10 @@ class Caching:
         self._schema = schema
         self._clock = clock
         self._flights: PerLoop[dict[Hashable, _Flight]] = PerLoop(dict)
-        self._begin()
-        _caches.add(self)
+        self._begin_in_child()
+        survives_fork(self)
 
-    def _begin(self) -> None:
+    def _begin_in_child(self) -> None:
         self._lock = threading.Lock()
         self._staleness = Staleness(self._schema)
         self._answers = Answers(self._policy.max_entries, self._policy.max_bytes)
@@ -225,13 +223,3 @@ def _own(failure: PersistenceError) -> PersistenceError:
     if isinstance(own, AdapterError):
         own.attempts = NO_ATTEMPT
     return own
-
-
-def _begin_in_child() -> None:
-    """Begin with empty caches: a held lock would never be released here, nor a write that is under way ever end."""
-    for cache in tuple(_caches):
-        cache._begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_in_child)
