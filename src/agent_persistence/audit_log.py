@@ -14,14 +14,17 @@ import os
 import stat
 import threading
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 
 from agent_persistence._audit import lines
@@ -43,8 +46,20 @@ from agent_persistence._audit.lock import locked
 from agent_persistence.audit import AuditEvent
 from agent_persistence.exceptions import ConfigurationError, PersistenceError
 from agent_persistence.forking import survives_fork
+from agent_persistence.per_loop import PerLoop
 
 _MAX_TAIL_BYTES: Final = 4 * MAX_LINE_BYTES
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """An event that waits to be written, and what its writing failed with."""
+
+    event: AuditEvent
+    failure: OSError | PersistenceError | None = None
+
+
+_writer: Final = PerLoop(partial(anyio.CapacityLimiter, 1))
 
 
 class AuditLog:
@@ -55,9 +70,10 @@ class AuditLog:
     of both files can cut the log there, which only a `checkpoint()` kept elsewhere shows.
 
     `key` has at least 32 bytes. Several processes and threads may write to one file, before and after a fork; each
-    waits `lock_timeout_s` for its turn at most. A line is in the operating system's hands when the call returns: it
-    outlives the process. With `fsync=True` it is on disk, outliving the machine; it is then written in a worker
-    thread. A file that has grown to `rotate_bytes` is set aside as by `rotate()`.
+    waits `lock_timeout_s` for its turn at most. Lines are written in a worker thread, so that no event loop waits for a
+    disk. When a call of the service returns, its line is in the operating system's hands: it outlives the process. With
+    `fsync=True` it is on disk, outliving the machine. A file that has grown to `rotate_bytes` is set aside as by
+    `rotate()`.
 
     An event that cannot be written raises OSError, TimeoutError or PersistenceError, which the service logs; the next
     line that can be written says how many were lost. A log whose end is not as it was left is not written to again.
@@ -73,6 +89,8 @@ class AuditLog:
         "_path",
         "_rotate_bytes",
         "_signer",
+        "_waiting",
+        "_writing",
     )
 
     def __init__(
@@ -91,7 +109,7 @@ class AuditLog:
         self._fsync = fsync
         self._rotate_bytes = rotate_bytes
         self._lock_timeout_s = lock_timeout_s
-        self._lock = threading.Lock()
+        self._begin_in_child()
         self._lost = 0
         self._own: tuple[bytes, Checkpoint] | None = None  # the last checkpoint written here: none may be older
         survives_fork(self)
@@ -103,6 +121,8 @@ class AuditLog:
 
     def _begin_in_child(self) -> None:
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._waiting: deque[_Entry] = deque()
 
     def __repr__(self) -> str:
         return f"AuditLog({str(self._path)!r})"
@@ -110,12 +130,28 @@ class AuditLog:
     def __reduce__(self) -> Any:
         raise TypeError("an AuditLog holds a secret key and is neither pickled nor copied")
 
-    def __call__(self, event: AuditEvent) -> Awaitable[None] | None:
-        """Append the event; what is returned, with `fsync=True`, is what is still to be waited for."""
-        if self._fsync:
-            return anyio.to_thread.run_sync(self.append, event, abandon_on_cancel=True)  # it is written all the same
-        self.append(event)
-        return None
+    def __call__(self, event: AuditEvent) -> Awaitable[None]:
+        """Have a worker thread append the event; what is returned ends when that is done, or failed.
+
+        One thread an event loop writes what is waiting, in order. Whoever stops waiting changes nothing about it.
+        """
+        entry = _Entry(event)
+        self._waiting.append(entry)
+        return self._written(entry)
+
+    async def _written(self, entry: _Entry) -> None:
+        await anyio.to_thread.run_sync(self._write_waiting, abandon_on_cancel=True, limiter=_writer.get())
+        if entry.failure is not None:
+            raise entry.failure
+
+    def _write_waiting(self) -> None:
+        with self._writing:
+            while self._waiting:
+                entry = self._waiting.popleft()
+                try:
+                    self.append(entry.event)
+                except (OSError, PersistenceError) as error:
+                    entry.failure = error
 
     def append(self, event: AuditEvent) -> None:
         """Write the event's line, and wait for it."""

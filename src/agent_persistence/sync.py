@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import ExitStack, suppress
 from functools import partial, wraps
 from itertools import islice
-from threading import Lock
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast
 
 import anyio
@@ -28,6 +28,7 @@ from agent_persistence import bulk, factory, rag_context, service as async_servi
 from agent_persistence._verbs import ReadingVerbs, WritingVerbs
 from agent_persistence._views import Views
 from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.persistence_agent import PersistenceAgent as AsyncPersistenceAgent
 from agent_persistence.persistence_config import PersistenceConfig
 from agent_persistence.service import AsyncPersistenceService
@@ -46,13 +47,24 @@ class _EventLoopThread:
         self._lock = Lock()
         self._portal: BlockingPortal | None = None
         self._stack = ExitStack()
+        self._own_thread: int | None = None
+        self.has_ended = False
+        """Whether the interpreter is ending: then no thread is started any more."""
 
     def portal(self) -> BlockingPortal:
+        if self._own_thread == get_ident():
+            raise ConfigurationError(
+                "a blocking verb was called in the event loop that carries it out, which would wait for itself: hooks,"
+                " middleware, progress and rejects functions use the verbs of agent_persistence with await"
+            )
         with self._lock:
+            if self.has_ended:
+                raise ConfigurationError("the interpreter is ending, and its blocking verbs have been stopped")
             if self._portal is None:
                 self._portal = self._stack.enter_context(
                     start_blocking_portal("asyncio", name="agent_persistence.sync")
                 )
+                self._own_thread = self._portal.call(get_ident)
             return self._portal
 
     def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -66,6 +78,7 @@ class _EventLoopThread:
 
     def stop(self) -> None:
         with self._lock:
+            self.has_ended = True
             self._stack.close()
             self._portal = None
 
@@ -114,7 +127,8 @@ def _iterating(
             while taken := _thread.call(_next_items, items, take):
                 yield from taken
         finally:
-            _thread.call(items.aclose)
+            if not _thread.has_ended:  # else the event loop has closed it
+                _thread.call(items.aclose)
 
     return iteration
 
