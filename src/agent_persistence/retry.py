@@ -62,6 +62,12 @@ class RetryPolicy:
         return replace(self, read_deadline_s=deadline_s, write_deadline_s=deadline_s)
 
 
+def checked_seconds(option: str, value: float) -> float:
+    """The number of seconds; ConfigurationError names the option."""
+    _check_seconds(option, value, least=0.0)
+    return value
+
+
 def _check_seconds(option: str, value: object, *, least: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or not value > 0:
         raise ConfigurationError(f"{option} is a positive number of seconds, not {value!r}")

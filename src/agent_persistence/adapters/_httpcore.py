@@ -20,6 +20,7 @@ from agent_persistence.adapters._lanes import (
     MAX_RESPONSE_BYTES,
     Lane,
     LanePool,
+    Lifetimes,
     RequestBody,
     as_adapter_error,
     is_readable,
@@ -51,8 +52,15 @@ STATES: Final[Mapping[type[Exception], FailureState]] = {
 class Lanes(LanePool):
     """HTTP/1.1 over asyncio or trio; no redirects, no proxies and no authorities from the environment."""
 
-    def __init__(self, url: httpx.URL, *, lanes: int = LANES, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
-        super().__init__(lanes)
+    def __init__(
+        self,
+        url: httpx.URL,
+        *,
+        lanes: int = LANES,
+        lifetimes: Lifetimes | None = None,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+    ) -> None:
+        super().__init__(lanes, lifetimes)
         self._server = _Server(url)
         self._max_response_bytes = max_response_bytes
 

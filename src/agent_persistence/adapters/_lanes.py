@@ -5,9 +5,12 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -15,8 +18,10 @@ import anyio
 from agent_persistence._version import __version__
 from agent_persistence.adapters._postgrest import MisdeliveredError, Request, Response
 from agent_persistence.adapters._slots import Slots
+from agent_persistence.background import later
 from agent_persistence.exceptions import AdapterError, FailureState
 from agent_persistence.per_loop import PerLoop
+from agent_persistence.retry import checked_seconds
 
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
 MAX_HEADER_BYTES: Final = 100 * 2**10
@@ -26,6 +31,19 @@ deadline, a cancel scope around the whole call, is what bounds a request."""
 LANES: Final = 20
 DRAIN_S: Final = 5.0
 HEADERS: Final = (("User-Agent", f"agent-persistence/{__version__}"), ("Accept-Encoding", "gzip"))
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How many seconds a connection may be idle, and how many it may live: poolers and gateways close idle ones after
+    minutes, and after a failover the server's name leads elsewhere."""
+
+    max_idle_s: float = 60.0
+    max_age_s: float = 900.0
+
+    def __post_init__(self) -> None:
+        checked_seconds("max_idle_s", self.max_idle_s)
+        checked_seconds("max_age_s", self.max_age_s)
 
 
 class HttpTransport(Protocol):
@@ -74,11 +92,12 @@ class Lane(Connection[Request, Response], Protocol):
 class Pool(Generic[Asked, Told]):
     """At most `lanes` connections for each event loop, which are closed when it ends.
 
-    A lane whose request failed or was cancelled is closed and forgotten, so that no later request can meet its remains.
+    A connection whose request failed or was cancelled is closed, so that no later request can receive its answer. One
+    whose time is over, by its `lifetimes`, is closed as soon as it is idle.
     """
 
-    def __init__(self, lanes: int = LANES) -> None:
-        self._here: PerLoop[_Idle[Asked, Told]] = PerLoop(partial(_Idle, lanes))
+    def __init__(self, lanes: int = LANES, lifetimes: Lifetimes | None = None) -> None:
+        self._here: PerLoop[_Idle[Asked, Told]] = PerLoop(partial(_Idle, lanes, lifetimes or Lifetimes()))
         self._closed = False
 
     def _new_lane(self) -> Connection[Asked, Told]:
@@ -95,7 +114,7 @@ class Pool(Generic[Asked, Told]):
             raise _closed()
         here = self._here.get()
         if not here.is_kept:
-            await here.keep()
+            await here.begin()
         writing = self._is_writing(request)
         await here.slots.take(writing=writing)
         try:
@@ -106,20 +125,20 @@ class Pool(Generic[Asked, Told]):
             here.slots.release(writing=writing)
 
     async def _exchange(self, here: _Idle[Asked, Told], request: Asked, parse: Callable[[Told], T]) -> T:
-        lane = await here.taken() or self._new_lane()
+        kept = await here.taken() or _Kept(self._new_lane(), anyio.current_time())
         fit = False
         try:
-            response = await lane.exchange(request)
-            fit = not (self._closed or lane.is_spoilt())
+            response = await kept.lane.exchange(request)
+            fit = not (self._closed or kept.lane.is_spoilt())
             return parse(response)
         except MisdeliveredError:
             fit = False
             raise
         finally:
             if fit:
-                here.lanes.append(lane)
+                here.keep(kept)
             else:
-                await _discard(lane)
+                await _discard(kept.lane)
 
     async def aclose(self) -> None:
         """Refuse further requests, give those under way DRAIN_S seconds to end, and close this event loop's lanes."""
@@ -129,7 +148,7 @@ class Pool(Generic[Asked, Told]):
         here = self._here.found()
         if here is not None:
             await here.slots.drained(DRAIN_S)
-            await here.keeper.aclose()
+            await here.aclose()
 
 
 class LanePool(Pool[Request, Response]):
@@ -139,36 +158,76 @@ class LanePool(Pool[Request, Response]):
         return request.method != "GET"
 
 
+@dataclass(slots=True, eq=False)
+class _Kept(Generic[Asked, Told]):
+    """A connection, when it was made, and since when it is idle, on the event loop's clock."""
+
+    lane: Connection[Asked, Told]
+    made_at: float
+    idle_since: float = inf
+
+
 class _Idle(Generic[Asked, Told]):
-    """One event loop's idle lanes; the last one used is the first to be used again."""
+    """One event loop's idle connections; the last one used is the first to be used again."""
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, lifetimes: Lifetimes) -> None:
         self.slots = Slots(lanes)
-        self.lanes: list[Connection[Asked, Told]] = []
-        self.keeper = self._keep()
+        self.kept: deque[_Kept[Asked, Told]] = deque()
+        self.keeper = self._close_at_end()
         self.is_kept = False
+        self._call_off: Callable[[], None] | None = None
+        self._lifetimes = lifetimes
 
-    async def keep(self) -> None:
+    async def begin(self) -> None:
         """Have the event loop close what is idle when it ends."""
         self.is_kept = True
         await anext(self.keeper)
 
-    async def taken(self) -> Connection[Asked, Told] | None:
-        """A lane whose connection is still good; those that are not are closed."""
-        while self.lanes:
-            lane = self.lanes.pop()
-            if not lane.is_stale():
-                return lane
-            await _discard(lane)
+    def keep(self, kept: _Kept[Asked, Told]) -> None:
+        """Add a connection that is fit for another request; it is closed when its time is over."""
+        kept.idle_since = anyio.current_time()
+        self.kept.append(kept)
+        if self._call_off is None:
+            self._expire_later()
+
+    async def taken(self) -> _Kept[Asked, Told] | None:
+        """A connection that is still good; those that are not are closed."""
+        while self.kept:
+            kept = self.kept.pop()
+            if self._left_s(kept) > 0 and not kept.lane.is_stale():
+                return kept
+            await _discard(kept.lane)
         return None
 
-    async def _keep(self) -> AsyncGenerator[None, None]:
-        """Closes the idle lanes when it is closed, which an ending event loop does to every open async generator."""
+    def _left_s(self, kept: _Kept[Asked, Told]) -> float:
+        end = min(kept.idle_since + self._lifetimes.max_idle_s, kept.made_at + self._lifetimes.max_age_s)
+        return end - anyio.current_time()
+
+    def _expire_later(self) -> None:
+        self._call_off = later(max(0.0, min(map(self._left_s, self.kept))), self.expire)
+
+    async def expire(self) -> None:
+        """Close the connections whose time is over."""
+        self._call_off = None
+        over = [kept for kept in self.kept if self._left_s(kept) <= 0]
+        self.kept = deque(kept for kept in self.kept if kept not in over)
+        if self.kept:
+            self._expire_later()
+        for kept in over:
+            await _discard(kept.lane)
+
+    async def aclose(self) -> None:
+        if self._call_off is not None:
+            self._call_off()
+        await self.keeper.aclose()
+
+    async def _close_at_end(self) -> AsyncGenerator[None, None]:
+        """Closes what is idle when it is closed, which an ending event loop does to every open async generator."""
         try:
             yield
         finally:
-            while self.lanes:
-                await _discard(self.lanes.pop())
+            while self.kept:
+                await _discard(self.kept.pop().lane)
 
 
 def _itself(response: T) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent_persistence.adapters._dsn import Server
-from agent_persistence.adapters._lanes import Connection, Pool
+from agent_persistence.adapters._lanes import Connection, Lifetimes, Pool
 from agent_persistence.adapters._libpq import LostError, Told, Wire
 from agent_persistence.adapters._sqlerrors import Moment, Refusal, as_lost, as_refused, as_too_many, as_unset
 from agent_persistence.adapters._sqltext import Statement
@@ -17,8 +17,8 @@ from agent_persistence.exceptions import AdapterError
 class PgLanes(Pool[Transaction, Answer]):
     """Connections for one transaction at a time. Nothing that a session remembers is relied upon, or left behind."""
 
-    def __init__(self, server: Server, *, lanes: int) -> None:
-        super().__init__(lanes)
+    def __init__(self, server: Server, *, lanes: int, lifetimes: Lifetimes) -> None:
+        super().__init__(lanes, lifetimes)
         self._server = server
 
     def _new_lane(self) -> Connection[Transaction, Answer]:

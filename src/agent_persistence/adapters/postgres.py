@@ -15,6 +15,7 @@ from agent_persistence.adapters import _catalogue, _copying, _sql
 from agent_persistence.adapters._catalogue import FunctionFacts, TableFacts
 from agent_persistence.adapters._dsn import Server, checked_server
 from agent_persistence.adapters._json import read_json
+from agent_persistence.adapters._lanes import Lifetimes
 from agent_persistence.adapters._postgrest import differ_in_keys
 from agent_persistence.adapters._roles import Claims, Roles
 from agent_persistence.adapters._sqlfilters import depends_on_types, simplified
@@ -45,7 +46,8 @@ class PostgresAdapter:
     else has verified, or a callable (plain or async) that returns those of whoever asks, and is asked for every call;
     functions such as `auth.uid()` read them. Their "role" counts where no `role` is given. `anon_role` is taken on for
     a user of whom no claims are given, where there is no `role`. `db_schema` is the database schema that the tables and
-    functions are in. TLS is demanded of every host but this machine, unless `allow_plaintext`.
+    functions are in. A connection that was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is
+    closed; nothing under way is cut. TLS is demanded of every host but this machine, unless `allow_plaintext`.
     """
 
     def __init__(
@@ -57,11 +59,14 @@ class PostgresAdapter:
         anon_role: str = "anon",
         db_schema: str = "public",
         max_connections: int = 10,
+        max_idle_s: float = 300.0,
+        max_age_s: float = 1800.0,
         allow_plaintext: bool = False,
     ) -> None:
         if type(max_connections) is not int or max_connections < 1:
             raise ConfigurationError("max_connections is a number from 1")
-        self._lanes, server = _connecting(dsn, max_connections, allow_plaintext=allow_plaintext)
+        lifetimes = Lifetimes(max_idle_s, max_age_s)
+        self._lanes, server = _connecting(dsn, max_connections, lifetimes, allow_plaintext=allow_plaintext)
         self.server, self.namespace = server.address, server.namespace(db_schema)
         self._roles = Roles(role, claims, anon_role)
         self._user: Identity | None = None
@@ -308,7 +313,9 @@ def _limit_ms() -> int | None:
     return None if remaining_s == inf else min(round((remaining_s + _SPARE_S) * 1000), _MOST_MS)
 
 
-def _connecting(dsn: str | SecretStr, lanes: int, *, allow_plaintext: bool) -> tuple[PgLanes, Server]:
+def _connecting(
+    dsn: str | SecretStr, lanes: int, lifetimes: Lifetimes, *, allow_plaintext: bool
+) -> tuple[PgLanes, Server]:
     try:
         from agent_persistence.adapters._libpq import parsed
         from agent_persistence.adapters._pglanes import PgLanes
@@ -317,4 +324,4 @@ def _connecting(dsn: str | SecretStr, lanes: int, *, allow_plaintext: bool) -> t
         raise ConfigurationError(f"PostgresAdapter needs psycopg, 3.2 or later: {remedy}") from error
     told = dsn.get_secret_value() if isinstance(dsn, SecretStr) else dsn
     server = checked_server(told, parsed, allow_plaintext=allow_plaintext)
-    return PgLanes(server, lanes=lanes), server
+    return PgLanes(server, lanes=lanes, lifetimes=lifetimes), server

@@ -16,7 +16,7 @@ from agent_persistence.adapters import _postgrest, _responses
 from agent_persistence.adapters._credentials import Credentials, checked_user
 from agent_persistence.adapters._expected import Expected
 from agent_persistence.adapters._http import InjectedClient, base_url
-from agent_persistence.adapters._lanes import HttpTransport
+from agent_persistence.adapters._lanes import HttpTransport, Lifetimes
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, UnsupportedOperationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
@@ -57,7 +57,8 @@ class SupabaseAdapter:
     httpx.AsyncClient of the caller's, used in place of connections of our own and never closed. `schema` tells columns
     where the server does not, `db_schema` is the database schema the tables are in. `http://` is refused but for
     loopback or `allow_http`. `transport="aiohttp"`, which the extra of this name installs, is faster and works under
-    asyncio alone.
+    asyncio alone. A connection that was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is closed;
+    nothing under way is cut.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class SupabaseAdapter:
         db_schema: str = "public",
         allow_http: bool = False,
         transport: Transport = "httpx",
+        max_idle_s: float = 60.0,
+        max_age_s: float = 900.0,
     ) -> None:
         base = base_url(url, allow_http=allow_http)
         self._credentials = Credentials(key, db_schema)
@@ -80,7 +83,7 @@ class SupabaseAdapter:
         self.row_cap = HOSTED_ROW_CAP if base.host.endswith(HOSTED) else None
         self.server = (base.host, base.port or (80 if base.scheme == "http" else 443))
         self.namespace = db_schema
-        self._http = _http_transport(base, client, transport)
+        self._http = _http_transport(base, client, transport, Lifetimes(max_idle_s, max_age_s))
         self._learnt = _Learnt()
         self._expected = Expected(self._schema)
 
@@ -347,7 +350,9 @@ def _by_key(table: str, column: str, value: object) -> Request:
     return _postgrest.render_select(table, parse_filters(table, {column: eq(value)}), limit=2)
 
 
-def _http_transport(url: httpx.URL, client: httpx.AsyncClient | None, transport: Transport) -> HttpTransport:
+def _http_transport(
+    url: httpx.URL, client: httpx.AsyncClient | None, transport: Transport, lifetimes: Lifetimes
+) -> HttpTransport:
     if transport not in get_args(Transport):
         raise ConfigurationError(f"transport is {' or '.join(map(repr, get_args(Transport)))}")
     if client is not None:
@@ -357,10 +362,10 @@ def _http_transport(url: httpx.URL, client: httpx.AsyncClient | None, transport:
     if transport == "httpx":
         from agent_persistence.adapters._httpcore import Lanes
 
-        return Lanes(url)
+        return Lanes(url, lifetimes=lifetimes)
     try:
         from agent_persistence.adapters._aiohttp import AiohttpLanes
     except ImportError as error:
         remedy = "pip install 'agent-persistence[aiohttp]'"
         raise ConfigurationError(f'transport="aiohttp" needs aiohttp, 3.12 or later: {remedy}') from error
-    return AiohttpLanes(url)
+    return AiohttpLanes(url, lifetimes=lifetimes)
