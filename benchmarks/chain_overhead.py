@@ -1,8 +1,8 @@
 """Microseconds that the middleware chain adds to a call, layer by layer, over an adapter that does nothing.
 
 Each row holds the layers of the rows above it and one more, built from the innermost outwards. The whole chain is a
-service's own: beyond those layers it stamps the deadline, and it may have layers that are not listed. The verb's work
-before the chain, above all encoding the record to JSON values, is told apart.
+service's own: beyond those layers it makes the call's context, and it may have layers that are not listed. The verb's
+work before the chain, above all encoding the record to JSON values, is told apart.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,13 +21,13 @@ from agent_persistence import (
     AsyncPersistenceService,
     AuditEvent,
     InMemoryAdapter,
-    Middleware,
     Next,
     RetryPolicy,
     TablePolicy,
 )
-from agent_persistence.chain import compose
+from agent_persistence.chain import Layer, Rest, as_layer, compose
 from agent_persistence.client_keys import ClientKeys
+from agent_persistence.context import CallContext
 from agent_persistence.dispatch import dispatch_to
 from agent_persistence.metrics import Metrics
 from agent_persistence.middleware.audit import Audit
@@ -72,10 +71,8 @@ def ignore(event: AuditEvent) -> None:
 
 
 def _retry(schema: Schema) -> Retry:
-    policy = RetryPolicy()
     return Retry(
-        policy,
-        RetryBudget(policy.budget),
+        RetryBudget(RetryPolicy().budget),
         ClientKeys(schema),
         TablePolicy().read,
         clock=time.monotonic,
@@ -84,19 +81,19 @@ def _retry(schema: Schema) -> Retry:
     )
 
 
-def chains(adapter: Any) -> dict[str, Next]:
+def chains(adapter: Any) -> dict[str, Rest]:
     """Every chain from the dispatch alone up to all layers, by the layer that was added last."""
     schema = default_schema()
     guard = Guard(TablePolicy(), schema)
-    outwards: list[tuple[str, Middleware]] = [
+    outwards: list[tuple[str, Layer]] = [
         ("+ retry", _retry(schema)),
         ("+ guard", guard),
-        ("+ a middleware that passes on", pass_on),
+        ("+ a middleware that passes on", as_layer(pass_on)),
         ("+ guard again", guard),
-        ("+ audit, one no-op hook", Audit((ignore,), schema.primary_key, actor=None)),
+        ("+ audit, one no-op hook", Audit((ignore,), schema.primary_key)),
         ("+ timing and metrics", Timing(Metrics(), log=False)),
     ]
-    chain = dispatch_to(adapter, time.monotonic, RetryPolicy().attempt_s)
+    chain = dispatch_to(adapter, time.monotonic)
     found = {"+ dispatch and deadline": chain}
     for name, layer in outwards:
         chain = found[name] = compose([layer], chain)
@@ -108,11 +105,11 @@ def cases(verb: str) -> dict[str, Callable[[], Awaitable[object]]]:
     service = AsyncPersistenceService(adapter, middleware=[pass_on], audit=ignore, metrics=Metrics(), log=False)
     writes = verb == "write"
     operation: Operation = Write("leads", LEAD) if writes else Read("leads", KEY)
-    stamped = replace(operation, deadline=time.monotonic() + 3600)
+    context = CallContext(deadline=time.monotonic() + 3600)
     return {
         "the adapter alone": partial(adapter.write, "leads", LEAD) if writes else partial(adapter.read, "leads", KEY),
-        **{name: partial(chain, stamped) for name, chain in chains(adapter).items()},
-        "+ deadline stamped = whole chain": partial(service._invoke, operation),
+        **{name: partial(chain, operation, context) for name, chain in chains(adapter).items()},
+        "+ context made = whole chain": partial(service._invoke, operation),
         f"+ encoding = service.{verb}(…)": partial(service.write, "leads", LEAD)
         if writes
         else partial(service.read, "leads", KEY),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import anyio
 
 from agent_persistence.adapter import CAPABILITIES
 from agent_persistence.adapters.memory import InMemoryAdapter
 from agent_persistence.filters import Filters
+from agent_persistence.identity import OWN
 from agent_persistence.ordering import OrderBy
 from agent_persistence.records import Record, Row
 
@@ -27,6 +28,8 @@ class RecordingAdapter:
 
     A None among the failures lets one call through. Capabilities named in `without` are declared absent.
     """
+
+    identity: Final = OWN
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from agent_persistence.chain import compose
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.coalescing import CoalescePolicy
 from agent_persistence.concurrency import together
+from agent_persistence.context import CallContext
 from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.filters import Filters, parse_filters
@@ -84,12 +85,12 @@ class _Crowd:
         return getattr(self._adapter, name)
 
     async def _asked(self, operation: Operation) -> Any:
-        answers = await together([partial(self._chain, operation)] * AT_ONCE)
+        answers = await together([partial(self._chain, operation, CallContext())] * AT_ONCE)
         assert all(answer == answers[0] for answer in answers)
         return answers[0].value
 
     async def write(self, table: str, record: Record) -> Row:
-        row: Row = (await self._chain(Write(table, record))).value
+        row: Row = (await self._chain(Write(table, record), CallContext())).value
         return row
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:

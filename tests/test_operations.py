@@ -50,12 +50,6 @@ def test_no_value_stands_in_the_repr(operation: Operation) -> None:
     assert "leads" in repr(operation)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=_verb)
-def test_the_deadline_is_no_part_of_what_is_asked(operation: Operation) -> None:
-    """Two calls that differ in their deadline only are the same question."""
-    assert replace(operation, deadline=5.0) == operation
-
-
 @pytest.mark.parametrize(
     ("operation", "columns"),
     list(zip(OPERATIONS[:4], [("email",), ("email", "notes"), ("email", "company"), ("email",)], strict=True)),

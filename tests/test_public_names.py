@@ -14,7 +14,7 @@ NAMES = {
     *("AsyncPersistenceService", "PersistenceAgent", "ReadOnlyPersistenceFacade"),
     *("PersistenceAdapter", "InMemoryAdapter", "SupabaseAdapter"),
     *("PersistenceConfig", "TablePolicy", "RetryPolicy", "AuditEvent", "Schema"),
-    *("AuditLog", "verify_audit_log", "Redaction"),
+    *("AuditLog", "verify_audit_log", "Redaction", "Identity", "RefreshingToken"),
     *("get_read_allowlist", "get_write_allowlist", "create_persistence_agent", "create_readonly_rag_facade"),
     *("RAGContext", "build_rag_context", "bulk_import"),
     *("Operation", "Result", "Middleware", "Next", "NULL", "asc", "desc", "metrics"),

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         overlaps as overlaps,
         text_search as text_search,
     )
+    from agent_persistence.identity import Identity as Identity, RefreshingToken as RefreshingToken
     from agent_persistence.operations import Operation as Operation, Result as Result
     from agent_persistence.ordering import asc as asc, desc as desc
     from agent_persistence.persistence_agent import PersistenceAgent as PersistenceAgent
@@ -93,6 +94,7 @@ _ROOMS = {
     "factory": "create_persistence_agent create_readonly_rag_facade",
     "filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt lte"
     " match ne not_ not_in not_null overlaps text_search",
+    "identity": "Identity RefreshingToken",
     "operations": "Operation Result",
     "ordering": "asc desc",
     "persistence_agent": "PersistenceAgent",

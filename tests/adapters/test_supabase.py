@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import BaseModel, SecretStr
 
-from agent_persistence import AsyncPersistenceService, PersistenceAgent, SupabaseAdapter
+from agent_persistence import AsyncPersistenceService, PersistenceAgent, RefreshingToken, SupabaseAdapter
 from agent_persistence.adapters._http import base_url
 from agent_persistence.exceptions import (
     AdapterError,
@@ -122,12 +122,15 @@ async def test_the_remedy_fits_the_option(option: str) -> None:
     assert "SUPABASE_KEY" not in str(caught.value)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("value", BAD_VALUES)
-async def test_a_token_from_a_callable_is_checked_before_it_is_sent(value: str) -> None:
-    """No request leaves with it."""
+async def test_a_token_from_a_callable_is_checked_before_it_is_sent(value: str, wrapped: bool) -> None:
+    """No request leaves with it, whether it was asked for one call or fetched for many."""
     recorder = Recorder()
-    with pytest.raises(ConfigurationError, match="access_token") as caught:
-        await recorder.adapter(access_token=lambda: value).read("leads", 1)
+    token = RefreshingToken(lambda: value) if wrapped else lambda: value
+    with pytest.raises(AdapterError, match="cannot be used: the") as caught:
+        await recorder.adapter(access_token=token).read("leads", 1)
+    assert caught.value.state is FailureState.NOT_SENT
     assert recorder.requests == []
     assert SENTINEL not in everything_said_by(caught.value)
 
@@ -158,16 +161,49 @@ def provider(tokens: Iterator[str], *, is_async: bool) -> Callable[[], str | Awa
     return told if is_async else lambda: next(tokens)
 
 
+def refreshing(tokens: Iterator[str], *, is_async: bool) -> RefreshingToken:
+    return RefreshingToken(provider(tokens, is_async=is_async))
+
+
 def accepting(*tokens: str) -> Callable[[httpx.Request], httpx.Response]:
     accepted = {f"Bearer {token}" for token in tokens}
     return lambda request: rows({"id": 1}) if request.headers.get("authorization") in accepted else EXPIRED
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_a_provider_is_asked_again_after_a_401(is_async: bool) -> None:
+async def test_a_callable_is_asked_for_every_call(is_async: bool) -> None:
+    """Whoever asks then is whom the call is for."""
+    recorder = Recorder()
+    adapter = recorder.adapter(access_token=provider(iter(["ada", "bob"]), is_async=is_async))
+    await adapter.read("leads", 1)
+    await adapter.read("leads", 1)
+    assert [request.headers["authorization"] for request in recorder.requests] == ["Bearer ada", "Bearer bob"]
+
+
+async def test_a_401_to_the_token_of_a_callable_is_a_rejection() -> None:
+    """It was asked for this call: another answer might be another user's."""
+    recorder = Recorder(accepting("new"))
+    with pytest.raises(AdapterError) as caught:
+        await recorder.adapter(access_token=provider(iter(["old", "new"]), is_async=False)).read("leads", 1)
+    assert (caught.value.status, caught.value.state) == (401, FailureState.REJECTED)
+    assert len(recorder.requests) == 1
+
+
+async def test_all_requests_of_a_call_bear_the_token_that_was_asked_for_it() -> None:
+    """Its pages and its attempts: the callable is asked once."""
+    answers = iter([httpx.Response(503), *[rows({"id": n}, {"id": n + 1}) for n in (1, 3)], rows()])
+    recorder = Recorder(lambda request: next(answers))
+    adapter = recorder.adapter(access_token=provider(iter(["ada"]), is_async=True))
+    service = AsyncPersistenceService(adapter, sleep=lambda pause_s: anyio.lowlevel.checkpoint())
+    assert await service.query("leads") == [{"id": n} for n in (1, 2, 3, 4)]
+    assert [request.headers["authorization"] for request in recorder.requests] == ["Bearer ada"] * 4
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_refreshing_token_is_fetched_again_after_a_401(is_async: bool) -> None:
     """The same request is sent once more with the new token, which then serves the next calls too."""
     recorder = Recorder(accepting("new"))
-    adapter = recorder.adapter(access_token=provider(iter(["old", "new"]), is_async=is_async))
+    adapter = recorder.adapter(access_token=refreshing(iter(["old", "new"]), is_async=is_async))
     assert await adapter.read("leads", 1) == {"id": 1}
     assert await adapter.read("leads", 1) == {"id": 1}
     sent = [(request.url.raw_path, request.headers["authorization"]) for request in recorder.requests]
@@ -176,10 +212,10 @@ async def test_a_provider_is_asked_again_after_a_401(is_async: bool) -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_a_provider_is_asked_again_once(is_async: bool) -> None:
+async def test_a_refreshing_token_is_fetched_again_once(is_async: bool) -> None:
     """A second 401 is the answer."""
     recorder = Recorder(accepting())
-    adapter = recorder.adapter(access_token=provider(iter(["a", "b", "c"]), is_async=is_async))
+    adapter = recorder.adapter(access_token=refreshing(iter(["a", "b", "c"]), is_async=is_async))
     with pytest.raises(AdapterError) as caught:
         await adapter.write("leads", {"email": "a"})
     assert (caught.value.status, caught.value.code, caught.value.state) == (401, "PGRST303", FailureState.REJECTED)
@@ -189,7 +225,7 @@ async def test_a_provider_is_asked_again_once(is_async: bool) -> None:
 async def test_the_second_request_has_the_same_body() -> None:
     """What was refused for its token is sent again, not something else."""
     recorder = Recorder(accepting("new"))
-    await recorder.adapter(access_token=provider(iter(["old", "new"]), is_async=False)).write("leads", {"email": "a"})
+    await recorder.adapter(access_token=refreshing(iter(["old", "new"]), is_async=False)).write("leads", {"email": "a"})
     first, second = recorder.requests
     assert first.content == second.content == b'{"email":"a"}'
 
@@ -199,7 +235,7 @@ async def test_only_a_401_asks_for_a_new_token(status: int) -> None:
     """Control: another refusal is not mended by a token."""
     recorder = Recorder(lambda request: httpx.Response(status, json={"code": "XX000", "message": "m"}))
     with pytest.raises(AdapterError):
-        await recorder.adapter(access_token=provider(iter(["only"]), is_async=False)).read("leads", 1)
+        await recorder.adapter(access_token=refreshing(iter(["only"]), is_async=False)).read("leads", 1)
     assert len(recorder.requests) == 1
 
 
@@ -224,7 +260,7 @@ async def test_calls_that_fail_together_ask_for_one_new_token() -> None:
     recorder = Recorder(
         lambda request: rows({"id": 1}) if "token-0" not in request.headers["authorization"] else EXPIRED
     )
-    adapter = recorder.adapter(access_token=told)
+    adapter = recorder.adapter(access_token=RefreshingToken(told))
     async with anyio.create_task_group() as group:
         for _ in range(20):
             group.start_soon(adapter.read, "leads", 1)
@@ -420,7 +456,7 @@ async def test_an_injected_client_stays_open_and_own_connections_do_not() -> Non
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("token", [USER_TOKEN, lambda: USER_TOKEN])
+@pytest.mark.parametrize("token", [USER_TOKEN, lambda: USER_TOKEN, RefreshingToken(lambda: USER_TOKEN)])
 @pytest.mark.parametrize("key", [SECRET, LEGACY])
 async def test_no_credential_is_in_what_an_adapter_shows(key: str, token: Any) -> None:
     """repr, str and vars, before and after a call."""

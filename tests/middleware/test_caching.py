@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from math import inf
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -22,8 +23,10 @@ from agent_persistence import (
 )
 from agent_persistence.cache_policy import CachePolicy
 from agent_persistence.chain import compose
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import FailureState
 from agent_persistence.middleware.caching import Caching
+from agent_persistence.middleware.guard import Guard
 from agent_persistence.operations import (
     BatchWrite,
     Call,
@@ -84,7 +87,7 @@ class Server:
         self.open = anyio.Event()
         self.open.set()
 
-    async def __call__(self, operation: Operation) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext) -> Result:
         self.asked.append(operation)
         answer = self.answers.pop(0) if self.answers else len(self.asked)
         self.under_way += 1
@@ -111,19 +114,19 @@ class World:
         self.cache = Caching(CachePolicy(**policy), SCHEMA, self.time.clock)
         self._chain = compose([self.cache], self.server)
 
-    async def ask(self, operation: Operation) -> Result:
-        return await self._chain(operation)
+    async def ask(self, operation: Operation, deadline: float = inf) -> Result:
+        return await self._chain(operation, CallContext(deadline=deadline))
 
-    async def value(self, operation: Operation) -> Any:
-        return (await self.ask(operation)).value
+    async def value(self, operation: Operation, deadline: float = inf) -> Any:
+        return (await self.ask(operation, deadline)).value
 
-    async def together(self, *operations: Operation) -> list[Any]:
+    async def together(self, *operations: Operation, deadlines: Sequence[float] = ()) -> list[Any]:
         """What each of them brings, asked before the server answers any."""
         told: dict[int, Any] = {}
 
         async def tell(number: int, operation: Operation) -> None:
             try:
-                told[number] = await self.value(operation)
+                told[number] = await self.value(operation, deadlines[number] if deadlines else inf)
             except Exception as error:
                 told[number] = error
 
@@ -168,7 +171,7 @@ async def test_another_question_is_asked() -> None:
     ]
     values = [await world.value(operation) for operation in operations]
     assert len(set(values)) == len(values) == len(world.server.asked)
-    assert await world.value(Read("leads", "1", deadline=5000.0)) == values[0]
+    assert await world.value(Read("leads", "1"), deadline=5000.0) == values[0]
 
 
 async def test_an_answer_expires() -> None:
@@ -328,12 +331,12 @@ async def test_nothing_is_kept_while_a_write_is_under_way() -> None:
     await world.ask(READS[0])
     gate = anyio.Event()
 
-    async def slow_write(operation: Operation) -> Result:
+    async def slow_write(operation: Operation, context: CallContext) -> Result:
         await gate.wait()
         return Result(operation)
 
     async def write() -> None:
-        await compose([world.cache], slow_write)(WRITES[0])
+        await compose([world.cache], slow_write)(WRITES[0], CallContext())
 
     async with anyio.create_task_group() as group:
         group.start_soon(write)
@@ -475,7 +478,7 @@ async def test_one_who_waits_obeys_its_own_deadline() -> None:
     """It is told so by the error of a call that reached it; the other call goes on."""
     world = World()
     now = world.time.now_s
-    first, late = await world.together(Read("leads", "1", deadline=now + 60), Read("leads", "1", deadline=now - 1))
+    first, late = await world.together(READS[0], READS[0], deadlines=[now + 60, now - 1])
     assert first == 1
     assert isinstance(late, BackendUnavailableError)
     assert "reached its deadline" in str(late)
@@ -487,8 +490,7 @@ async def test_who_has_much_more_time_does_not_share_the_fate_of_who_has_little(
     """It asks by itself, and those who come then share its request."""
     world = World(AdapterError("late", state=FailureState.NOT_SENT), "patient")
     now = world.time.now_s
-    hasty, patient = (Read("leads", "1", deadline=now + left_s) for left_s in (1, 10))
-    errors = await world.together(hasty, patient, patient, hasty)
+    errors = await world.together(*[READS[0]] * 4, deadlines=[now + left_s for left_s in (1, 10, 10, 1)])
     assert isinstance(errors[0], AdapterError)
     assert errors[1:] == ["patient"] * 3
 
@@ -559,19 +561,18 @@ async def test_a_denied_table_is_never_served() -> None:
     """The guard stands above it: what one policy let in, another policy's service cannot ask for."""
     cache = Caching(CachePolicy(), SCHEMA, FakeTime().clock)
     allowed, denied = (
-        AsyncPersistenceService(RecordingAdapter(), middleware=[cache], policy=TablePolicy(read=read))
-        for read in ({"leads"}, {"clients"})
+        compose([Guard(TablePolicy(read=read), SCHEMA), cache], Server()) for read in ({"leads"}, {"clients"})
     )
-    await allowed.query("leads")
+    await allowed(Query("leads"), CallContext())
     with pytest.raises(TableNotAllowedError):
-        await denied.query("leads")
+        await denied(Query("leads"), CallContext())
+    assert cache.stats.entries == 1
 
 
 async def test_an_answer_from_the_cache_is_audited_with_no_attempt() -> None:
     """Hooks can tell it from one that cost a request."""
     events: list[AuditEvent] = []
-    cache = Caching(CachePolicy(), SCHEMA, FakeTime().clock)
-    service = AsyncPersistenceService(RecordingAdapter(), middleware=[cache], audit=events.append)
+    service = AsyncPersistenceService(RecordingAdapter(), cache=True, clock=FakeTime().clock, audit=events.append)
     await service.query("leads")
     await service.query("leads")
     assert [event.attempts for event in events] == [1, 0]
@@ -580,8 +581,7 @@ async def test_an_answer_from_the_cache_is_audited_with_no_attempt() -> None:
 async def test_calls_under_other_bounds_share_the_cache() -> None:
     """As they share policy and metrics; so does the façade."""
     adapter = RecordingAdapter()
-    cache = Caching(CachePolicy(), SCHEMA, FakeTime().clock)
-    service = AsyncPersistenceService(adapter, middleware=[cache])
+    service = AsyncPersistenceService(adapter, cache=True, clock=FakeTime().clock)
     await service.query("leads")
     await service.with_options(deadline_s=3).query("leads")
     await service.readonly().query("leads")

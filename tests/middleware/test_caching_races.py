@@ -18,7 +18,8 @@ from hypothesis import Phase, find, given, settings, strategies as st
 from hypothesis.errors import NoSuchExample
 
 from agent_persistence.cache_policy import CachePolicy
-from agent_persistence.chain import Next, compose
+from agent_persistence.chain import Layer, Rest, compose
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, FailureState
 from agent_persistence.middleware._staleness import Staleness
 from agent_persistence.middleware.caching import Caching
@@ -56,7 +57,7 @@ class Database:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
 
-    async def answer(self, operation: Operation) -> Result:
+    async def answer(self, operation: Operation, context: CallContext) -> Result:
         """Apply a write, or tell the table's number, at some moment of the call."""
         await self._pause()
         with self.lock:
@@ -89,7 +90,7 @@ class Run:
         chain = compose([self.cache], self.database.answer)
 
         async def ask(operation: Operation) -> Result:
-            return await chain(operation)
+            return await chain(operation, CallContext())
 
         return ask
 
@@ -108,10 +109,10 @@ class Run:
 
     async def _call(self, step: Step) -> None:
         operation = step.operation
-        ask: Next = compose([self.cache, _ending(step.ending)], self.database.answer)
+        ask = compose([self.cache, _ending(step.ending)], self.database.answer)
         known = dict(self.database.applied)
         try:
-            value = (await ask(operation)).value
+            value = (await ask(operation, CallContext())).value
         except AdapterError:
             return
         if isinstance(operation, (Read, Query)):
@@ -133,14 +134,14 @@ class Run:
                 self.database.applied[table] = max(self.database.applied[table], value[table])
 
 
-def _ending(ending: Ending) -> Any:
+def _ending(ending: Ending) -> Layer:
     """A layer that ends a call in this way, after the database."""
 
-    async def end(operation: Operation, call_next: Next) -> Result:
+    async def end(operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
         if ending == "refused":
             await anyio.lowlevel.checkpoint()
             raise AdapterError("no", state=FailureState.REJECTED)
-        result = await call_next(operation)
+        result = await call_next(operation, context)
         if ending == "lost":
             raise AdapterError("lost", state=FailureState.AMBIGUOUS)
         return result
@@ -285,15 +286,15 @@ def test_a_call_that_is_closed_lets_others_go_on() -> None:
     run = Run(1, _cache())
     told: list[Any] = []
 
-    async def closed(operation: Operation) -> Result:
+    async def closed(operation: Operation, context: CallContext) -> Result:
         await anyio.sleep_forever()
         raise AssertionError
 
     async def follow() -> None:
-        told.append((await compose([run.cache], run.database.answer)(Query("leads"))).value)
+        told.append((await compose([run.cache], run.database.answer)(Query("leads"), CallContext())).value)
 
     async def main() -> None:
-        leader: Any = compose([run.cache], closed)(Query("leads"))
+        leader: Any = compose([run.cache], closed)(Query("leads"), CallContext())
         leader.send(None)
         async with anyio.create_task_group() as group:
             group.start_soon(follow)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -128,8 +128,8 @@ def test_equality_would_not_tell_them_apart() -> None:
 @settings(max_examples=100, deadline=None)
 @given(OPERATIONS)
 def test_an_equal_operation_has_the_same_fingerprint(operation: Operation) -> None:
-    """Also under another deadline."""
-    assert fingerprint(operation) == fingerprint(deepcopy(operation)) == fingerprint(replace(operation, deadline=5.0))
+    """Also as another object."""
+    assert fingerprint(operation) == fingerprint(deepcopy(operation))
 
 
 @pytest.mark.parametrize("value", [Lying("a", "b"), {1, 2}, object(), bytearray(b"a")], ids=shown)

@@ -134,10 +134,9 @@ def test_a_table_of_which_no_key_is_known_has_no_fence() -> None:
 
 def test_an_upsert_under_a_key_of_ours_is_sent_again_as_an_insert() -> None:
     """A merge that arrives late would overwrite what others wrote to the row; an insert is refused."""
-    ours = Upsert("t", ROW, ("id",), generated_key="id", returning=(), deadline=5.0)
+    ours = Upsert("t", ROW, ("id",), generated_key="id", returning=())
     again = resent(ours)
     assert again == Write("t", ROW, generated_key="id", returning=())
-    assert again.deadline == 5.0
     theirs = Upsert("t", ROW, ("id",))
     assert resent(theirs) is theirs
 

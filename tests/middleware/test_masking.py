@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -30,9 +31,10 @@ from agent_persistence import (
     is_null,
     not_,
 )
+from agent_persistence.context import CallContext
 from agent_persistence.filters import parse_filters
 from agent_persistence.middleware.masking import Masking
-from agent_persistence.operations import Query, Read, Result
+from agent_persistence.operations import Operation, Query, Read, Result
 from agent_persistence.redaction import (
     Action,
     Redaction,
@@ -99,9 +101,11 @@ SEEN: Final = {
 }
 
 
-def service(adapter: PersistenceAdapter, schema: Schema | None = None, **masks: Any) -> AsyncPersistenceService:
-    masking = Masking(schema or default_schema(), **masks)
-    return AsyncPersistenceService(adapter, policy=EVERYTHING, middleware=[masking], retry=False)
+def service(
+    adapter: PersistenceAdapter, schema: Schema | None = None, policy: TablePolicy = EVERYTHING, **masks: Redaction
+) -> AsyncPersistenceService:
+    options: dict[str, Any] = {f"mask_{which}": redaction for which, redaction in masks.items()}
+    return AsyncPersistenceService(adapter, policy=policy, schema=schema, retry=False, **options)
 
 
 @pytest.fixture
@@ -167,9 +171,7 @@ async def test_a_part_of_a_document_is_hidden_as_the_document_is(adapter: Persis
         (allow(), {"custom->>role": custom["role"], "custom->address": custom["address"]}),
     ):
         redaction = Redaction({"leads": {"first_name": redact("person"), "custom": action}})
-        paths = AsyncPersistenceService(
-            adapter, policy=EVERYTHING, middleware=[Masking(schema, reads=redaction)], schema=schema, retry=False
-        )
+        paths = AsyncPersistenceService(adapter, policy=EVERYTHING, mask_reads=redaction, schema=schema, retry=False)
         assert await paths.query("leads", select=names) == [{"first_name": "[PERSON]", **expected}]
 
 
@@ -178,8 +180,8 @@ async def test_a_path_is_hidden_where_other_columns_are_shown(action: Action) ->
     """It is no column of its own, of which nothing is said."""
     schema = _with_paths("custom->>role")
     adapter = InMemoryAdapter({"leads": [LEAD]}, schema=schema)
-    masking = Masking(schema, reads=Redaction({"leads": {"custom": action}}, unknown=allow()))
-    masked = AsyncPersistenceService(adapter, policy=EVERYTHING, middleware=[masking], schema=schema)
+    reads = Redaction({"leads": {"custom": action}}, unknown=allow())
+    masked = AsyncPersistenceService(adapter, policy=EVERYTHING, mask_reads=reads, schema=schema)
     (row,) = await masked.query("leads", select=["status", "custom->>role"])
     assert row == {"status": "new"} | ({} if action == drop() else {"custom->>role": "[VALUE]"})
     with pytest.raises(ColumnNotAllowedError):
@@ -190,8 +192,8 @@ async def test_a_path_of_what_is_shown_may_be_asked_for() -> None:
     """Control: the action is that of the column."""
     schema = _with_paths("custom->>role")
     adapter = InMemoryAdapter({"leads": [LEAD]}, schema=schema)
-    masking = Masking(schema, reads=Redaction({"leads": {"custom": allow()}}))
-    masked = AsyncPersistenceService(adapter, policy=EVERYTHING, middleware=[masking], schema=schema)
+    reads = Redaction({"leads": {"custom": allow()}})
+    masked = AsyncPersistenceService(adapter, policy=EVERYTHING, mask_reads=reads, schema=schema)
     rows = await masked.query("leads", {"custom->>role": "countess"}, select=["custom->>role"])
     assert rows == [{"custom->>role": "countess"}]
 
@@ -246,8 +248,8 @@ async def test_what_is_hidden_can_be_neither_filtered_nor_sorted_nor_looked_up_b
     """Whether a row comes back would tell its value; no request leaves."""
     adapter = RecordingAdapter()
     schema = _with_paths("custom->>role")
-    masking = Masking(schema, reads=HIDING)
-    guarded = AsyncPersistenceService(adapter, policy=EVERYTHING, middleware=[masking], schema=schema)
+    reads = HIDING
+    guarded = AsyncPersistenceService(adapter, policy=EVERYTHING, mask_reads=reads, schema=schema)
     with pytest.raises(ColumnNotAllowedError, match="it is masked"):
         await verb(guarded)
     assert adapter.calls == []
@@ -258,8 +260,8 @@ async def test_what_is_shown_can_be(verb: Verb) -> None:
     """Control: the same calls pass where the Redaction allows the columns."""
     adapter = RecordingAdapter()
     schema = _with_paths("custom->>role")
-    masking = Masking(schema, reads=Redaction({}, unknown=allow()))
-    open_ = AsyncPersistenceService(adapter, policy=EVERYTHING, middleware=[masking], schema=schema)
+    reads = Redaction({}, unknown=allow())
+    open_ = AsyncPersistenceService(adapter, policy=EVERYTHING, mask_reads=reads, schema=schema)
     await verb(open_)
     assert len(adapter.calls) == 1
 
@@ -282,14 +284,14 @@ async def test_the_policy_may_choose_rows_by_what_is_hidden() -> None:
     assert own is not None
     seen: list[Any] = []
 
-    async def endpoint(operation: Any) -> Result:
+    async def endpoint(operation: Operation, context: CallContext) -> Result:
         seen.append(operation)
         return Result([])
 
     masking = Masking(default_schema(), reads=HIDING, rows={"leads": own})
-    await masking(Query("leads", own), endpoint)
+    await masking(Query("leads", own), CallContext(), endpoint)
     with pytest.raises(ColumnNotAllowedError):
-        await masking(Query("leads", parse_filters("leads", {"email": "ada@mail.example"})), endpoint)
+        await masking(Query("leads", parse_filters("leads", {"email": "ada@mail.example"})), CallContext(), endpoint)
     assert len(seen) == 1
 
 
@@ -420,7 +422,7 @@ async def test_rows_are_stored_where_the_policy_looks_for_them() -> None:
     own = parse_filters("leads", {"company": "ACME"})
     assert own is not None
     adapter = RecordingAdapter()
-    await service(adapter, writes=STORED, rows={"leads": own}).write("leads", {"company": "ACME"})
+    await service(adapter, policy=replace(EVERYTHING, rows={"leads": own}), writes=STORED).write("leads", {"company": "ACME"})
     assert adapter.calls[0][1][1]["company"] == "ACME"
 
 
@@ -521,9 +523,7 @@ async def _leaks(row: dict[str, Any], masks: dict[str, Any]) -> list[Any]:
     }
     schema = _with_paths(*PATHS)
     adapter = InMemoryAdapter(schema=schema, functions=functions)
-    masked = AsyncPersistenceService(
-        adapter, policy=EVERYTHING, middleware=[Masking(schema, **masks)], schema=schema, retry=False
-    )
+    masked = service(adapter, schema, **masks)
     return [told async for told in _everything(masked, row) if SECRET in _all_that_is_told(told)]
 
 
@@ -571,9 +571,9 @@ async def test_what_comes_back_of_a_read_is_no_object_of_the_adapter() -> None:
     """Changing it changes nothing below, where a cache may stand."""
     kept = {"id": "1"}
 
-    async def endpoint(operation: Any) -> Result:
+    async def endpoint(operation: Operation, context: CallContext) -> Result:
         return Result(kept)
 
-    result = await Masking(default_schema(), reads=HIDING)(Read("leads", "1"), endpoint)
+    result = await Masking(default_schema(), reads=HIDING)(Read("leads", "1"), CallContext(), endpoint)
     result.value["id"] = "2"
     assert kept == {"id": "1"}

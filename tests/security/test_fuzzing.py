@@ -268,7 +268,7 @@ def test_a_call_goes_where_the_policy_allows(fuzzed: Fuzzed[httpx.Request], call
 # --- controls ---------------------------------------------------------------------------------------------------------
 
 WEAKENED: dict[str, tuple[Any, str, Any]] = {
-    "no guard": (Guard, "__call__", lambda self, operation, call_next: call_next(operation)),
+    "no guard": (Guard, "__call__", lambda self, operation, context, call_next: call_next(operation, context)),
     "no column rules": (Guard, "_check_columns", lambda self, operation, rules: None),
     "no narrowing": (Guard, "_within", lambda self, operation, rules: operation),
     "no names": (guard, "are_columns", lambda columns: True),

@@ -75,7 +75,7 @@ def test_a_statement_says_what_the_policy_allows(fuzzed: Fuzzed[Transaction], ca
 # --- controls ---------------------------------------------------------------------------------------------------------
 
 WEAKENED: dict[str, tuple[Any, str, Any]] = {
-    "no guard": (Guard, "__call__", lambda self, operation, call_next: call_next(operation)),
+    "no guard": (Guard, "__call__", lambda self, operation, context, call_next: call_next(operation, context)),
     "no column rules": (Guard, "_check_columns", lambda self, operation, rules: None),
     "no narrowing": (Guard, "_within", lambda self, operation, rules: operation),
     "no quotes": (_sqlfilters, "quoted", lambda name: name),

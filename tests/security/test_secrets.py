@@ -20,6 +20,7 @@ from agent_persistence import (
     PersistenceAgent,
     PersistenceConfig,
     PersistenceError,
+    RefreshingToken,
     RetryPolicy,
     SupabaseAdapter,
     TablePolicy,
@@ -226,12 +227,14 @@ async def _fails_later() -> str:
     "given", [_fails, _fails_later, lambda: TOKEN + "\n\u00e9", lambda: None, lambda: TOKEN.encode()],
     ids=["raises", "raises later", "no header", "None", "bytes"],
 )  # fmt: skip
+@pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("verb", ["query", "write", "get_columns"])
 async def test_nothing_is_said_by_a_token_that_cannot_be_had(
-    given: Any, verb: str, events: list[AuditEvent], capsys: Any, logged: Any
+    given: Any, wrapped: bool, verb: str, events: list[AuditEvent], capsys: Any, logged: Any
 ) -> None:
     """Also where the callable's own exception says it."""
-    made = service(adapter_over(problem(401), access_token=given), events)
+    token = RefreshingToken(given) if wrapped else given
+    made = service(adapter_over(problem(401), access_token=token), events)
     assert await nothing_is_said(CALLS[verb](made), made, events, capsys, logged)
 
 
