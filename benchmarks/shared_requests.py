@@ -62,6 +62,10 @@ class Counting:
         self.sent += 1
         return await self.inner.send(request)
 
+    async def ask(self, request: Request, parse: Callable[[Response], T]) -> T:
+        self.sent += 1
+        return await self.inner.ask(request, parse)
+
     async def aclose(self) -> None:
         await self.inner.aclose()
 

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from agent_persistence import InMemoryAdapter, Schema
+from agent_persistence.client_keys import ClientKeys
+from agent_persistence.equality import same
 from agent_persistence.filters import Filters, all_of, any_of, eq, gt, in_, not_, parse_some_rows
-from agent_persistence.middleware._lost import KEYS_A_QUERY, Plan, applied, lost, queries, resent, same
+from agent_persistence.middleware._lost import KEYS_A_QUERY, Plan, applied, lost, queries, resent
 from agent_persistence.operations import (
     BatchWrite,
     Call,
@@ -30,12 +32,23 @@ from agent_persistence.predicates import Filter, comparisons, conjunction
 from agent_persistence.schema_registry import Column, Table
 from tests.doubles import shown
 
-UNIQUE = (("id",), ("step", "campaign"))
+Sets = tuple[tuple[str, ...], ...]
+
+
+def keys_of(unique: Sets, key_type: str = "text", *, is_given: bool = True) -> ClientKeys:
+    """The keys of a table whose schema says that these sets are unique, the first of them its primary key."""
+    columns = {name: Column(key_type) for columns in unique for name in columns}
+    tables = {"t": Table(columns, unique[0], unique=unique[1:])} if unique else {}
+    return ClientKeys(Schema(tables), is_given=is_given)
+
+
+UNIQUE: Sets = (("id",), ("step", "campaign"))
+KEYS = keys_of(UNIQUE)
 ROW = {"id": "k1", "email": "a"}
 
 
-def changed(filters: Filters, unique: tuple[tuple[str, ...], ...] = UNIQUE) -> tuple[Plan, Any]:
-    found = lost(Update("t", {"email": "b"}, parse_some_rows("t", filters)), unique)
+def changed(filters: Filters, unique: Sets = UNIQUE) -> tuple[Plan, Any]:
+    found = lost(Update("t", {"email": "b"}, parse_some_rows("t", filters)), keys_of(unique))
     return found.plan, found.keys
 
 
@@ -60,15 +73,32 @@ def changed(filters: Filters, unique: tuple[tuple[str, ...], ...] = UNIQUE) -> t
         (Upsert("t", {"email": "a"}), Plan.GIVE_UP),
         (Upsert("t", {"id": "k1"}, ("email",)), Plan.GIVE_UP),
         (Update("t", {"email": "b"}, eq("k1")), Plan.GIVE_UP),
-        (Delete("t", parse_some_rows("t", {"id": "k1"})), Plan.RESEND),
-        (Delete("t", parse_some_rows("t", {"id": in_(["k1", "k2"])})), Plan.RESEND),
+        (Delete("t", parse_some_rows("t", {"id": "k1"})), Plan.LOOK),
+        (Delete("t", parse_some_rows("t", {"id": in_(["k1", "k2"])})), Plan.LOOK),
         (Delete("t", parse_some_rows("t", {"email": "a"})), Plan.GIVE_UP),
     ],
     ids=shown,
 )
 def test_the_operation_decides_what_may_be_done(operation: Operation, plan: Plan) -> None:
     """Reads again; inserts where a unique set of columns is their fence; merges only after a look; else nothing."""
-    assert lost(operation, UNIQUE).plan is plan
+    assert lost(operation, KEYS).plan is plan
+
+
+def test_only_a_deletion_by_a_key_that_is_made_here_is_sent_again() -> None:
+    """Under a natural key somebody may have made a new row since, which the second one would delete."""
+    deletion = Delete("t", parse_some_rows("t", {"id": "k1"}))
+    assert lost(deletion, keys_of((("id",),), "uuid")).plan is Plan.RESEND
+    assert lost(deletion, keys_of((("id",),), "text")).plan is Plan.LOOK
+
+
+@pytest.mark.parametrize(
+    ("record", "plan"),
+    [({"step": 1, "campaign": "c"}, Plan.GIVE_UP), ({"id": "k1"}, Plan.RESEND), ({"email": "a"}, Plan.GIVE_UP)],
+)
+def test_what_the_default_schema_calls_unique_is_no_fence(record: dict[str, Any], plan: Plan) -> None:
+    """It is a guess: only the column of the keys that are made here counts where no schema was given."""
+    assert lost(Write("t", record), keys_of(UNIQUE, "uuid", is_given=False)).plan is plan
+    assert lost(BatchWrite("t", (record,)), keys_of(UNIQUE, "uuid", is_given=False)).plan is plan
 
 
 @pytest.mark.parametrize(
@@ -116,10 +146,10 @@ def test_a_change_by_key_within_a_scope_is_by_key(
 ) -> None:
     """What a policy or a tenancy adds is no condition of the caller's; the rows are looked for within it alone."""
     operation = make(conjunction((parse_some_rows("t", filters), SCOPE)))
-    found = lost(operation, UNIQUE, SCOPE)
+    found = lost(operation, KEYS, SCOPE)
     assert found.keys == keys
     assert all(comparisons_of(SCOPE) <= comparisons_of(query.filters) for query in queries(operation, found))
-    assert lost(operation, UNIQUE).plan is Plan.GIVE_UP
+    assert lost(operation, KEYS).plan is Plan.GIVE_UP
 
 
 def comparisons_of(filters: Filter | None) -> set[str]:
@@ -128,7 +158,7 @@ def comparisons_of(filters: Filter | None) -> set[str]:
 
 def test_a_table_of_which_no_key_is_known_has_no_fence() -> None:
     """`id` may be any column there."""
-    assert lost(Write("t", ROW), ()).plan is Plan.GIVE_UP
+    assert lost(Write("t", ROW), keys_of(())).plan is Plan.GIVE_UP
     assert changed({"id": "k1"}, ()) == (Plan.GIVE_UP, ())
 
 
@@ -145,6 +175,12 @@ OPERATIONS: list[tuple[Operation, list[dict[str, Any]], Any]] = [
     (Write("t", ROW), [{**ROW, "created_at": "now"}], {**ROW, "created_at": "now"}),
     (Write("t", ROW), [{**ROW, "email": "other"}], None),
     (Write("t", ROW), [], None),
+    (
+        Write("t", ROW, generated_key="id"),
+        [{**ROW, "email": "changed by a trigger"}],
+        {**ROW, "email": "changed by a trigger"},
+    ),
+    (Write("t", ROW, generated_key="id"), [], None),
     (Write("t", {**ROW, "gone": 1}), [ROW], None),
     (BatchWrite("t", ({"id": 1}, {"id": 2})), [{"id": 2}, {"id": 1}], [{"id": 1}, {"id": 2}]),
     (BatchWrite("t", ({"id": 1}, {"id": 2})), [{"id": 2}], None),
@@ -163,7 +199,7 @@ OPERATIONS: list[tuple[Operation, list[dict[str, Any]], Any]] = [
 @pytest.mark.parametrize(("operation", "rows", "value"), OPERATIONS, ids=shown)
 def test_the_rows_tell_whether_a_call_was_applied(operation: Operation, rows: list[Any], value: object) -> None:
     """Only where every row is there, with everything that was sent in it."""
-    assert applied(operation, lost(operation, UNIQUE), rows) == value
+    assert applied(operation, lost(operation, KEYS), rows) == value
 
 
 @pytest.mark.anyio
@@ -174,7 +210,7 @@ async def test_many_keys_are_asked_for_in_short_queries(count: int) -> None:
     stored = InMemoryAdapter(schema=Schema({"t": Table({"a": Column("int4"), "b": Column("text")}, ("a", "b"))}))
     rows = await stored.batch_write("t", [{"a": number, "b": "x"} for number in range(count)])
     operation = BatchWrite("t", tuple(rows))
-    seen = lost(operation, (("a", "b"),))
+    seen = lost(operation, keys_of((("a", "b"),)))
     asked = list(queries(operation, seen))
     found = [row for query in asked for row in await stored.query("t", query.filters)]
     assert len(asked) == -(-count // KEYS_A_QUERY)
