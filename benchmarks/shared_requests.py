@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import uuid4
 
 from _measure import Rounds, Target, arguments, drawing, interleave, missing, report, speedup
@@ -33,6 +33,7 @@ from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.metrics import Metrics
 from tests.server import LocalServer, running_server
 
+T = TypeVar("T")
 Call: TypeAlias = Callable[[Any], Awaitable[object]]
 
 PEER: Final = "postgrest-py"
