@@ -148,11 +148,28 @@ def _viewing(method: Callable[Concatenate[Owner, P], Owner]) -> Callable[Concate
 
     @wraps(method)
     def viewed(self: Blocking, /, *args: P.args, **kwargs: P.kwargs) -> Blocking:
-        view = object.__new__(type(self))
-        view._inner = getattr(self._inner, name)(*args, **kwargs)
-        return view
+        return _blocking_view(self, getattr(self._inner, name)(*args, **kwargs))
 
     return viewed
+
+
+def _viewing_later(
+    method: Callable[Concatenate[Owner, P], Awaitable[Owner]],
+) -> Callable[Concatenate[Blocking, P], Blocking]:
+    """As `_viewing`, of a coroutine function."""
+    made = _blocking(method)
+
+    @wraps(method)
+    def viewed(self: Blocking, /, *args: P.args, **kwargs: P.kwargs) -> Blocking:
+        return _blocking_view(self, made(self, *args, **kwargs))
+
+    return viewed
+
+
+def _blocking_view(blocking: Blocking, inner: Any) -> Blocking:
+    view = object.__new__(type(blocking))
+    view._inner = inner
+    return view
 
 
 class _Refusing:
@@ -223,6 +240,7 @@ class _Reading(Generic[Inner]):
 
     with_options = _viewing(Views.with_options)
     as_user = _viewing(Views.as_user)
+    pinned = _viewing_later(Views.pinned)
 
     def close(self) -> None:
         """Close what the factory made for this object. Calling it again changes nothing."""

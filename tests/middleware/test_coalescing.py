@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
 
 import anyio
 import pytest
@@ -23,9 +25,15 @@ from agent_persistence import (
     RetryPolicy,
     eq,
 )
+from agent_persistence.chain import compose
+from agent_persistence.client_keys import ClientKeys
 from agent_persistence.coalescing import CoalescePolicy
+from agent_persistence.context import CallContext
+from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import FailureState
 from agent_persistence.metrics import Metrics
+from agent_persistence.middleware.coalescing import Coalescing
+from agent_persistence.operations import Result, Write
 from agent_persistence.schema_registry import default_schema
 from tests.doubles import RecordingAdapter, shown
 
@@ -382,21 +390,33 @@ async def test_cancelling_one_whose_row_is_in_a_batch_lets_the_batch_go_on() -> 
     assert sorted(emails(await adapter.store.query("leads"))) == ["a", "b", "c"]
 
 
+def chain(adapter: Gate) -> Callable[[str, float], Coroutine[Any, Any, Result]]:
+    """Writes a lead under a key of this name, by a call that has so many seconds; all under one retry policy."""
+    shared = Coalescing(CoalescePolicy(), ClientKeys(default_schema(), None), clock=time.monotonic)
+    ask = compose([shared], dispatch_to(adapter, time.monotonic))
+
+    async def write(name: str, patience_s: float) -> Result:
+        record = {"id": str(uuid5(NAMESPACE_DNS, name)), "email": name}
+        context = CallContext(deadline=time.monotonic() + patience_s)
+        return await ask(Write("leads", record, generated_key="id"), context)
+
+    return write
+
+
 async def test_a_deadline_ends_the_waiting_before_anything_was_sent() -> None:
     """The error says so; the one whose request is under way goes on."""
     adapter = Gate()
-    target = service(adapter)
-    hasty = target.with_options(deadline_s=0.05)
+    write = chain(adapter)
     errors: list[AdapterError] = []
 
     async def call() -> None:
         with pytest.raises(BackendUnavailableError) as caught:
-            await hasty.write("leads", {"email": "b"})
+            await write("b", 0.05)
         errors.append(caught.value)
         adapter.gate.set()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(writes(target, "a")[0])
+        group.start_soon(write, "a", 10)
         await anyio.wait_all_tasks_blocked()
         group.start_soon(call)
     assert [error.state for error in errors] == [FailureState.NOT_SENT]
@@ -406,22 +426,34 @@ async def test_a_deadline_ends_the_waiting_before_anything_was_sent() -> None:
 async def test_a_deadline_ends_the_waiting_for_a_request_under_way() -> None:
     """The row may be there in the end, and is; the others of the batch get theirs."""
     adapter = Gate()
-    target = service(adapter)
-    hasty = target.with_options(deadline_s=0.05)
+    write = chain(adapter)
     errors: list[OutcomeUnknownError] = []
 
     async def call() -> None:
         with pytest.raises(OutcomeUnknownError) as caught:
-            await hasty.write("leads", {"email": "b"})
+            await write("b", 0.05)
         errors.append(caught.value)
         adapter.gate.set()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(writes(target, "a")[0])
+        group.start_soon(write, "a", 10)
         group.start_soon(call)
+    assert adapter.sizes == [("batch_write", 2)]
     rows = await adapter.store.query("leads", order_by="email")
     assert emails(rows) == ["a", "b"]
     assert [error.key for error in errors] == [rows[1]["id"]]
+
+
+async def test_calls_under_other_retries_or_of_other_users_share_no_request() -> None:
+    """What one of them joined would change its attempts, its errors, or as whom it runs."""
+    adapter = Gate(opened=True)
+    target = service(adapter)
+    views = [target, target.with_options(deadline_s=9), target.as_user(actor="ada"), target.as_user(actor="bob")]
+    async with anyio.create_task_group() as group:
+        for number, view in enumerate(views):
+            for call in writes(view, f"a{number}", f"b{number}"):
+                group.start_soon(call)
+    assert adapter.sizes == [("batch_write", 2)] * 4
 
 
 async def test_each_call_is_told_to_audit_and_metrics() -> None:

@@ -422,9 +422,8 @@ async def test_rows_are_stored_where_the_policy_looks_for_them() -> None:
     own = parse_filters("leads", {"company": "ACME"})
     assert own is not None
     adapter = RecordingAdapter()
-    await service(adapter, policy=replace(EVERYTHING, rows={"leads": own}), writes=STORED).write(
-        "leads", {"company": "ACME"}
-    )
+    policy = replace(EVERYTHING, rows={"leads": own})
+    await service(adapter, policy=policy, writes=STORED).write("leads", {"company": "ACME"})
     assert adapter.calls[0][1][1]["company"] == "ACME"
 
 
