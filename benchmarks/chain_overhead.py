@@ -77,7 +77,7 @@ def _retry(schema: Schema) -> Retry:
         policy,
         RetryBudget(policy.budget),
         ClientKeys(schema),
-        TablePolicy().read,
+        TablePolicy.default().read,
         clock=time.monotonic,
         random=random.random,
         sleep=anyio.sleep,
@@ -87,7 +87,7 @@ def _retry(schema: Schema) -> Retry:
 def chains(adapter: Any) -> dict[str, Next]:
     """Every chain from the dispatch alone up to all layers, by the layer that was added last."""
     schema = default_schema()
-    guard = Guard(TablePolicy(), schema)
+    guard = Guard(TablePolicy.default(), schema)
     outwards: list[tuple[str, Middleware]] = [
         ("+ retry", _retry(schema)),
         ("+ guard", guard),

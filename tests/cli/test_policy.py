@@ -104,17 +104,26 @@ def _levels(policy: TablePolicy) -> list[tuple[Level, str | None]]:
 @pytest.mark.parametrize(
     ("policy", "levels"),
     [
-        (TablePolicy(), [(Level.OK, None)]),
-        (TablePolicy(read=(), write=()), [(Level.PROBLEM, None)]),
-        (TablePolicy(read=["notes"], write=()), [(Level.NOTE, "notes")]),
-        (TablePolicy(read=["leads"], write=(), delete=["messages"]), [(Level.PROBLEM, "messages")]),
+        (TablePolicy.default(), [(Level.OK, None)]),
+        (TablePolicy(), [(Level.PROBLEM, None)]),
+        (TablePolicy(read=["notes"]), [(Level.NOTE, "notes")]),
+        (TablePolicy(read=["leads"], delete=["messages"]), [(Level.PROBLEM, "messages")]),
         (TablePolicy(read=["leads"], write=["messages"]), [(Level.NOTE, "messages")]),
-        (TablePolicy(write=["clients"]), [(Level.NOTE, "clients")]),
-        (TablePolicy(columns={"leads": ["id", "budgit"]}), [(Level.PROBLEM, "leads"), (Level.NOTE, "leads")]),
-        (TablePolicy(rows={"leads": {"owner": 5}}), [(Level.PROBLEM, "leads")]),
-        (TablePolicy(columns={"leads": {"write": ["status"]}}), [(Level.NOTE, "leads")]),
-        (TablePolicy(columns={"leads": {"write": ["status", "email"]}}), [(Level.OK, None)]),
-        (TablePolicy(call=["f"], call_write=["f"]), [(Level.NOTE, "f")]),
+        (TablePolicy(read=["clients"], write=["clients"]), [(Level.NOTE, "clients")]),
+        (
+            TablePolicy(read=["leads"], write=["leads"], columns={"leads": ["id", "budgit"]}),
+            [(Level.PROBLEM, "leads"), (Level.NOTE, "leads")],
+        ),
+        (TablePolicy(read=["leads"], write=["leads"], rows={"leads": {"owner": 5}}), [(Level.PROBLEM, "leads")]),
+        (
+            TablePolicy(read=["leads"], write=["leads"], columns={"leads": {"write": ["status"]}}),
+            [(Level.NOTE, "leads")],
+        ),
+        (
+            TablePolicy(read=["leads"], write=["leads"], columns={"leads": {"write": ["status", "email"]}}),
+            [(Level.OK, None)],
+        ),
+        (TablePolicy(read=["leads"], call=["f"], call_write=["f"]), [(Level.NOTE, "f")]),
     ],
     ids=lambda value: None if isinstance(value, TablePolicy) else " ".join(f"{level}" for level, _ in value),
 )

@@ -46,7 +46,7 @@ Call: TypeAlias = Callable[[AsyncPersistenceService], Awaitable[Any]]
 Answer: TypeAlias = Callable[[httpx.Request], httpx.Response]
 
 LEAD = "00000000-0000-4000-8000-000000000001"
-POLICY = TablePolicy(delete={"leads"}, call={"search"}, call_write={"purge"})
+POLICY = TablePolicy(read={"leads"}, write={"leads"}, delete={"leads"}, call={"search"}, call_write={"purge"})
 FILTER = any_of({"email": FILTERED}, {"notes": in_([FILTERED])}, {"phone": text_search(FILTERED)})
 
 
@@ -260,7 +260,10 @@ REFUSED: dict[str, Call] = {
 async def test_nothing_is_said_by_a_refusal(call: Call, events: list[AuditEvent], capsys: Any, logged: Any) -> None:
     """By the policy, by the schema, by a bound, by the tenant."""
     policy = TablePolicy(
-        columns={"leads": ["id", "email", "notes", "score", "tags", "custom", "created_at"]}, max_value_bytes=500_000
+        read={"leads"},
+        write={"leads"},
+        columns={"leads": ["id", "email", "notes", "score", "tags", "custom", "created_at"]},
+        max_value_bytes=500_000,
     )
     options = {"policy": policy, "schema": default_schema(), "tenant": TenantScope(TENANT)}
     made = service(adapter_over(problem(500)), events, **options)
@@ -315,7 +318,9 @@ def test_values_hide_what_they_hold(anyio_backend: str) -> None:
     """Operations, filters, scopes, settings: what a debugger shows of them are names."""
     config = PersistenceConfig.from_env({"SUPABASE_URL": "https://x.example", "SUPABASE_SERVICE_KEY": KEY})
     made = AsyncPersistenceService(adapter_over(problem(500), access_token=TOKEN), tenant=TenantScope(TENANT))
-    policy = TablePolicy(rows={"leads": {"status": FILTERED, "email": in_([FILTERED])}})
+    policy = TablePolicy(
+        read={"leads"}, write={"leads"}, rows={"leads": {"status": FILTERED, "email": in_([FILTERED])}}
+    )
     things: list[Any] = [
         config, made, made.readonly(), PersistenceAgent(made), made._adapter, TenantScope(TENANT), policy,
         policy.explain("leads"), FILTER, eq(FILTERED), Write("leads", {"email": WRITTEN}), Read("leads", FILTERED),
