@@ -190,6 +190,24 @@ def test_what_everybody_may_read_is_found_with_a_public_key(
     assert ran("doctor").status == 0
 
 
+def test_an_empty_table_does_not_look_protected(broken: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gets a row of it; where the secret key gets one and the public key none, something keeps rows back."""
+    monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", broken.anon_key)
+    broken.execute("insert into leads (email) values ('a@x.org'); alter table leads enable row level security")
+    checks = [check for check in ran("doctor", "--json").document["checks"] if check["area"] == "Row-level security"]
+    assert {check["subject"]: check["level"] for check in checks} == {
+        table: "ok" if table == "leads" else "unchecked" for table in TABLES
+    }
+    assert all("DATABASE_URL" in check["remedy"] for check in checks if check["level"] == "unchecked")
+
+
+def test_with_a_public_key_alone_no_row_proves_nothing(broken: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table may be empty: row-level security was not seen."""
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", broken.anon_key)
+    found = _found(ran("doctor", "--json"), "ok")
+    assert not [check for check in found if check[0] == "Row-level security"]
+
+
 def test_the_catalogues_show_row_level_security_of_every_table(database: LocalServer) -> None:
     """Off is a problem where anon or authenticated may use the table; the SQL turns it on."""
     database.execute("alter table leads enable row level security")
