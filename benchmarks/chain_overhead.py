@@ -74,7 +74,7 @@ def _retry(schema: Schema) -> Retry:
     return Retry(
         RetryBudget(RetryPolicy().budget),
         ClientKeys(schema),
-        TablePolicy().read,
+        TablePolicy.default().read,
         clock=time.monotonic,
         random=random.random,
         sleep=anyio.sleep,
@@ -84,7 +84,7 @@ def _retry(schema: Schema) -> Retry:
 def chains(adapter: Any) -> dict[str, Rest]:
     """Every chain from the dispatch alone up to all layers, by the layer that was added last."""
     schema = default_schema()
-    guard = Guard(TablePolicy(), schema)
+    guard = Guard(TablePolicy.default(), schema)
     outwards: list[tuple[str, Layer]] = [
         ("+ retry", _retry(schema)),
         ("+ guard", guard),

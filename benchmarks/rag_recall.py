@@ -89,7 +89,9 @@ async def searchable_crm() -> tuple[AsyncPersistenceService, NonSemanticEmbedder
     for number, (row, vector) in enumerate(zip(rows["messages"], vectors, strict=True), 1):
         row |= {"id": number, "embedding": written(vector)}
     adapter = InMemoryAdapter(rows, functions=MemorySearch(lambda: adapter, "messages").functions())
-    service = AsyncPersistenceService(adapter, policy=TablePolicy(call={"hybrid_search_messages"}), retry=False)
+    service = AsyncPersistenceService(
+        adapter, policy=TablePolicy(read={"messages"}, call={"hybrid_search_messages"}), retry=False
+    )
     return service, embedder
 
 

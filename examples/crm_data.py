@@ -20,7 +20,7 @@ PARENTS_FIRST: Final = (
     "staging_leads",
     "inquiries",
 )
-LOADER: Final = TablePolicy(write=BUSINESS_TABLES)
+LOADER: Final = TablePolicy(read=BUSINESS_TABLES, write=BUSINESS_TABLES)
 """Loading the data set is an administrator's job: unlike an agent, it may write clients and campaigns."""
 
 

@@ -134,7 +134,7 @@ def test_an_unknown_option_like_nothing_known_lists_the_options(factory: Callabl
 def test_a_table_list_and_a_policy_exclude_each_other() -> None:
     """Both say what is allowed."""
     with pytest.raises(ConfigurationError, match="tables= and policy="):
-        create_persistence_agent("memory", tables=["leads"], policy=TablePolicy())
+        create_persistence_agent("memory", tables=["leads"], policy=TablePolicy.default())
 
 
 @pytest.mark.parametrize("tables", ["leads", ["Leads"], [""], ["public.leads"], [None]], ids=shown)
@@ -149,7 +149,7 @@ def test_a_table_list_holds_names_of_tables(tables: Any) -> None:
     [
         ("adapter", InMemoryAdapter()),
         ("config", PersistenceConfig()),
-        ("policy", TablePolicy()),
+        ("policy", TablePolicy.default()),
         ("retry", False),
         ("audit", print),
         ("schema", Schema()),
@@ -354,7 +354,7 @@ async def test_the_agents_own_factory_delegates() -> None:
     assert isinstance(agent, PersistenceAgent)
     assert agent.service.policy.read == EIGHT | {"custom"}
     with pytest.raises(ConfigurationError, match="tables= and policy="):
-        persistence_agent.create_persistence_agent("memory", tables=["a"], policy=TablePolicy())
+        persistence_agent.create_persistence_agent("memory", tables=["a"], policy=TablePolicy.default())
 
 
 @pytest.mark.parametrize(("variable", "transport"), [({}, "Lanes"), ({"PERSIST_TRANSPORT": "aiohttp"}, "AiohttpLanes")])

@@ -42,7 +42,7 @@ async def service(request: pytest.FixtureRequest) -> AsyncIterator[AsyncPersiste
         return
     server: LocalServer = request.getfixturevalue("server")
     async with AsyncPersistenceService(
-        SupabaseAdapter(server.url, server.service_key), owns_adapter=True, policy=TablePolicy()
+        SupabaseAdapter(server.url, server.service_key), owns_adapter=True, policy=TablePolicy.default()
     ) as service:
         await service.batch_write("leads", LEADS)
         yield service

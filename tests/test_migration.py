@@ -27,7 +27,9 @@ LEADS: Final[list[dict[str, Any]]] = [
     {"email": "cleo@example.org", "status": "lost", "company": "Bolt"},
     {"email": "dan@example.org", "status": "won", "score": 0.2},
 ]
-POLICY: Final = TablePolicy(delete={"leads"}, call={"won_leads"}, call_write={"open_conversation"})
+POLICY: Final = TablePolicy(
+    read={"leads"}, write={"leads"}, delete={"leads"}, call={"won_leads"}, call_write={"open_conversation"}
+)
 GENERATED: Final = {"id", "created_at"}
 
 

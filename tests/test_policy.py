@@ -11,20 +11,59 @@ from typing import Any
 
 import pytest
 
-from agent_persistence import ConfigurationError, TablePolicy, all_of, any_of, gte, in_, not_
+from agent_persistence import (
+    ConfigurationError,
+    TableNotAllowedError,
+    TablePolicy,
+    all_of,
+    any_of,
+    gte,
+    in_,
+    not_,
+)
+from agent_persistence.persistence_config import PersistenceConfig
 from agent_persistence.policy import Columns
-from tests.doubles import Lying, shown
+from agent_persistence.service import AsyncPersistenceService
+from tests.doubles import Lying, RecordingAdapter, shown
 
 
 def test_by_default_all_eight_tables_are_read_and_all_but_the_governance_tables_written() -> None:
-    """The document's default policy."""
-    policy = TablePolicy()
+    """Where no policy is given, by a service's and by the configuration's account."""
+    policy = TablePolicy.default()
+    assert AsyncPersistenceService(RecordingAdapter()).policy == PersistenceConfig().policy() == policy
     assert policy.read == {
         "campaigns", "clients", "conversations", "leads", "messages", "sequences", "staging_leads", "inquiries",
     }  # fmt: skip
     assert policy.read - policy.write == {"clients", "campaigns"}
     assert policy.write <= policy.read
     assert policy.max_rows == 100_000
+
+
+@pytest.mark.parametrize("named", ["read", "write", "delete", "call", "call_write", None])
+def test_what_a_policy_does_not_name_is_denied(named: str | None) -> None:
+    """A list that is given opens no other one, in code or in a file; a policy that names nothing allows nothing."""
+    document: Any = {} if named is None else {named: ["tickets"]}
+    for policy in (TablePolicy(**document), TablePolicy.from_document(document)):
+        allowed = {rule: getattr(policy, rule) for rule in ("read", "write", "delete", "call", "call_write")}
+        assert {rule: set(names) for rule, names in allowed.items() if names} == {
+            rule: set(names) for rule, names in document.items()
+        }
+
+
+async def test_a_service_with_a_policy_has_none_of_the_default_tables(anyio_backend: str) -> None:
+    """The guard refuses them, for reading and for writing, and nothing is sent."""
+    adapter = RecordingAdapter()
+    service = AsyncPersistenceService(adapter, policy=TablePolicy(read={"tickets"}))
+    for call in (
+        service.query("leads"),
+        service.write("leads", {"email": "a@example.org"}),
+        service.bulk_write("messages", [{"content": "x"}]),
+        service.update("inquiries", {"handled": True}, {"id": 1}),
+        service.write("tickets", {"title": "x"}),
+    ):
+        with pytest.raises(TableNotAllowedError):
+            await call
+    assert adapter.calls == []
 
 
 def test_later_edits_of_the_collection_passed_in_change_nothing() -> None:
@@ -115,13 +154,13 @@ LISTED: dict[str, Any] = {
 @pytest.mark.parametrize("given", LISTED.values(), ids=LISTED)
 def test_columns_are_listed_for_reading_and_for_writing(given: Any) -> None:
     """One list stands for both."""
-    policy = TablePolicy(columns={"leads": given})
+    policy = TablePolicy(read={"leads"}, columns={"leads": given})
     assert (policy.readable("leads"), policy.writable("leads")) == (BOTH, BOTH)
 
 
 def test_what_is_not_limited_is_whole() -> None:
     """None means every column: of a table without a rule, and of the half that a rule leaves out."""
-    policy = TablePolicy(columns={"leads": {"read": ["id"]}, "messages": {"write": []}})
+    policy = TablePolicy(read={"leads", "messages"}, columns={"leads": {"read": ["id"]}, "messages": {"write": []}})
     assert (policy.readable("leads"), policy.writable("leads")) == (frozenset({"id"}), None)
     assert (policy.readable("messages"), policy.writable("messages")) == (None, frozenset())
     assert (policy.readable("clients"), policy.writable("clients")) == (None, None)
@@ -151,7 +190,7 @@ def test_what_is_not_limited_is_whole() -> None:
 def test_a_column_rule_that_makes_no_sense_is_refused(columns: Any) -> None:
     """An unknown key, a table that nothing is allowed on, a bare str, a part of a column."""
     with pytest.raises(ConfigurationError, match="columns"):
-        TablePolicy(columns=columns)
+        TablePolicy(read={"leads"}, columns=columns)
 
 
 @pytest.mark.parametrize(
@@ -172,19 +211,19 @@ def test_a_column_rule_that_makes_no_sense_is_refused(columns: Any) -> None:
 def test_a_row_rule_that_limits_nothing_or_is_no_filter_is_refused(rows: Any) -> None:
     """A filter that selects every row would be a rule that nobody meant."""
     with pytest.raises(ConfigurationError, match="rows"):
-        TablePolicy(rows=rows)
+        TablePolicy(read={"leads"}, rows=rows)
 
 
 def test_later_edits_of_columns_and_rows_change_nothing() -> None:
     """They are copied deep down, and what is kept can be edited by nobody."""
     columns: Any = {"leads": {"read": ["id"], "write": ["id"]}}
     rows: Any = {"leads": {"status": "open"}}
-    policy = TablePolicy(columns=columns, rows=rows)
+    policy = TablePolicy(read={"leads"}, columns=columns, rows=rows)
     columns["leads"]["read"].append("phone")
     columns["messages"] = []
     rows["leads"]["status"] = "won"
     rows.clear()
-    assert policy == TablePolicy(columns={"leads": ["id"]}, rows={"leads": {"status": "open"}})
+    assert policy == TablePolicy(read={"leads"}, columns={"leads": ["id"]}, rows={"leads": {"status": "open"}})
     frozen: tuple[Any, ...] = (policy.columns, policy.rows)
     for kept in frozen:
         with pytest.raises(TypeError):
@@ -195,7 +234,9 @@ def test_later_edits_of_columns_and_rows_change_nothing() -> None:
 
 def test_a_policy_can_be_changed_into_another_one() -> None:
     """`replace` keeps every rule that it is not told; a copy and a pickle are equal, and so is the hash."""
-    policy = TablePolicy(columns={"leads": {"read": ["id"]}}, rows={"leads": {"status": in_(["open"])}}, max_list=7)
+    policy = TablePolicy(
+        read={"leads"}, columns={"leads": {"read": ["id"]}}, rows={"leads": {"status": in_(["open"])}}, max_list=7
+    )
     leads = frozenset({"leads"})
     wider = replace(policy, delete=leads)
     assert (wider.delete, wider.columns, wider.rows, wider.max_list) == (leads, policy.columns, policy.rows, 7)
@@ -234,7 +275,7 @@ def test_a_policy_explains_itself() -> None:
 @pytest.mark.parametrize("table", ["unlisted", "leads/../x", "", "\x1b[2J", "a" * 10_000, 5, None], ids=shown)
 def test_any_name_can_be_explained(table: Any) -> None:
     """What nobody listed is not allowed; a hostile name is shown harmlessly."""
-    told = TablePolicy().explain(table)
+    told = TablePolicy.default().explain(table)
     assert "yes" not in told
     assert told.isascii()
     assert len(told) < 700
@@ -283,14 +324,7 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     """There null means IS NULL, as None does in code."""
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({"read": ["leads"], "write": [], "rows": {"leads": {"deleted_at": None}}}))
-    assert TablePolicy.from_file(str(path)) == TablePolicy(
-        read={"leads"}, write=(), rows={"leads": {"deleted_at": None}}
-    )
-
-
-def test_an_empty_document_is_the_default_policy() -> None:
-    """What a file leaves out has its default."""
-    assert TablePolicy.from_document({}) == TablePolicy()
+    assert TablePolicy.from_file(str(path)) == TablePolicy(read={"leads"}, rows={"leads": {"deleted_at": None}})
 
 
 @pytest.mark.parametrize(
@@ -301,7 +335,7 @@ def test_an_empty_document_is_the_default_policy() -> None:
         ({"read": "leads"}, "read is a collection"),
         ({"write": True}, "write is a collection"),
         ({"max_rows": "many"}, "max_rows is a positive int"),
-        ({"columns": {"leads": {"raed": []}}}, "columns.leads: unknown key 'raed'"),
+        ({"read": ["leads"], "columns": {"leads": {"raed": []}}}, "columns.leads: unknown key 'raed'"),
         ({"columns": ["leads"]}, "columns: a mapping is needed"),
         ({"rows": {"leads": {"score": {"gtee": 1}}}}, "rows: leads: score: unknown key 'gtee': did you mean 'gte'"),
         ({"rows": {"leads": {"score": {"gte": 1, "lt": 2}}}}, "rows: leads: score: one operator is needed"),
@@ -310,7 +344,7 @@ def test_an_empty_document_is_the_default_policy() -> None:
         ({"rows": {"leads": {"score": {"is_null": False}}}}, "write { is_null = true }"),
         ({"rows": {"leads": {"score": {"__class__": 1}}}}, "unknown key '__class__'"),
         ({"rows": {"leads": ["score"]}}, "rows: leads: a mapping is needed"),
-        ({"rows": {"leads": {"status": ["open"]}}}, "rows.leads: "),
+        ({"read": ["leads"], "rows": {"leads": {"status": ["open"]}}}, "rows.leads: "),
         ({"rows": 5}, "rows: a mapping is needed"),
         ([], "a mapping is needed"),
     ],
@@ -338,4 +372,4 @@ def test_a_file_that_cannot_be_read_is_named(name: str, text: str | None, tmp_pa
 def test_other_filters_are_for_code() -> None:
     """A row rule is any filter, also one that a file does not spell."""
     rows = {"leads": any_of({"status": "open"}, not_({"score": gte(1)}))}
-    assert "any_of(" in TablePolicy(rows=rows).explain("leads")
+    assert "any_of(" in TablePolicy(read={"leads"}, rows=rows).explain("leads")

@@ -148,7 +148,9 @@ BAD_CALLS: dict[str, Call] = {
 @pytest.mark.parametrize("call", BAD_CALLS.values(), ids=BAD_CALLS)
 async def test_bad_input_is_a_validation_error_and_nothing_arrives(call: Call, adapter: RecordingAdapter) -> None:
     """It names the table and says what would be right; no call reaches the adapter."""
-    service = AsyncPersistenceService(adapter, policy=TablePolicy(delete=frozenset({"leads"})))
+    service = AsyncPersistenceService(
+        adapter, policy=TablePolicy(read={"leads"}, write={"leads"}, delete=frozenset({"leads"}))
+    )
     with pytest.raises(ValidationError) as caught:
         await call(service)
     assert adapter.calls == []
@@ -400,7 +402,7 @@ async def test_a_callers_own_timeout_is_not_taken_for_the_deadline() -> None:
 )
 async def test_what_the_adapter_lacks_is_refused_before_it_is_called(capability: str, call: Call) -> None:
     """By name of the capability; with it, the same call passes."""
-    policy = TablePolicy(delete=frozenset({"leads"}), call=frozenset({"reading"}))
+    policy = TablePolicy(read={"leads"}, write={"leads"}, delete=frozenset({"leads"}), call=frozenset({"reading"}))
     lacking = RecordingAdapter(without={capability})
     with pytest.raises(UnsupportedOperationError) as caught:
         await call(AsyncPersistenceService(lacking, policy=policy))
@@ -415,7 +417,9 @@ async def test_more_rows_than_the_policy_allows_raise_whatever_the_adapter_can()
     inner = InMemoryAdapter({"leads": [{"id": number} for number in range(5)]})
     adapter = RecordingAdapter(inner, without={"offset"})
     with pytest.raises(ValidationError, match="max_rows"):
-        await AsyncPersistenceService(adapter, policy=TablePolicy(max_rows=2)).query("leads")
+        await AsyncPersistenceService(adapter, policy=TablePolicy(read={"leads"}, write={"leads"}, max_rows=2)).query(
+            "leads"
+        )
 
 
 async def test_capabilities_are_the_adapters() -> None:

@@ -32,7 +32,7 @@ from agent_persistence.typed import ReadOnlyTable, TypedTable
 from tests.doubles import RecordingAdapter, shown
 
 pytestmark = pytest.mark.anyio
-POLICY = TablePolicy(delete=frozenset({"leads"}))
+POLICY = TablePolicy(read={"leads"}, write={"leads"}, delete=frozenset({"leads"}))
 ID = "00000000-0000-0000-0000-000000000001"
 SECRET = "hunter2"
 

@@ -99,7 +99,7 @@ async def test_everything_else_is_shared() -> None:
     metrics = Metrics()
     adapter = RecordingAdapter()
     service = Masking(
-        adapter, policy=TablePolicy(write=frozenset({"leads"})), middleware=[note], metrics=metrics
+        adapter, policy=TablePolicy(read={"leads"}, write=frozenset({"leads"})), middleware=[note], metrics=metrics
     ).with_options(deadline_s=2)
     assert (await service.write("leads", {"email": "a", "notes": "secret"}))["notes"] == "***"
     with pytest.raises(TableNotAllowedError):

@@ -20,7 +20,7 @@ BUSINESS_TABLES: Final = frozenset(
     {"campaigns", "clients", "conversations", "leads", "messages", "sequences", "staging_leads", "inquiries"}
 )
 GOVERNANCE_TABLES: Final = frozenset({"clients", "campaigns"})
-"""Reference data that agents read but never write by default."""
+"""Reference data that agents read but never write where no policy is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ _BOUNDS: Final = ("max_rows", "max_filters", "max_list", "max_batch", "max_value
 
 @dataclass(frozen=True, slots=True, init=False)
 class TablePolicy:
-    """What may be touched; anything not named is denied.
+    """What may be touched; anything not named is denied, so that `TablePolicy()` allows nothing.
 
     `read`, `write` (insert, update, upsert) and `delete` list tables; update and delete choose rows by their content
     and so need `read` as well. `call` lists functions that only read and `call_write` functions that may write.
@@ -73,8 +73,8 @@ class TablePolicy:
     def __init__(
         self,
         *,
-        read: Iterable[str] = BUSINESS_TABLES,
-        write: Iterable[str] = BUSINESS_TABLES - GOVERNANCE_TABLES,
+        read: Iterable[str] = (),
+        write: Iterable[str] = (),
         delete: Iterable[str] = (),
         call: Iterable[str] = (),
         call_write: Iterable[str] = (),
@@ -136,6 +136,11 @@ class TablePolicy:
         return "\n".join(lines)
 
     @classmethod
+    def default(cls) -> Self:
+        """The policy where none is given: the eight business tables, of which clients and campaigns are not written."""
+        return cls(read=BUSINESS_TABLES, write=BUSINESS_TABLES - GOVERNANCE_TABLES)
+
+    @classmethod
     def from_file(cls, path: str | Path) -> Self:
         """Read a policy from a `.toml` or `.json` file, whose keys are the arguments of this class.
 
@@ -151,7 +156,7 @@ class TablePolicy:
             score = { gte = 0.5 }            # an operator of `filters`, by its name
             deleted_at = { is_null = true }
 
-        What a file leaves out has its default; an unknown key raises ConfigurationError.
+        A list that a file leaves out is empty; an unknown key raises ConfigurationError.
         """
         with located(str(path)):
             return cls.from_document(files.read(Path(path)))

@@ -114,7 +114,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         _check_adapter(adapter)
         self._capabilities = MappingProxyType(dict(adapter.capabilities))
         self._adapter = adapter
-        self._policy = TablePolicy() if policy is None else _instance("policy", policy, TablePolicy)
+        self._policy = TablePolicy.default() if policy is None else _instance("policy", policy, TablePolicy)
         self._schema = default_schema() if schema is None else _instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
         self._client_keys = ClientKeys(self._schema, client_keys, is_given=schema is not None)

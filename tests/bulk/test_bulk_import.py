@@ -52,7 +52,9 @@ async def test_chunks_are_bounded_by_bytes_and_by_the_policy(tmp_path: Path) -> 
     path = leads(tmp_path / "l.csv", 20)
     by_bytes, by_policy = BulkAdapter(), BulkAdapter()
     await bulk_import(service(by_bytes), "leads", path, chunk_bytes=250)
-    await bulk_import(service(by_policy, policy=TablePolicy(max_batch=7)), "leads", path)
+    await bulk_import(
+        service(by_policy, policy=TablePolicy(read={"leads"}, write={"leads"}, max_batch=7)), "leads", path
+    )
     assert {len(sent) for sent in by_bytes.sent} <= {3, 4, 5}
     assert [len(sent) for sent in by_policy.sent] == [7, 7, 6]
 
@@ -218,7 +220,7 @@ async def test_a_table_that_may_not_be_written_is_refused_and_audited(table: Any
 @pytest.mark.parametrize("source", [f"{HEADER}\n" + lead(1), [{"email": "a@x.io", "first_name": "A", "score": 1}]])
 async def test_a_column_that_may_not_be_written_is_refused(tmp_path: Path, source: Any) -> None:
     """Of a file by its header, before anything is sent; of records row by row."""
-    policy = TablePolicy(columns={"leads": ["email", "first_name"]})
+    policy = TablePolicy(read={"leads"}, write={"leads"}, columns={"leads": ["email", "first_name"]})
     adapter = BulkAdapter()
     given = written(tmp_path / "l.csv", source) if isinstance(source, str) else source
     with pytest.raises((ColumnNotAllowedError, ImportStoppedError), match="score"):

@@ -77,7 +77,7 @@ async def test_a_table_of_rows_that_are_all_alike_is_resumed(tmp_path: Path) -> 
     """Their keys tell them apart, which are the same in every run."""
     adapter, journal = Mortal(), tmp_path / "j"
     path = written(tmp_path / "c.csv", "name\n" + "same\n" * 40)
-    policy = TablePolicy(write={"clients"})
+    policy = TablePolicy(read={"clients"}, write={"clients"})
     adapter.kills = ["", "", "after"]
     with pytest.raises((KilledError, BaseExceptionGroup)):
         await bulk_import(service(adapter, policy=policy), "clients", path, chunk_rows=10, resume=journal)

@@ -98,7 +98,7 @@ def test_rights_to_some_columns_are_told_by_column(broken: LocalServer) -> None:
 
 def test_a_policy_of_columns_asks_for_no_more_than_those(broken: LocalServer, tmp_path: Path) -> None:
     """A role with the rights of the policy is in order."""
-    (tmp_path / "policy.toml").write_text('read = ["leads"]\nwrite = []\n[columns]\nleads = ["id", "email"]\n')
+    (tmp_path / "policy.toml").write_text('read = ["leads"]\n[columns]\nleads = ["id", "email"]\n')
     broken.execute("revoke select on leads from service_role")
     ended = ran("doctor", "--policy", "policy.toml", "--json")
     assert _sql(ended) == ['grant select ("email", "id") on "public"."leads" to "service_role";']
@@ -166,7 +166,7 @@ def test_missing_tables_and_columns_are_found(broken: LocalServer, tmp_path: Pat
 def test_types_are_compared_where_the_server_describes_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By its OpenAPI description."""
     (tmp_path / "schema.toml").write_text('[tables.leads.columns]\nid = "uuid"\nemail = "jsonb"\n')
-    (tmp_path / "policy.toml").write_text('read = ["leads"]\nwrite = []\n')
+    (tmp_path / "policy.toml").write_text('read = ["leads"]\n')
     monkeypatch.setenv("SUPABASE_KEY", "sb_secret_x")
     with stub_server(answer(json.dumps(OPENAPI).encode(), headers={"Date": "Mon, 23 Nov 2020 12:00:00 GMT"})) as server:
         monkeypatch.setenv("SUPABASE_URL", server.url)
@@ -190,6 +190,24 @@ def test_what_everybody_may_read_is_found_with_a_public_key(
     assert ran("doctor").status == 0
 
 
+def test_an_empty_table_does_not_look_protected(broken: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gets a row of it; where the secret key gets one and the public key none, something keeps rows back."""
+    monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", broken.anon_key)
+    broken.execute("insert into leads (email) values ('a@x.org'); alter table leads enable row level security")
+    checks = [check for check in ran("doctor", "--json").document["checks"] if check["area"] == "Row-level security"]
+    assert {check["subject"]: check["level"] for check in checks} == {
+        table: "ok" if table == "leads" else "unchecked" for table in TABLES
+    }
+    assert all("DATABASE_URL" in check["remedy"] for check in checks if check["level"] == "unchecked")
+
+
+def test_with_a_public_key_alone_no_row_proves_nothing(broken: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table may be empty: row-level security was not seen."""
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", broken.anon_key)
+    found = _found(ran("doctor", "--json"), "ok")
+    assert not [check for check in found if check[0] == "Row-level security"]
+
+
 def test_the_catalogues_show_row_level_security_of_every_table(database: LocalServer) -> None:
     """Off is a problem where anon or authenticated may use the table; the SQL turns it on."""
     database.execute("alter table leads enable row level security")
@@ -202,7 +220,7 @@ def test_the_catalogues_show_row_level_security_of_every_table(database: LocalSe
 
 def test_a_role_that_no_policy_lets_see_a_row_is_told(database: LocalServer, tmp_path: Path) -> None:
     """It would get empty answers and no error."""
-    (tmp_path / "policy.toml").write_text('read = ["leads"]\nwrite = []\n')
+    (tmp_path / "policy.toml").write_text('read = ["leads"]\n')
     database.execute("alter table leads enable row level security")
     ended = ran("doctor", "--policy", "policy.toml", "--role", "authenticated", "--json")
     assert [told for _, _, told in _found(ended)] == [
@@ -238,9 +256,7 @@ def test_the_catalogues_show_every_missing_right(database: LocalServer, tmp_path
 
 def test_functions_are_looked_at_by_the_catalogues(database: LocalServer, tmp_path: Path) -> None:
     """Whether they are there, may be called, and only read."""
-    (tmp_path / "policy.toml").write_text(
-        'read = ["leads"]\nwrite = []\ncall = ["reads", "writes", "gone"]\ncall_write = []\n'
-    )
+    (tmp_path / "policy.toml").write_text('read = ["leads"]\ncall = ["reads", "writes", "gone"]\ncall_write = []\n')
     database.execute("""
         revoke all on all tables in schema public from anon, authenticated;
         create function reads() returns int language sql stable as 'select 1';

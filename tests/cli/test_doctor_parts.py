@@ -209,7 +209,8 @@ def test_findings_that_say_the_same_are_shown_together() -> None:
         "    grant a;\n"
         "    grant b;\n"
         "\n"
-        "1 ok, 2 problems, 1 unchecked"
+        "1 ok, 2 problems, 1 unchecked\n"
+        "? could not be seen, and may be right or wrong: → says what would show it"
     )
 
 

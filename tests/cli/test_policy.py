@@ -104,17 +104,29 @@ def _levels(policy: TablePolicy) -> list[tuple[Level, str | None]]:
 @pytest.mark.parametrize(
     ("policy", "levels"),
     [
-        (TablePolicy(), [(Level.OK, None)]),
-        (TablePolicy(read=(), write=()), [(Level.PROBLEM, None)]),
-        (TablePolicy(read=["notes"], write=()), [(Level.NOTE, "notes")]),
-        (TablePolicy(read=["leads"], write=(), delete=["messages"]), [(Level.PROBLEM, "messages")]),
+        (TablePolicy.default(), [(Level.OK, None)]),
+        (TablePolicy(), [(Level.PROBLEM, None)]),
+        (TablePolicy(call=["f"]), [(Level.NOTE, None), (Level.NOTE, None)]),
+        (TablePolicy(read=["leads"]), [(Level.NOTE, None)]),
+        (TablePolicy(write=["leads"]), [(Level.NOTE, None), (Level.NOTE, "leads")]),
+        (TablePolicy(read=["notes"], write=["leads"]), [(Level.NOTE, "notes"), (Level.NOTE, "leads")]),
+        (TablePolicy(read=["leads"], write=["leads"], delete=["messages"]), [(Level.PROBLEM, "messages")]),
         (TablePolicy(read=["leads"], write=["messages"]), [(Level.NOTE, "messages")]),
-        (TablePolicy(write=["clients"]), [(Level.NOTE, "clients")]),
-        (TablePolicy(columns={"leads": ["id", "budgit"]}), [(Level.PROBLEM, "leads"), (Level.NOTE, "leads")]),
-        (TablePolicy(rows={"leads": {"owner": 5}}), [(Level.PROBLEM, "leads")]),
-        (TablePolicy(columns={"leads": {"write": ["status"]}}), [(Level.NOTE, "leads")]),
-        (TablePolicy(columns={"leads": {"write": ["status", "email"]}}), [(Level.OK, None)]),
-        (TablePolicy(call=["f"], call_write=["f"]), [(Level.NOTE, "f")]),
+        (TablePolicy(read=["clients"], write=["clients"]), [(Level.NOTE, "clients")]),
+        (
+            TablePolicy(read=["leads"], write=["leads"], columns={"leads": ["id", "budgit"]}),
+            [(Level.PROBLEM, "leads"), (Level.NOTE, "leads")],
+        ),
+        (TablePolicy(read=["leads"], write=["leads"], rows={"leads": {"owner": 5}}), [(Level.PROBLEM, "leads")]),
+        (
+            TablePolicy(read=["leads"], write=["leads"], columns={"leads": {"write": ["status"]}}),
+            [(Level.NOTE, "leads")],
+        ),
+        (
+            TablePolicy(read=["leads"], write=["leads"], columns={"leads": {"write": ["status", "email"]}}),
+            [(Level.OK, None)],
+        ),
+        (TablePolicy(read=["leads"], write=["leads"], call=["f"], call_write=["f"]), [(Level.NOTE, "f")]),
     ],
     ids=lambda value: None if isinstance(value, TablePolicy) else " ".join(f"{level}" for level, _ in value),
 )
@@ -129,13 +141,46 @@ def test_findings_have_the_status_of_findings(tmp_path: Path) -> None:
     ended = ran("policy", "check", "--policy", "policy.toml", "--json")
     assert ended.status == 1
     assert ended.document["counts"]["problem"] == 1
-    assert ended.document["checks"][0]["told"] == "no column budgit, which the policy names"
+    assert ended.document["checks"][1]["told"] == "no column budgit, which the policy names"
     assert ran("policy", "check").status == 0
+
+
+def test_a_policy_that_allows_nothing_is_a_finding(tmp_path: Path) -> None:
+    """What it does not name is denied, so that an empty one denies everything."""
+    (tmp_path / "policy.toml").write_text("max_rows = 5\n")
+    ended = ran("policy", "check", "--policy", "policy.toml", "--json")
+    assert (ended.status, ended.document["checks"][0]["level"]) == (1, "problem")
+    assert ended.document["checks"][0]["remedy"].startswith("name tables in read and write")
+
+
+def test_a_table_that_the_given_schema_lacks_is_a_finding(tmp_path: Path) -> None:
+    """Without a schema it is not known whether the table is there, and that is said with what would show it."""
+    (tmp_path / "schema.toml").write_text('[tables.notes.columns]\nid = "uuid"\n')
+    (tmp_path / "policy.toml").write_text('read = ["notes", "tickets"]\nwrite = ["notes"]\n')
+    ended = ran("policy", "check", "--policy", "policy.toml", "--schema", "schema.toml", "--json")
+    assert ended.status == 1
+    assert [(check["level"], check["subject"]) for check in ended.document["checks"]] == [("problem", "tickets")]
+    assert ended.document["checks"][0]["remedy"].startswith("take it out of the policy")
+    ended = ran("policy", "check", "--policy", "policy.toml", "--json")
+    assert ended.status == 0
+    assert {(check["level"], check["subject"]) for check in ended.document["checks"]} == {
+        ("unchecked", "notes"),
+        ("unchecked", "tickets"),
+    }
+    assert all("--schema" in check["remedy"] for check in ended.document["checks"])
+
+
+def test_a_name_that_nothing_has_is_not_shown_as_if_it_were_denied(policy: Path) -> None:
+    """With what may have been meant; a table or function that is merely denied is explained with status 0."""
+    ended = ran("policy", "show", "laeds", "--policy", policy)
+    assert (ended.status, "did you mean 'leads'" in ended.err) == (1, True)
+    assert ran("policy", "show", "laeds", "--policy", policy, "--json").document["status"] == 1
+    assert [ran("policy", "show", name, "--policy", policy).status for name in ("clients", "won_leads")] == [0, 0]
 
 
 def test_a_schema_of_ones_own_is_what_counts(tmp_path: Path) -> None:
     """The tables of the file, and no others."""
     (tmp_path / "schema.toml").write_text('[tables.notes.columns]\nid = "uuid"\ntext = "text"\n')
-    (tmp_path / "policy.toml").write_text('read = ["notes"]\nwrite = []\n[columns]\nnotes = ["id", "text"]\n')
+    (tmp_path / "policy.toml").write_text('read = ["notes"]\nwrite = ["notes"]\n[columns]\nnotes = ["id", "text"]\n')
     assert ran("policy", "check", "--policy", "policy.toml", "--schema", "schema.toml").status == 0
-    assert ran("policy", "check", "--policy", "policy.toml").out.startswith("Policy\n  • notes: not in the schema")
+    assert ran("policy", "check", "--policy", "policy.toml").out.startswith("Policy\n  ? notes: none of the eight")

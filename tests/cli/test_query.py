@@ -53,7 +53,7 @@ def test_an_offset_passes_rows_over(rows: Path) -> None:
 
 def test_a_limit_of_all_the_policy_allows_is_no_more_than_that(rows: Path, tmp_path: Path) -> None:
     """The row beyond the limit, which tells that there are more, is not asked for then."""
-    (tmp_path / "policy.toml").write_text('read = ["leads"]\nwrite = []\nmax_rows = 2\n')
+    (tmp_path / "policy.toml").write_text('read = ["leads"]\nmax_rows = 2\n')
     found = ran(*_memory(rows, "--limit", "2", "--policy", "policy.toml"))
     assert found.status == 0
     refused = ran(*_memory(rows, "--limit", "3", "--policy", "policy.toml"))
@@ -63,7 +63,7 @@ def test_a_limit_of_all_the_policy_allows_is_no_more_than_that(rows: Path, tmp_p
 
 def test_columns_that_the_policy_hides_stay_hidden(rows: Path, tmp_path: Path) -> None:
     """The command has no way round the guard."""
-    (tmp_path / "policy.toml").write_text('read = ["leads"]\nwrite = []\n[columns]\nleads = ["id", "status"]\n')
+    (tmp_path / "policy.toml").write_text('read = ["leads"]\n[columns]\nleads = ["id", "status"]\n')
     found = ran(*_memory(rows, "--policy", "policy.toml", "--json"))
     assert {name for row in found.document["rows"] for name in row} == {"id", "status"}
     refused = ran(*_memory(rows, "--policy", "policy.toml", "--where", "email=ada@example.org"))

@@ -93,7 +93,7 @@ def test_a_wrong_option_is_a_wrong_call(wrong: tuple[str, ...], crm: tuple[str, 
 
 def test_a_table_that_may_not_be_read_is_a_warning(crm: tuple[str, ...], tmp_path: Path) -> None:
     """Told beside the prompt."""
-    (tmp_path / "policy.toml").write_text('read = ["leads"]\nwrite = []\n')
+    (tmp_path / "policy.toml").write_text('read = ["leads"]\n')
     ended = ran("rag", "preview", *crm, "--policy", "policy.toml")
     assert "warning: " in ended.err
     assert ended.status == 0

@@ -76,16 +76,26 @@ async def test_every_row_gets_its_key_and_is_counted() -> None:
 @pytest.mark.parametrize(
     ("policy", "records", "on_conflict", "refusal"),
     [
-        (TablePolicy(write={"messages"}), EMAILS, None, TableNotAllowedError),
-        (TablePolicy(columns={"leads": {"write": ["first_name"]}}), EMAILS, None, ColumnNotAllowedError),
-        (TablePolicy(columns={"leads": {"read": ["id"]}}), EMAILS, ["email"], ColumnNotAllowedError),
-        (TablePolicy(max_batch=1), EMAILS, None, ValidationError),
-        (TablePolicy(), [{"email": "a"}, {"company": "b"}], ["email"], ValidationError),
-        (TablePolicy(), [{"email": "a"}, "b"], None, ValidationError),
-        (TablePolicy(), [{"email": "a", "id::text": "1"}], None, ColumnNotAllowedError),
-        (TablePolicy(), EMAILS, ["email::text"], ColumnNotAllowedError),
+        (TablePolicy(read={"leads"}, write={"messages"}), EMAILS, None, TableNotAllowedError),
         (
-            TablePolicy(rows={"leads": {"status": "new"}}),
+            TablePolicy(read={"leads"}, write={"leads"}, columns={"leads": {"write": ["first_name"]}}),
+            EMAILS,
+            None,
+            ColumnNotAllowedError,
+        ),
+        (
+            TablePolicy(read={"leads"}, write={"leads"}, columns={"leads": {"read": ["id"]}}),
+            EMAILS,
+            ["email"],
+            ColumnNotAllowedError,
+        ),
+        (TablePolicy(read={"leads"}, write={"leads"}, max_batch=1), EMAILS, None, ValidationError),
+        (TablePolicy.default(), [{"email": "a"}, {"company": "b"}], ["email"], ValidationError),
+        (TablePolicy.default(), [{"email": "a"}, "b"], None, ValidationError),
+        (TablePolicy.default(), [{"email": "a", "id::text": "1"}], None, ColumnNotAllowedError),
+        (TablePolicy.default(), EMAILS, ["email::text"], ColumnNotAllowedError),
+        (
+            TablePolicy(read={"leads"}, write={"leads"}, rows={"leads": {"status": "new"}}),
             [{"email": "a", "status": "won"}],
             None,
             ColumnNotAllowedError,
@@ -150,7 +160,7 @@ async def test_an_adapter_without_the_capability_is_not_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", [TablePolicy(), TablePolicy(read=set(), write={"leads"})], ids=["readable", "write only"]
+    "policy", [TablePolicy.default(), TablePolicy(read=set(), write={"leads"})], ids=["readable", "write only"]
 )
 async def test_rows_whose_answer_was_lost_are_there_once(policy: TablePolicy) -> None:
     """The keys made for them tell that they are there already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -158,7 +159,12 @@ def events() -> list[AuditEvent]:
 
 @pytest.fixture
 def service(adapter: RecordingAdapter, events: list[AuditEvent]) -> AsyncPersistenceService:
-    policy = TablePolicy(delete=frozenset({"leads"}), call=frozenset({"reading"}), call_write=frozenset({"writing"}))
+    policy = replace(
+        TablePolicy.default(),
+        delete=frozenset({"leads"}),
+        call=frozenset({"reading"}),
+        call_write=frozenset({"writing"}),
+    )
     return AsyncPersistenceService(adapter, policy=policy, audit=events.append)
 
 
@@ -353,7 +359,7 @@ async def test_a_declared_column_may_have_any_name(column: str) -> None:
 @pytest.mark.parametrize("limit", [11, 10**12])
 async def test_a_limit_above_the_policys_is_refused(limit: int, adapter: RecordingAdapter) -> None:
     """One query asks for `max_rows` rows at the most."""
-    service = AsyncPersistenceService(adapter, policy=TablePolicy(max_rows=10))
+    service = AsyncPersistenceService(adapter, policy=TablePolicy(read={"leads"}, write={"leads"}, max_rows=10))
     with pytest.raises(ValidationError, match="max_rows of 10"):
         await service.query("leads", limit=limit)
     assert adapter.calls == []
@@ -399,7 +405,7 @@ WHOLE: dict[str, Call] = {
 
 def _with_paths() -> tuple[AsyncPersistenceService, RecordingAdapter]:
     adapter = RecordingAdapter()
-    policy = TablePolicy(delete=frozenset({"leads"}))
+    policy = TablePolicy(read={"leads"}, write={"leads"}, delete=frozenset({"leads"}))
     return AsyncPersistenceService(adapter, policy=policy, schema=PATHS), adapter
 
 

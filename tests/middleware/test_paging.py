@@ -102,7 +102,7 @@ async def test_ties_are_broken_by_the_key_so_that_no_row_repeats_or_is_lost() ->
 
 async def test_more_rows_than_the_policy_allows_are_refused() -> None:
     """The error says what to do instead."""
-    service = _service(Capped(25, cap=10), policy=TablePolicy(max_rows=20))
+    service = _service(Capped(25, cap=10), policy=TablePolicy(read={"leads"}, write={"leads"}, max_rows=20))
     with pytest.raises(ValidationError, match="max_rows"):
         await service.query("leads")
     assert len(await service.query("leads", limit=20)) == 20

@@ -45,7 +45,9 @@ from tests.doubles import RecordingAdapter, shown
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 Call: TypeAlias = Callable[[AsyncPersistenceService], Awaitable[object]]
 
-POLICY = TablePolicy(delete=frozenset({"leads"}), call=frozenset({"leads"}))
+POLICY = TablePolicy(
+    read={"leads"}, write={"leads", "messages", "inquiries"}, delete=frozenset({"leads"}), call=frozenset({"leads"})
+)
 SCHEMA = Schema(
     {
         "leads": Table(

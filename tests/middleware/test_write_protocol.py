@@ -84,12 +84,12 @@ class Unsteady(RecordingAdapter):
         return await self._step(super().delete, *args, **options)
 
 
-POLICY = TablePolicy(delete=frozenset({"leads"}))
+POLICY = TablePolicy(read={"leads"}, write={"leads", "inquiries"}, delete=frozenset({"leads"}))
 BLIND = TablePolicy(read=frozenset(), write=frozenset({"leads"}))
 
 
 def within(rule: Filters) -> TablePolicy:
-    return TablePolicy(delete=frozenset({"leads"}), rows={"leads": rule})
+    return TablePolicy(read={"leads"}, write={"leads"}, delete=frozenset({"leads"}), rows={"leads": rule})
 
 
 def service(

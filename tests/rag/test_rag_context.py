@@ -21,6 +21,7 @@ from agent_persistence import (
     build_rag_context,
 )
 from agent_persistence.exceptions import FailureState
+from agent_persistence.policy import BUSINESS_TABLES
 from agent_persistence.records import Row
 from agent_persistence.schema_registry import default_schema
 from examples import crm_data
@@ -181,7 +182,7 @@ async def test_a_filter_on_a_table_outside_the_policy_is_refused(adapter: Watche
 
 async def test_nothing_is_written_while_a_context_is_built(adapter: Watched) -> None:
     """An agent is wrapped by its read-only façade: a policy without any writable table changes nothing."""
-    agent = _agent(adapter, policy=TablePolicy(write=frozenset()))
+    agent = _agent(adapter, policy=TablePolicy(read=BUSINESS_TABLES))
     assert (await build_rag_context(agent.readonly(), lead_filters={"email": MAYA})).leads
 
 
@@ -189,7 +190,8 @@ async def test_columns_outside_the_policy_are_neither_asked_for_nor_shown(adapte
     """The context holds the readable ones; what they say which rows belong is still followed."""
     columns = {"leads": {"read": ["id", "created_at", "company", "client_id", "email"]}}
     context = await build_rag_context(
-        _agent(adapter, policy=TablePolicy(columns=columns)), lead_filters={"email": MAYA}
+        _agent(adapter, policy=TablePolicy(read=BUSINESS_TABLES, columns=columns)),
+        lead_filters={"email": MAYA},
     )
     assert set(context.leads[0]) == {"id", "created_at", "company", "client_id", "email"}
     assert context.clients

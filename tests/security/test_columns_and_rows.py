@@ -49,10 +49,14 @@ LEADS: list[dict[str, Any]] = [
     {"id": C, "email": "c@example.com", "phone": "+3", "status": "won", "score": 0.9, "custom": {"role": "cto"}},
 ]
 COLUMNS = TablePolicy(
+    read={"leads"},
+    write={"leads"},
     delete={"leads"},
     columns={"leads": {"read": ["id", "email", "status"], "write": ["id", "email", "phone", "notes"]}},
 )
-ROWS = TablePolicy(delete={"leads"}, rows={"leads": {"status": "open", "score": gte(0.5)}})
+ROWS = TablePolicy(
+    read={"leads"}, write={"leads"}, delete={"leads"}, rows={"leads": {"status": "open", "score": gte(0.5)}}
+)
 
 
 @pytest.fixture(params=["memory", "postgres", "server"])
@@ -156,13 +160,17 @@ async def test_without_the_rule_these_calls_reach_the_adapter(place: str) -> Non
     """Control: it is the rule that refuses them. Paths need to be declared, too."""
     adapter = RecordingAdapter()
     with suppress(PersistenceError, StopAsyncIteration):
-        await FORBIDDEN[place][1](AsyncPersistenceService(adapter, policy=TablePolicy(delete={"leads"})))
+        await FORBIDDEN[place][1](
+            AsyncPersistenceService(adapter, policy=TablePolicy(read={"leads"}, write={"leads"}, delete={"leads"}))
+        )
     assert adapter.calls
 
 
 async def test_a_key_made_by_the_service_needs_no_right_to_write_it(adapter: PersistenceAdapter) -> None:
     """The service adds it; a caller who names it, even with NULL or in one row of a batch, is refused."""
-    policy = TablePolicy(columns={"leads": {"read": ["id", "email"], "write": ["email"]}})
+    policy = TablePolicy(
+        read={"leads"}, write={"leads"}, columns={"leads": {"read": ["id", "email"], "write": ["email"]}}
+    )
     made = AsyncPersistenceService(adapter, policy=policy, retry=False)
     assert (await made.write("leads", {"email": "d@example.com"})).keys() == {"id", "email"}
     assert (await made.upsert("leads", {"email": "e@example.com"})).keys() == {"id", "email"}
@@ -216,7 +224,7 @@ async def test_a_facade_keeps_to_the_columns(columns: AsyncPersistenceService) -
 async def test_pages_of_a_table_whose_key_may_not_be_read_are_not_sorted_by_it() -> None:
     """The order would tell of the key, and a role that may not read it would be refused; a second page is refused."""
     recorder = Recorder(lambda request: rows({"email": "a"}))
-    policy = TablePolicy(columns={"leads": {"read": ["email"]}})
+    policy = TablePolicy(read={"leads"}, write={"leads"}, columns={"leads": {"read": ["email"]}})
     made = AsyncPersistenceService(recorder.adapter(), policy=policy, row_cap=2, retry=False)
     await made.query("leads")
     assert [request.url.query.decode() for request in recorder.requests] == ["select=email&limit=100001"]
@@ -290,7 +298,7 @@ async def test_a_merge_is_refused_where_the_rows_are_no_equality() -> None:
 async def test_the_target_of_a_merge_gets_the_values_of_the_policy() -> None:
     """So that a row outside is no match."""
     adapter = RecordingAdapter()
-    policy = TablePolicy(rows={"leads": {"status": "open"}})
+    policy = TablePolicy(read={"leads"}, write={"leads"}, rows={"leads": {"status": "open"}})
     await AsyncPersistenceService(adapter, policy=policy).upsert("leads", {"id": A, "email": "x"})
     assert adapter.calls == [("upsert", ("leads", {"id": A, "email": "x", "status": "open"}, ("id", "status")))]
 
@@ -299,7 +307,7 @@ async def test_the_target_of_a_merge_gets_the_values_of_the_policy() -> None:
 async def test_a_rule_on_a_part_of_a_column_is_not_written_and_protects_the_whole(rule: Any) -> None:
     """A path is no column of a record; writing the column would move the row."""
     adapter = RecordingAdapter()
-    made = AsyncPersistenceService(adapter, policy=TablePolicy(rows={"leads": rule}))
+    made = AsyncPersistenceService(adapter, policy=TablePolicy(read={"leads"}, write={"leads"}, rows={"leads": rule}))
     with pytest.raises(ColumnNotAllowedError, match="custom"):
         await made.update("leads", {"custom": {"role": "x"}}, {"id": A})
     await made.write("leads", {"email": "x"})
@@ -320,7 +328,9 @@ async def test_a_middleware_sees_the_callers_operation_and_the_rules_hold_below_
         seen.append(operation)
         return await call_next(operation)
 
-    policy = TablePolicy(columns={"leads": ["id", "email"]}, rows={"leads": {"status": "open"}})
+    policy = TablePolicy(
+        read={"leads"}, write={"leads"}, columns={"leads": ["id", "email"]}, rows={"leads": {"status": "open"}}
+    )
     made = AsyncPersistenceService(adapter, policy=policy, middleware=[watching], retry=False)
     assert await made.read("leads", A) == {"id": A, "email": "a@example.com"}
     assert [row["id"] for row in await made.query("leads", order_by="email")] == [A, B]
@@ -400,7 +410,10 @@ async def test_the_server_is_asked_for_readable_columns_alone(call: Call, method
 
     recorder = Recorder(respond)
     policy = TablePolicy(
-        delete={"leads"}, columns={"leads": {"read": ["id", "email", "status"], "write": ["id", "phone"]}}
+        read={"leads"},
+        write={"leads"},
+        delete={"leads"},
+        columns={"leads": {"read": ["id", "email", "status"], "write": ["id", "phone"]}},
     )
     made = AsyncPersistenceService(recorder.adapter(), policy=policy, row_cap=1000, retry=False)
     told = await call(made)
@@ -421,7 +434,7 @@ async def test_a_table_that_may_only_be_written_is_not_asked_for_rows() -> None:
     assert request.headers["prefer"] == "return=minimal"
 
 
-@pytest.mark.parametrize("policy", [TablePolicy(), COLUMNS], ids=["without rules", "with rules"])
+@pytest.mark.parametrize("policy", [TablePolicy.default(), COLUMNS], ids=["without rules", "with rules"])
 async def test_what_was_not_asked_for_is_cut(policy: TablePolicy) -> None:
     """Columns beside the projection and rows above the limit, with and without rules for the table."""
     unasked = [{"id": str(number), "email": "e", "clients": {"ssn": 1}} for number in range(5)]
@@ -436,7 +449,7 @@ async def test_what_was_not_asked_for_is_cut(policy: TablePolicy) -> None:
 async def test_a_prompt_is_built_from_readable_columns_and_rows(adapter: PersistenceAdapter) -> None:
     """A façade tells the builder what it may read; what it may not is in no row of the context."""
     policy = TablePolicy(
-        read={"leads"}, write=(), columns={"leads": ["id", "status", "created_at"]}, rows={"leads": {"status": "open"}}
+        read={"leads"}, columns={"leads": ["id", "status", "created_at"]}, rows={"leads": {"status": "open"}}
     )
     facade = AsyncPersistenceService(adapter, policy=policy, retry=False).readonly()
     context = await build_rag_context(facade)
@@ -449,7 +462,7 @@ async def test_a_prompt_is_built_from_readable_columns_and_rows(adapter: Persist
 
 async def test_a_table_whose_key_is_hidden_is_left_out_of_a_prompt(adapter: PersistenceAdapter) -> None:
     """With a warning that says so."""
-    policy = TablePolicy(read={"leads"}, write=(), columns={"leads": ["email", "status"]})
+    policy = TablePolicy(read={"leads"}, columns={"leads": ["email", "status"]})
     context = await build_rag_context(AsyncPersistenceService(adapter, policy=policy, retry=False).readonly())
     assert list(context.leads) == []
     assert any("leads" in str(warning) and "key" in str(warning) for warning in context.warnings)

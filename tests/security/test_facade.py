@@ -28,7 +28,7 @@ from tests.doubles import RecordingAdapter, shown
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 Call: TypeAlias = Callable[[Any], Awaitable[Any]]
 
-POLICY = TablePolicy(delete={"leads"}, call={"search"}, call_write={"purge"})
+POLICY = TablePolicy(read={"leads"}, write={"leads"}, delete={"leads"}, call={"search"}, call_write={"purge"})
 WRITING = ("write", "batch_write", "upsert", "update", "delete")
 
 
@@ -179,7 +179,7 @@ def test_a_policy_that_is_changed_later_changes_nothing(recorder: Recorder, anyi
     """The allow-lists were frozen when the policy was made."""
     read: Any = {"leads"}
     columns: Any = {"leads": ["id"]}
-    made = AsyncPersistenceService(recorder.adapter(), policy=TablePolicy(read=read, write=(), columns=columns))
+    made = AsyncPersistenceService(recorder.adapter(), policy=TablePolicy(read=read, columns=columns))
     read.add("clients")
     columns["leads"].append("email")
     reader = made.readonly()

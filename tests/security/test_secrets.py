@@ -40,14 +40,25 @@ from agent_persistence.sync import PersistenceService
 from agent_persistence.tenant import TenantScope
 from tests.adapters.doubles import self_signed_context
 from tests.adapters.stub_server import answer, stub_server
-from tests.security.said import FILTERED, KEY, STORED, TENANT, TOKEN, WRITTEN, said_by, said_by_error, secrets_in
+from tests.security.said import (
+    FILTERED,
+    KEY,
+    STORED,
+    TENANT,
+    TOKEN,
+    WRITTEN,
+    for_developers_in,
+    said_by,
+    said_by_error,
+    secrets_in,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 Call: TypeAlias = Callable[[AsyncPersistenceService], Awaitable[Any]]
 Answer: TypeAlias = Callable[[httpx.Request], httpx.Response]
 
 LEAD = "00000000-0000-4000-8000-000000000001"
-POLICY = TablePolicy(delete={"leads"}, call={"search"}, call_write={"purge"})
+POLICY = TablePolicy(read={"leads"}, write={"leads"}, delete={"leads"}, call={"search"}, call_write={"purge"})
 FILTER = any_of({"email": FILTERED}, {"notes": in_([FILTERED])}, {"phone": text_search(FILTERED)})
 
 
@@ -186,6 +197,8 @@ async def nothing_is_said(call: Awaitable[Any], made: Any, events: list[AuditEve
         ),
     }
     assert {where: found for where, text in texts.items() if (found := secrets_in(text))} == {}
+    if isinstance(error, PersistenceError):
+        assert for_developers_in(error.for_model()) == []
     return error is not None
 
 
@@ -263,7 +276,10 @@ REFUSED: dict[str, Call] = {
 async def test_nothing_is_said_by_a_refusal(call: Call, events: list[AuditEvent], capsys: Any, logged: Any) -> None:
     """By the policy, by the schema, by a bound, by the tenant."""
     policy = TablePolicy(
-        columns={"leads": ["id", "email", "notes", "score", "tags", "custom", "created_at"]}, max_value_bytes=500_000
+        read={"leads"},
+        write={"leads"},
+        columns={"leads": ["id", "email", "notes", "score", "tags", "custom", "created_at"]},
+        max_value_bytes=500_000,
     )
     options = {"policy": policy, "schema": default_schema(), "tenant": TenantScope(TENANT)}
     made = service(adapter_over(problem(500)), events, **options)
@@ -318,7 +334,9 @@ def test_values_hide_what_they_hold(anyio_backend: str) -> None:
     """Operations, filters, scopes, settings: what a debugger shows of them are names."""
     config = PersistenceConfig.from_env({"SUPABASE_URL": "https://x.example", "SUPABASE_SERVICE_KEY": KEY})
     made = AsyncPersistenceService(adapter_over(problem(500), access_token=TOKEN), tenant=TenantScope(TENANT))
-    policy = TablePolicy(rows={"leads": {"status": FILTERED, "email": in_([FILTERED])}})
+    policy = TablePolicy(
+        read={"leads"}, write={"leads"}, rows={"leads": {"status": FILTERED, "email": in_([FILTERED])}}
+    )
     things: list[Any] = [
         config, made, made.readonly(), PersistenceAgent(made), made._adapter, TenantScope(TENANT), policy,
         policy.explain("leads"), FILTER, eq(FILTERED), Write("leads", {"email": WRITTEN}), Read("leads", FILTERED),

@@ -14,9 +14,13 @@ from agent_persistence.schema_registry import Schema
 AREA: Final = Area("Policy")
 
 
-def agreement(policy: TablePolicy, schema: Schema) -> list[Check]:
-    """What a policy says of tables or columns that the schema lacks, and rules that hinder each other."""
-    found = [*_tables(policy, schema), *_columns(policy, schema), *_rules(policy)]
+def agreement(policy: TablePolicy, schema: Schema, *, undeclared: Level = Level.NOTE) -> list[Check]:
+    """What a policy says of tables or columns that the schema lacks, and rules that hinder each other.
+
+    `undeclared` is how a table that the schema lacks comes out: a note where a database is looked at as well, a problem
+    where the schema is all there is, and unchecked where no schema was given.
+    """
+    found = [*_extent(policy), *_tables(policy, schema, undeclared), *_columns(policy, schema), *_rules(policy)]
     return found or [AREA.check(Level.OK, f"{len(_named(policy))} tables, all in the schema, and rules that agree")]
 
 
@@ -24,17 +28,39 @@ def _named(policy: TablePolicy) -> list[str]:
     return sorted(policy.read | policy.write | policy.delete)
 
 
-def _tables(policy: TablePolicy, schema: Schema) -> Iterator[Check]:
-    if not _named(policy):
-        yield AREA.check(Level.PROBLEM, "no table is named, so that everything is denied", remedy="name tables in read")
+def _extent(policy: TablePolicy) -> Iterator[Check]:
+    """That nothing may be read, or nothing written: what a policy does not name is denied."""
+    if not (_named(policy) or policy.call or policy.call_write):
+        remedy = "name tables in read and write, and functions in call and call_write"
+        yield AREA.check(Level.PROBLEM, "nothing is named, so that everything is denied", remedy=remedy)
+        return
+    if not policy.read:
+        yield AREA.check(Level.NOTE, "no table may be read", remedy="name tables in read, if that is not meant")
+    if not policy.write:
+        yield AREA.check(Level.NOTE, "no table may be written", remedy="name tables in write, if that is not meant")
+
+
+def _tables(policy: TablePolicy, schema: Schema, undeclared: Level) -> Iterator[Check]:
+    told, remedy = _UNDECLARED[undeclared]
     for table in _named(policy):
         if table not in schema.tables:
-            yield AREA.check(
-                Level.NOTE,
-                "not in the schema, so that columns and values are not checked",
-                table,
-                "add it, or write the schema anew with 'schema pull'",
-            )
+            yield AREA.check(undeclared, told, table, remedy)
+
+
+_UNDECLARED: Final = {
+    Level.NOTE: (
+        "not in the schema, so that columns and values are not checked",
+        "add it, or write the schema anew with 'schema pull'",
+    ),
+    Level.PROBLEM: (
+        "not in the schema",
+        "take it out of the policy, or write the schema anew with 'schema pull'",
+    ),
+    Level.UNCHECKED: (
+        "none of the eight business tables, and no schema was given",
+        "pass --schema schema.toml, which 'schema pull' writes, or run 'doctor', which looks into the database",
+    ),
+}
 
 
 def _columns(policy: TablePolicy, schema: Schema) -> Iterator[Check]:

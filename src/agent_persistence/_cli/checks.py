@@ -62,6 +62,10 @@ class Area:
         """A check of this area."""
         return Check(self.name, level, told, subject, remedy, sql)
 
+    def unseen(self, told: str, subject: str | None = None, *, remedy: str) -> Check:
+        """A check of what could not be looked at, with what would show it."""
+        return Check(self.name, Level.UNCHECKED, told, subject, remedy)
+
 
 def has_problems(checks: Iterable[Check]) -> bool:
     """Whether a check came out as a problem."""
@@ -97,6 +101,10 @@ def shown_checks(checks: Sequence[Check], console: Console) -> Iterator[Renderab
         if number or level == Level.PROBLEM
     ]
     yield Text.assemble("\n", Text(", ").join(parts))
+    if any(check.level is Level.UNCHECKED for check in checks):
+        arrow = _ARROWS[signs is _SIGNS]
+        told = f"{signs[Level.UNCHECKED]} could not be seen, and may be right or wrong: {arrow} says what would show it"
+        yield Text(told, style=_STYLES[Level.UNCHECKED])
 
 
 def _plural(level: str, number: int) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent_persistence._cli.agreement import agreement
-from agent_persistence._cli.checks import counted, has_problems, shown_checks
+from agent_persistence._cli.checks import Level, counted, has_problems, shown_checks
 from agent_persistence._cli.help import add, group
 from agent_persistence._cli.inputs import separated
 from agent_persistence._cli.options import RULES, AsJson, PolicyFile, SchemaFile
@@ -18,6 +18,8 @@ from agent_persistence._cli.running import running
 from agent_persistence._cli.screen import Screen
 from agent_persistence._cli.status import Status
 from agent_persistence._cli.target import Target
+from agent_persistence._schema.checks import did_you_mean
+from agent_persistence.exceptions import printable
 from agent_persistence.grants import grants
 from agent_persistence.policy import TablePolicy
 from agent_persistence.tenant import TenantScope
@@ -39,11 +41,15 @@ def register(app: typer.Typer) -> None:
 def show(
     name: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="One table or function, explained.")] = None,
     policy: PolicyFile = None,
+    schema: SchemaFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what may be read, written, deleted and called, and which rule says so."""
+    """Show what may be read, written, deleted and called, and which rule says so.
+
+    A name that neither the policy nor the schema has ends with the status of a finding.
+    """
     with running("policy show", as_json=as_json) as screen:
-        target = Target("supabase", policy)
+        target = Target("supabase", policy, schema)
         allowed = target.policy
         names = [name] if name else sorted(allowed.read | allowed.write | allowed.delete)
         screen.document = {
@@ -55,8 +61,21 @@ def show(
         }
         if name:
             screen.text(allowed.explain(name))
+            _find(screen, name, target)
         else:
             _show(screen, allowed, target.policy_source, names)
+
+
+def _find(screen: Screen, name: str, target: Target) -> None:
+    """Say so where nothing has this name."""
+    policy = target.policy
+    named = policy.read | policy.write | policy.delete | policy.call | policy.call_write
+    known = sorted(named | target.schema.tables.keys())
+    if name in known:
+        return
+    guess = did_you_mean(name, known)
+    screen.note(f"neither the policy nor the schema has a table or function {printable(name)}{guess}", style="red")
+    screen.status = Status.FINDINGS
 
 
 _BOUNDS = ("max_rows", "max_filters", "max_list", "max_batch", "max_value_bytes")
@@ -131,7 +150,8 @@ def check(policy: PolicyFile = None, schema: SchemaFile = None, as_json: AsJson 
     """Check a policy against a schema, without a backend; 'doctor' looks at the backend too."""
     with running("policy check", as_json=as_json) as screen:
         target = Target("supabase", policy, schema)
-        found = agreement(target.policy, target.schema)
+        undeclared = Level.UNCHECKED if target.declared is None else Level.PROBLEM
+        found = agreement(target.policy, target.schema, undeclared=undeclared)
         screen.document = {"checks": [one.document() for one in found], "counts": counted(found)}
         screen.show(*shown_checks(found, screen.out))
         screen.status = Status.FINDINGS if has_problems(found) else Status.FINE

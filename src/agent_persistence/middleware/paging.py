@@ -123,8 +123,8 @@ class _Collected:
         if self.rows and page and not is_ordered:
             raise ValidationError(
                 self._query.table,
-                "the server sends these rows in several pages, and no order is known to keep them apart;"
-                " pass order_by, or declare the table's key in the Schema",
+                "the server sends these rows in several pages, and no order is known to keep them apart; pass order_by",
+                "or declare the table's key in the Schema",
             )
         if page and page == self._last:
             raise AdapterError(

@@ -173,7 +173,7 @@ async def test_a_table_that_may_not_be_written_is_refused() -> None:
     """The policy holds here as everywhere."""
     service = AsyncPersistenceService(
         InMemoryAdapter({"notes": [{"id": 1, "content": "x", "embedding": None}]}),
-        policy=TablePolicy(read={"notes"}, write=()),
+        policy=TablePolicy(read={"notes"}),
     )
     with pytest.raises(TableNotAllowedError, match="update on table 'notes'"):
         await embed_rows(service, "notes", Told())

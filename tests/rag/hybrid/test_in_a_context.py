@@ -14,12 +14,13 @@ from agent_persistence import (
     create_persistence_agent,
 )
 from agent_persistence.ext.embeddings import HybridRetriever, MemorySearch, NonSemanticEmbedder, Searched, embed_rows
+from agent_persistence.policy import BUSINESS_TABLES
 from agent_persistence.schema_registry import default_schema
 from examples import crm_data
 
 pytestmark = pytest.mark.anyio
 
-POLICY = TablePolicy(call={"match_messages", "hybrid_search_messages"})
+POLICY = TablePolicy(read=BUSINESS_TABLES, write={"messages"}, call={"match_messages", "hybrid_search_messages"})
 
 
 def crm() -> PersistenceAgent:

@@ -160,7 +160,7 @@ async def _examine_server(patient: _Examination, rest: Rest) -> None:
 async def _examine_public(patient: _Examination, rest: Rest, expected: Expected, key: Key) -> None:
     """What everybody may read, with the key in use if that is public, else with a public one of the environment."""
     if key.is_public:
-        await patient.note(public_checks(rest, expected, "the public key"))
+        await patient.note(public_checks(rest, expected))
         return
     variable = next((name for name in PUBLIC_KEY_VARIABLES if os.environ.get(name, "").strip()), None)
     if variable is None:
@@ -169,7 +169,7 @@ async def _examine_public(patient: _Examination, rest: Rest, expected: Expected,
         return
     public = patient.target.config.model_copy(update={"supabase_key": SecretStr(os.environ[variable].strip())})
     async with rest_of(patient.target, patient.timeout_s, retry=False, config=public) as other:
-        await patient.note(public_checks(other, expected, "the public key"))
+        await patient.note(public_checks(other, expected, rest))
 
 
 async def _examine_database(patient: _Examination) -> None:

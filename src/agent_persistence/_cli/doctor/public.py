@@ -13,10 +13,14 @@ from agent_persistence._cli.rest import Rest
 from agent_persistence.exceptions import AdapterError
 
 SECURITY: Final = Area("Row-level security")
+_CATALOGUES: Final = "set DATABASE_URL to read whether row-level security is on"
 
 
-async def public_checks(rest: Rest, expected: Expected, whose: str) -> AsyncIterator[Check]:
-    """Which tables give a row to the key that everybody may have."""
+async def public_checks(rest: Rest, expected: Expected, secret: Rest | None = None) -> AsyncIterator[Check]:
+    """Which tables give a row to the key that everybody may have, which is that of `rest`.
+
+    Where none comes, the table may be empty; only a row that `secret` reads meanwhile tells that it is kept back.
+    """
     for table, reading in expected.readings.items():
         if not reading.exists:
             continue
@@ -24,24 +28,28 @@ async def public_checks(rest: Rest, expected: Expected, whose: str) -> AsyncIter
         given = await gives_a_row(rest, table, columns)
         if isinstance(given, AdapterError):
             known = given.code in (DENIED, "42P01", "PGRST205")
-            told = f"nothing for {whose}: it lacks the right" if known else str(given)
-            yield SECURITY.check(Level.OK if known else Level.UNCHECKED, told, table)
+            if known:
+                yield SECURITY.check(Level.OK, "nothing for the public key: it lacks the right", table)
+            else:
+                yield SECURITY.unseen(str(given), table, remedy=_CATALOGUES)
         elif given:
             yield SECURITY.check(
                 Level.PROBLEM,
-                f"rows for {whose}: row-level security is off, or a policy lets everybody read",
+                "rows for the public key: row-level security is off, or a policy lets everybody read",
                 table,
                 "then add policies for those who may see rows; the role service_role needs none",
                 enable_security(table),
             )
-        else:
-            yield SECURITY.check(Level.OK, f"no row for {whose}, or none at all", table)
+        elif secret is not None and await gives_a_row(secret, table, columns) is True:
+            yield SECURITY.check(Level.OK, "rows for the secret key, and none for the public one", table)
+        elif not expected.sees_catalogues:
+            told = "no row for the public key, which may be because there is none"
+            yield SECURITY.unseen(told, table, remedy=_CATALOGUES)
 
 
 def unseen_security(variables: Sequence[str]) -> Check:
     """That a key which bypasses row-level security cannot show whether it is on."""
-    return SECURITY.check(
-        Level.UNCHECKED,
-        "cannot be seen over REST with a key that bypasses it",
+    return SECURITY.unseen(
+        "cannot be seen over REST with this key",
         remedy=f"set {' or '.join(variables)} to see what everybody may read, or DATABASE_URL to read it in full",
     )

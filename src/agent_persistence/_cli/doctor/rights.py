@@ -15,6 +15,7 @@ from agent_persistence.policy import TablePolicy
 from agent_persistence.schema_registry import Generated
 
 RIGHTS: Final = Area("Rights")
+_CATALOGUES: Final = "set DATABASE_URL to read the catalogues"
 
 
 async def right_checks(rest: Rest, expected: Expected) -> AsyncIterator[Check]:
@@ -28,8 +29,7 @@ async def right_checks(rest: Rest, expected: Expected) -> AsyncIterator[Check]:
     for check in found or [RIGHTS.check(Level.OK, f"{expected.role} may read every table of the policy")]:
         yield check
     if expected.policy.write and not (expected.probes_writes or expected.sees_catalogues):
-        yield RIGHTS.check(
-            Level.UNCHECKED,
+        yield RIGHTS.unseen(
             "rights to insert, update and delete cannot be seen without a statement that needs them",
             remedy="--probe-writes sends such statements, for no row; or set DATABASE_URL",
         )
@@ -38,12 +38,7 @@ async def right_checks(rest: Rest, expected: Expected) -> AsyncIterator[Check]:
 def unseen_functions(policy: TablePolicy) -> Iterator[Check]:
     """That functions cannot be looked at without calling them."""
     if names := sorted(policy.call | policy.call_write):
-        yield RIGHTS.check(
-            Level.UNCHECKED,
-            "cannot be looked at over REST without being called",
-            ", ".join(names),
-            "set DATABASE_URL to read the catalogues",
-        )
+        yield RIGHTS.unseen("cannot be looked at over REST without being called", ", ".join(names), remedy=_CATALOGUES)
 
 
 def _reading_rights(expected: Expected, table: str, reading: Reading) -> Iterator[Check]:
@@ -82,7 +77,8 @@ async def _writing_rights(rest: Rest, expected: Expected, table: str, reading: R
     if not expected.probes_writes or not rights:
         return []
     if not columns:
-        return [RIGHTS.check(Level.UNCHECKED, "not in the schema, so that no statement can name a column", table)]
+        told = "not in the schema, so that no statement can name a column"
+        return [RIGHTS.unseen(told, table, remedy="write the schema anew with 'schema pull', or set DATABASE_URL")]
     errors = await probe_writing(rest, table, rights, columns)
     return [_writing_check(expected, table, right, errors.get(right)) for right in rights]
 
@@ -91,7 +87,7 @@ def _writing_check(expected: Expected, table: str, right: str, error: AdapterErr
     if error is None:
         return RIGHTS.check(Level.OK, f"{expected.role} may {right}", table)
     if error.code != DENIED:
-        return RIGHTS.check(Level.UNCHECKED, f"{right} could not be asked: {error}", table)
+        return RIGHTS.unseen(f"{right} could not be asked: {error}", table, remedy=_CATALOGUES)
     columns = None if right == "delete" else expected.policy.writable(table)
     return RIGHTS.check(
         Level.PROBLEM,
