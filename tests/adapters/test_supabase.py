@@ -478,7 +478,11 @@ async def test_no_credential_or_value_is_in_errors_tracebacks_or_logs(
         if status == 0:
             await exchange.close()
             return
-        body = '[{"id": 1}]' if status == 200 else f'{{"code": "23505", "message": "m", "details": "{SENTINEL}"}}'
+        body = (
+            f'[{{"id": 1, "email": "{SENTINEL}"}}]'
+            if status == 200
+            else f'{{"code": "23505", "message": "m", "details": "{SENTINEL}"}}'
+        )
         await exchange.send(answer(body.encode(), status=status, headers={"X-Gateway": "g"}))
 
     shown: list[str] = []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent_persistence import (
+    AdapterError,
     AsyncPersistenceService,
     InMemoryAdapter,
     Schema,
@@ -18,6 +19,8 @@ from agent_persistence import (
     desc,
     gte,
 )
+from agent_persistence.middleware.paging import COUNTED_ABOVE
+from agent_persistence.operations import Page
 from agent_persistence.records import Row
 from agent_persistence.schema_registry import default_schema
 from tests.server import LocalServer
@@ -50,7 +53,7 @@ def _service(adapter: InMemoryAdapter | SupabaseAdapter, **options: Any) -> Asyn
 @pytest.mark.parametrize(
     ("count", "limit", "pages"),
     [
-        (25, None, [10, 10, 5]),
+        (25, None, [10, 10, 5, 0]),
         (20, None, [10, 10, 0]),
         (7, None, [7, 0]),
         (0, None, [0]),
@@ -63,21 +66,84 @@ def _service(adapter: InMemoryAdapter | SupabaseAdapter, **options: Any) -> Asyn
 async def test_a_page_shorter_than_asked_is_followed_by_another(
     count: int, limit: int | None, pages: list[int]
 ) -> None:
-    """Unless it is empty, or shorter than a page seen before."""
+    """Unless it is empty: nothing is known of the server's cap, and nothing is concluded from earlier pages."""
     adapter = Capped(count, cap=10)
     rows = await _service(adapter).query("leads", limit=limit, order_by="email")
     assert [row["email"] for row in rows] == [f"{n:04}@x.io" for n in range(min(count, limit or count))]
     assert adapter.pages == pages
 
 
-async def test_once_a_longer_page_was_seen_a_short_one_is_complete() -> None:
-    """The server can send more than this, so nothing was cut."""
-    adapter = Capped(25, cap=10)
+class Counted(Capped):
+    """A server that says how many rows there are without limit and offset."""
+
+    async def page(self, table: str, filters: Any = None, *args: Any, **options: Any) -> Page:
+        return Page(await self.query(table, filters, *args, **options), await self.count(table, filters))
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "pages"),
+    [
+        (25, None, [10, 10, 5]),
+        (20, None, [10, 10]),
+        (7, None, [7]),
+        (0, None, [0]),
+        (25, COUNTED_ABOVE + 1, [10, 10, 5]),
+        (25, 12, [10, 2]),
+        (8, 9, [8, 0]),
+    ],
+)
+async def test_a_server_that_counts_says_which_page_is_the_last(
+    count: int, limit: int | None, pages: list[int]
+) -> None:
+    """It is asked for the total where as many rows are wanted as counting them would cost to read."""
+    adapter = Counted(count, cap=10)
+    rows = await _service(adapter).query("leads", limit=limit, order_by="email")
+    assert [row["email"] for row in rows] == [f"{n:04}@x.io" for n in range(min(count, limit or count))]
+    assert adapter.pages == pages
+
+
+@pytest.mark.parametrize("make", [Capped, Counted])
+async def test_a_cap_that_shrinks_shortens_no_result(make: type[Capped]) -> None:
+    """The server was told another max-rows between two calls."""
+    adapter = make(25, cap=10)
     service = _service(adapter)
-    await service.query("leads")
-    adapter.pages.clear()
-    await service.query("leads", {"email": gte("0020")})
-    assert adapter.pages == [5]
+    assert len(await service.query("leads")) == 25
+    adapter.cap = 4
+    assert len(await service.query("leads")) == 25
+    assert len(await service.query("leads", limit=9)) == 9
+
+
+class Shifting(Capped):
+    """Between its pages somebody writes a row in front of all others."""
+
+    async def query(self, *args: Any, **options: Any) -> list[Row]:
+        rows = await super().query(*args, **options)
+        await self.write("leads", {"email": f"!{len(self.pages)}", "score": -1})
+        return rows
+
+
+@pytest.mark.parametrize("select", [None, ["email"]])
+async def test_a_row_that_is_moved_into_the_next_page_comes_once(select: list[str] | None) -> None:
+    """Others write in front of it meanwhile; its key tells, also where it is not asked for."""
+    rows = await _service(Shifting(25, cap=10)).query("leads", {"score": gte(0)}, order_by="email", select=select)
+    emails = [row["email"] for row in rows]
+    assert len(emails) == len(set(emails)) == 25
+    assert select is None or all(list(row) == select for row in rows)
+
+
+class Stuck(Capped):
+    """Ignores offset."""
+
+    async def query(self, *args: Any, offset: int = 0, **options: Any) -> list[Row]:
+        return await super().query(*args, **options)
+
+
+async def test_a_server_that_ignores_offset_is_found_out_by_the_first_repeated_page() -> None:
+    """It would be asked for ever."""
+    adapter = Stuck(25, cap=10)
+    with pytest.raises(AdapterError, match="ignore offset"):
+        await _service(adapter).query("leads")
+    assert len(adapter.pages) == 2
 
 
 async def test_a_known_cap_saves_the_question() -> None:

@@ -16,6 +16,7 @@ from agent_persistence import (
     OutcomeUnknownError,
     PersistenceError,
     RetryPolicy,
+    Schema,
     TablePolicy,
 )
 from agent_persistence.adapter import PersistenceAdapter
@@ -23,7 +24,7 @@ from agent_persistence.exceptions import FailureState
 from agent_persistence.filters import Filters, any_of, gt, in_
 from agent_persistence.records import Row
 from agent_persistence.retry import RetryBudget
-from agent_persistence.schema_registry import default_schema
+from agent_persistence.schema_registry import Column, Table, default_schema
 from agent_persistence.service import AsyncPersistenceService
 from agent_persistence.tenant import TenantScope
 from tests.doubles import FakeTime, RecordingAdapter, shown
@@ -408,10 +409,71 @@ async def test_a_key_that_the_table_does_not_have_is_explained() -> None:
 
 
 async def test_keys_can_be_left_to_the_database() -> None:
-    """Then another unique set of columns is the fence, where the record holds one."""
+    """Then another set of columns that the schema says is unique is the fence, where the record holds one."""
     adapter = Unsteady([LOST])
-    row = await service(adapter, client_keys={"leads": None}).write("leads", {"email": "a"})
+    row = await service(adapter, client_keys={"leads": None}, schema=default_schema()).write("leads", {"email": "a"})
     assert ([arguments[1] for arguments in adapter.writes], [row]) == ([{"email": "a"}] * 2, await stored(adapter))
+
+
+async def test_what_no_schema_was_given_for_is_no_fence() -> None:
+    """The default schema's unique email is a guess: without such an index the row would be stored twice."""
+    adapter = Unsteady([LOST])
+    with pytest.raises(OutcomeUnknownError):
+        await service(adapter, client_keys={"leads": None}).write("leads", {"email": "a"})
+    assert len(adapter.writes) == len(await stored(adapter)) == 1
+
+
+class NotNow(Unsteady):
+    """Fails to answer the next look-ups, of which there are `failing`."""
+
+    failing = 0
+
+    async def query(self, *args: Any, **options: Any) -> Any:
+        if self.failing:
+            self.failing -= 1
+            raise AdapterError("busy", state=FailureState.RETRYABLE)
+        return await super().query(*args, **options)
+
+
+async def test_a_look_up_that_fails_is_made_again() -> None:
+    """A conflict with a row of this very call is no conflict, however often it takes to see that."""
+    adapter = NotNow([LOST])
+    adapter.failing = 6
+    row = await service(adapter).write("leads", {"id": KEY, "email": "a"})
+    assert [row] == await stored(adapter)
+
+
+async def test_where_the_look_up_fails_until_the_deadline_the_outcome_is_unknown() -> None:
+    """ConflictError would say that nothing was applied."""
+    adapter = NotNow([LOST])
+    adapter.failing = 10**6
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await service(adapter).write("leads", {"id": KEY, "email": "a"})
+    assert caught.value.key == KEY
+    assert len(await stored(adapter)) == 1
+
+
+async def test_a_conflict_that_is_the_answer_to_another_call_is_no_success() -> None:
+    """Nobody sees a row with our key: the same row is sent once more, and stored."""
+    strange = ConflictError("duplicate key", code="23505", constraint="leads_pkey")
+    adapter = Unsteady([strange])
+    row = await service(adapter).write("leads", {"email": "a"})
+    assert ([row], len(adapter.writes)) == (await stored(adapter), 2)
+
+
+async def test_a_lost_deletion_by_a_natural_key_is_not_sent_again() -> None:
+    """Somebody may have made a new row under it since, which is theirs."""
+
+    async def made_anew(store: InMemoryAdapter) -> None:
+        await store.write("tags", {"name": "hot", "note": "somebody else's"})
+
+    schema = Schema({"tags": Table({"name": Column("text"), "note": Column("text")}, ("name",))})
+    policy = TablePolicy(read={"tags"}, write={"tags"}, delete={"tags"})
+    adapter = Unsteady([LOST], made_anew)
+    adapter.store = adapter._inner = InMemoryAdapter({"tags": [{"name": "hot"}]}, schema=schema)
+    with pytest.raises(OutcomeUnknownError):
+        await service(adapter, policy, schema=schema).delete("tags", {"name": "hot"})
+    assert [row["note"] for row in await adapter.store.query("tags")] == ["somebody else's"]
 
 
 # The retry budget
