@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from uuid import UUID
 
+from agent_persistence.hiding import hidden
 from agent_persistence.identity import Identity, RefreshingToken
 from agent_persistence.retry import RetryPolicy
 from agent_persistence.tenant import TenantScope
@@ -78,6 +79,7 @@ class Views(ABC):
 
         ConfigurationError, and nothing is sent, where the adapter cannot run calls as this user.
         """
+        access_token = hidden(access_token)
         return self._viewed(lambda service: service._for_user(access_token, claims, tenant, actor))
 
     async def pinned(self) -> Self:

@@ -46,6 +46,7 @@ from agent_persistence._audit.lock import locked
 from agent_persistence.audit import AuditEvent
 from agent_persistence.exceptions import ConfigurationError, PersistenceError
 from agent_persistence.forking import survives_fork
+from agent_persistence.hiding import hidden
 from agent_persistence.per_loop import PerLoop
 
 _MAX_TAIL_BYTES: Final = 4 * MAX_LINE_BYTES
@@ -102,6 +103,7 @@ class AuditLog:
         rotate_bytes: int | None = None,
         lock_timeout_s: float = 0.5,
     ) -> None:
+        key = hidden(key)
         if rotate_bytes is not None and (type(rotate_bytes) is not int or rotate_bytes < 1):
             raise ConfigurationError(f"rotate_bytes is a positive int, not {rotate_bytes!r:.40}")
         self._path = Path(os.path.abspath(path))  # noqa: PTH100 - symbolic links stay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,11 +94,14 @@ def _service(
 def _config(config: PersistenceConfig | None, tables: frozenset[str] | None) -> PersistenceConfig:
     """The settings with `tables`, if given, in the place of PERSIST_ALLOWED_TABLES."""
     if config is None:
-        environ = os.environ if tables is None else {**os.environ, "PERSIST_ALLOWED_TABLES": ",".join(tables)}
-        return PersistenceConfig.from_env(environ)
+        return PersistenceConfig.from_env(_environ(tables))
     if not isinstance(config, PersistenceConfig):
         raise ConfigurationError(f"config is a PersistenceConfig, not {type(config).__name__}")
     return config if tables is None else config.model_copy(update={"allowed_tables": tables})
+
+
+def _environ(tables: frozenset[str] | None) -> Mapping[str, str]:
+    return os.environ if tables is None else {**os.environ, "PERSIST_ALLOWED_TABLES": ",".join(tables)}
 
 
 def _adapter(kind: str, config: PersistenceConfig, schema: Schema) -> PersistenceAdapter:
@@ -116,7 +119,7 @@ def _adapter(kind: str, config: PersistenceConfig, schema: Schema) -> Persistenc
     return SupabaseAdapter(url, key, schema=schema, transport=config.transport)
 
 
-def _credentials(config: PersistenceConfig) -> tuple[str, str]:
+def _credentials(config: PersistenceConfig) -> tuple[str, SecretStr]:
     missing = []
     if config.supabase_url is None:
         missing.append("SUPABASE_URL (https://<project>.supabase.co)")
@@ -127,7 +130,7 @@ def _credentials(config: PersistenceConfig) -> tuple[str, str]:
             f"kind 'supabase' needs {' and '.join(missing)} in the environment or in config=;"
             ' for a store without a server use kind="memory"'
         )
-    return config.supabase_url, config.supabase_key.get_secret_value()
+    return config.supabase_url, config.supabase_key
 
 
 def _database_url(config: PersistenceConfig) -> SecretStr:

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from pydantic_core import PydanticSerializationError, to_json
 
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
+from agent_persistence.hiding import Unpicklable, hidden
 from agent_persistence.per_loop import PerLoop
 from agent_persistence.tenant import TenantScope
 
@@ -27,7 +28,7 @@ EARLY_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Unpicklable):
     """As whom one call runs. Two calls may share an answer, a request or a connection's work only if theirs are equal.
 
     `own` means the credentials that the adapter was made with. Otherwise PostgREST is sent the `access_token` beside
@@ -47,7 +48,7 @@ OWN: Final = Identity(own=True)
 """Whoever the adapter was made for."""
 
 
-class RefreshingToken:
+class RefreshingToken(Unpicklable):
     """One user's access token, fetched when it is first needed, shortly before it expires, and after a 401.
 
     `fetch` is a plain or async function. It is asked once for all who wait in an event loop; a failure of it is theirs
@@ -99,7 +100,7 @@ class RefreshingToken:
         return self._expires is not None and self._clock() >= self._expires - EARLY_S
 
     def _keep(self, token: SecretStr) -> None:
-        claims = unverified_claims(token.get_secret_value())
+        claims = unverified_claims(token)
         subject, expires = claims.get("sub"), claims.get("exp")
         if self._token is not None and subject != self._subject:
             raise AdapterError(
@@ -134,8 +135,8 @@ async def asked(option: str, ask: Callable[[], Any], check: Callable[[Any], T]) 
     Its own error is kept neither as a cause nor in the message: it may hold a token.
     """
     try:
-        answer = ask()
-        answer = await answer if isawaitable(answer) else answer
+        answer = hidden(ask())
+        answer = hidden(await answer) if isawaitable(answer) else answer
     except Exception as error:  # the boundary to a callable that others write
         problem = f"raised {type(error).__name__}, whose text is left out because it may hold a token"
     else:
@@ -148,14 +149,21 @@ async def asked(option: str, ask: Callable[[], Any], check: Callable[[Any], T]) 
 
 def checked_token(option: str, token: object) -> SecretStr:
     """A credential as it may stand in a header; the message of a refusal does not repeat it."""
-    text = token.get_secret_value() if isinstance(token, SecretStr) else token
-    if not isinstance(text, str) or not text.strip():
-        kind = "empty" if isinstance(text, str) else f"no text, but {type(text).__name__}"
-        raise ConfigurationError(f"{option} is {kind}")
-    stripped = text.strip()
-    if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
-        raise ConfigurationError(f"{option} holds a blank, a line end or a character beyond ASCII, which no token has")
-    return SecretStr(stripped)
+    token = hidden(token)
+    if not isinstance(token, SecretStr):
+        raise ConfigurationError(f"{option} is no text, but {type(token).__name__}")
+    problem = _problem(token.get_secret_value().strip())
+    if problem:
+        raise ConfigurationError(f"{option} {problem}")
+    return SecretStr(token.get_secret_value().strip())
+
+
+def _problem(token: str) -> str:
+    if not token:
+        return "is empty"
+    if not token.isascii() or not token.isprintable() or " " in token:
+        return "holds a blank, a line end or a character beyond ASCII, which no token has"
+    return ""
 
 
 def checked_role(role: object) -> str:
@@ -179,10 +187,10 @@ def checked_claims(claims: object) -> SecretStr:
         raise ConfigurationError("claims hold a value that is no JSON") from None
 
 
-def unverified_claims(token: str) -> Mapping[str, Any]:
+def unverified_claims(token: SecretStr) -> Mapping[str, Any]:
     """What a JSON Web Token says (RFC 7519), its signature unchecked; nothing for a text that is none."""
     try:
-        payload = token.split(".")[1]
+        payload = token.get_secret_value().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (IndexError, ValueError, binascii.Error):
         return {}

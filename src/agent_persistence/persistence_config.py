@@ -19,14 +19,15 @@ empty list.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NoReturn, Self
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from agent_persistence.exceptions import ConfigurationError, printable
+from agent_persistence.hiding import hidden
 from agent_persistence.identifiers import is_identifier
 from agent_persistence.policy import BUSINESS_TABLES, GOVERNANCE_TABLES, TablePolicy
 
@@ -37,6 +38,7 @@ _LISTS: Final = {
     "write_tables": "PERSIST_WRITE_TABLES",
     "write_deny": "PERSIST_WRITE_DENY",
 }
+_SECRETS: Final = ("supabase_key", "database_url")
 LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
 TRANSPORT_VARIABLE: Final = "PERSIST_TRANSPORT"
 _KNOWN: Final = (*_LISTS.values(), LOGGING_VARIABLE, TRANSPORT_VARIABLE)
@@ -61,6 +63,7 @@ class PersistenceConfig(BaseModel):
     transport: Literal["httpx", "aiohttp"] = "httpx"
 
     def __init__(self, **options: Any) -> None:
+        options.update({name: hidden(options[name]) for name in _SECRETS if name in options})
         problems = ""
         try:
             super().__init__(**options)
@@ -95,18 +98,13 @@ class PersistenceConfig(BaseModel):
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Return the settings that the environment holds; a misspelt PERSIST_ variable raises ConfigurationError."""
-        _refuse_misspelt(environ)
-        lists = {option: _split(environ[variable]) for option, variable in _LISTS.items() if variable in environ}
-        key = next((environ[name] for name in KEY_VARIABLES if environ.get(name, "").strip()), None)
-        database_url = environ.get("DATABASE_URL", "").strip()
-        return cls(
-            supabase_url=environ.get("SUPABASE_URL", "").strip() or None,
-            supabase_key=SecretStr(key.strip()) if key else None,
-            database_url=SecretStr(database_url) if database_url else None,
-            logging=LOGGING_VARIABLE in environ,
-            transport=environ.get(TRANSPORT_VARIABLE, "").strip() or "httpx",
-            **lists,
-        )
+        settings, variables = _read(environ), tuple(environ)
+        del environ  # it holds secrets, of others too
+        _refuse_misspelt(variables)
+        return cls(**settings)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("PersistenceConfig holds secrets, and is not pickled; read it anew, with from_env()")
 
     def read_allowlist(self) -> frozenset[str]:
         """The tables that may be read."""
@@ -140,6 +138,19 @@ def get_write_allowlist(environ: Mapping[str, str] | None = None) -> frozenset[s
     return PersistenceConfig.from_env(os.environ if environ is None else environ).write_allowlist()
 
 
+def _read(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that the environment holds, unchecked."""
+    keys = [SecretStr(environ[name].strip()) for name in KEY_VARIABLES if environ.get(name, "").strip()]
+    return {
+        "supabase_url": environ.get("SUPABASE_URL", "").strip() or None,
+        "supabase_key": next(iter(keys), None),
+        "database_url": SecretStr(environ["DATABASE_URL"].strip()) if environ.get("DATABASE_URL", "").strip() else None,
+        "logging": LOGGING_VARIABLE in environ,
+        "transport": environ.get(TRANSPORT_VARIABLE, "").strip() or "httpx",
+        **{option: _split(environ[variable]) for option, variable in _LISTS.items() if variable in environ},
+    }
+
+
 def _split(names: str) -> frozenset[str]:
     return frozenset(name.strip() for name in names.split(",") if name.strip())
 
@@ -147,9 +158,9 @@ def _split(names: str) -> frozenset[str]:
 _TELLING: Final = frozenset({"READ", "WRITE", "DENY", "ALLOW", "ALLOWED", "TABLES", "LOGGING"})
 
 
-def _refuse_misspelt(environ: Mapping[str, str]) -> None:
+def _refuse_misspelt(variables: Iterable[str]) -> None:
     """A rule that nobody reads would be worse than none."""
-    for variable in environ:
+    for variable in variables:
         name = variable.upper()
         tells = not _TELLING.isdisjoint(name.split("_"))
         if variable in _KNOWN or not (tells or name.startswith("PERS")):

@@ -23,6 +23,7 @@ from agent_persistence._verbs import AllVerbs, ReadingVerbs, WritingVerbs
 from agent_persistence._views import AccessToken, Claims, Tenant
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, ValidationError, printable
 from agent_persistence.filters import Filters
+from agent_persistence.hiding import hidden
 from agent_persistence.ordering import OrderBy
 from agent_persistence.records import Record, Row
 
@@ -61,6 +62,7 @@ class ReadOnlyTable(Generic[Model]):
         actor: str | None = None,
     ) -> Self:
         """The same verbs over the same table for one user, as `AsyncPersistenceService.as_user`."""
+        access_token = hidden(access_token)
         reader = self._reader.as_user(access_token=access_token, claims=claims, tenant=tenant, actor=actor)
         return type(self)(reader, self._model, self._name)
 

@@ -23,6 +23,7 @@ from agent_persistence._audit.lines import (
 )
 from agent_persistence._audit.lock import locked
 from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.hiding import hidden
 
 ProblemKind: TypeAlias = Literal["changed", "removed", "inserted", "reordered", "truncated", "torn"]
 
@@ -72,6 +73,7 @@ def verify_audit_log(
     meanwhile; lines that come later are not looked at. Raises ConfigurationError where there is no log, `checkpoint`
     was not signed with the key, or the key is too short; OSError where a file cannot be read.
     """
+    key = hidden(key)
     signer = Signer(key)
     kept = None if checkpoint is None else Checkpoint.read(checkpoint, signer)
     if checkpoint is not None and kept is None:

@@ -23,6 +23,7 @@ from pydantic import SecretBytes, SecretStr
 
 from agent_persistence.audit import AuditEvent
 from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.hiding import hidden
 
 Key: TypeAlias = str | bytes | SecretStr | SecretBytes
 
@@ -45,6 +46,7 @@ class Signer:
     __slots__ = ("_keyed",)
 
     def __init__(self, key: Key) -> None:
+        key = hidden(key)
         self._keyed = hmac.new(_key_bytes(key), digestmod=sha256)
 
     def sign(self, message: bytes) -> str:
@@ -57,17 +59,20 @@ class Signer:
 
 
 def _key_bytes(key: object) -> bytes:
-    raw = key.get_secret_value() if isinstance(key, (SecretStr, SecretBytes)) else key
-    if isinstance(raw, str):
-        raw = raw.encode("utf-8", "surrogateescape")
-    if not isinstance(raw, bytes):
-        raise ConfigurationError(f"the key of an audit log is str, bytes or SecretStr, not {type(raw).__name__}")
-    if len(raw) < KEY_BYTES:
+    key = hidden(key)
+    if not isinstance(key, (SecretStr, SecretBytes)):
+        raise ConfigurationError(f"the key of an audit log is str, bytes or SecretStr, not {type(key).__name__}")
+    if (length := len(_raw(key))) < KEY_BYTES:
         raise ConfigurationError(
-            f"the key of an audit log has at least {KEY_BYTES} bytes, this one has {len(raw)};"
+            f"the key of an audit log has at least {KEY_BYTES} bytes, this one has {length};"
             " secrets.token_hex(32) makes one"
         )
-    return raw
+    return _raw(key)
+
+
+def _raw(key: SecretStr | SecretBytes) -> bytes:
+    raw = key.get_secret_value()
+    return raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
 
 
 class Before(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohappyeyeballs import start_connection
@@ -81,15 +82,18 @@ class _Server:
         self._prefix = url.raw_path.rstrip(b"/").decode("ascii")
         self._headers = (("Host", url.netloc.decode("ascii")), *HEADERS)
 
+    def check(self, request: Request) -> None:
+        """Refuse what could begin a line of its own."""
+        if not (request.target.isprintable() and all(map(str.isprintable, chain.from_iterable(request.headers)))):
+            raise AdapterError("a header or the path holds a line end; nothing was sent")
+
     def message(self, request: Request) -> bytes:
-        """The request as it is sent. What could begin a line of its own is refused."""
+        """The request as it is sent."""
         headers = (*self._headers, *request.headers)
         lines = [f"{request.method} {self._prefix}{request.target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in headers]
         if request.body or request.method not in _WITHOUT_BODY:
             lines.append(f"Content-Length: {len(request.body)}")
-        if not "".join(lines).isprintable():
-            raise AdapterError("a header or the path holds a line end; nothing was sent")
         return "\r\n".join([*lines, "", ""]).encode("ascii") + request.body
 
     async def protocol(self) -> Any:
@@ -125,7 +129,7 @@ class _Lane:
         self._transport: Any = None
 
     async def exchange(self, request: Request) -> Response:
-        message = self._server.message(request)
+        self._server.check(request)
         if self._protocol is None:
             self._protocol = await self._server.protocol()
             self._transport = self._protocol.transport
@@ -135,7 +139,7 @@ class _Lane:
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
         )
-        self._transport.write(message)
+        self._transport.write(self._server.message(request))
         try:
             return await self._received()
         except tuple(STATES) as error:

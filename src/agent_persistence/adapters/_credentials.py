@@ -6,38 +6,40 @@ from typing import TYPE_CHECKING
 
 from agent_persistence.adapters._postgrest import SHORT, Request, checked_head
 from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.hiding import Unpicklable, hidden
 from agent_persistence.identity import RefreshingToken, checked_token, unverified_claims
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
 
-class Credentials:
+class Credentials(Unpicklable):
     """The API key, and the headers it takes: new keys go into `apikey` alone, a legacy JWT is its own bearer token."""
 
     def __init__(self, key: str | SecretStr, db_schema: str) -> None:
-        self._key = key = _checked_key(key)
-        plain = key.get_secret_value()
-        self._alone = () if plain.startswith("sb_") else (("Authorization", f"Bearer {plain}"),)
-        self._common = (("apikey", plain), ("Accept", "application/json"), *_profile_headers(db_schema))
+        self._key = key = _checked_key(hidden(key))
+        self._is_new = key.get_secret_value().startswith("sb_")
+        self._common = (("Accept", "application/json"), *_profile_headers(db_schema))
 
     def sign(self, request: Request, token: SecretStr | None) -> Request:
         """The request with the credentials of a user, or with the key alone."""
-        user = self._alone if token is None else (("Authorization", f"Bearer {token.get_secret_value()}"),)
+        signed = self._signed(request, token)
+        return signed if len(request.target) < SHORT else checked_head(signed)
+
+    def _signed(self, request: Request, token: SecretStr | None) -> Request:
+        bearer = self._key if token is None and not self._is_new else token
+        user = () if bearer is None else (("Authorization", f"Bearer {bearer.get_secret_value()}"),)
         named = {name for name, _ in request.headers}
         common = [header for header in self._common if header[0] not in named]
-        signed = Request(request.method, request.target, (*common, *user, *request.headers), request.body)
-        return signed if len(request.target) < SHORT else checked_head(signed)
+        headers = (("apikey", self._key.get_secret_value()), *common, *user, *request.headers)
+        return Request(request.method, request.target, headers, request.body)
 
     def check_publishable(self) -> None:
         """Refuse a key that may do everything, or of which nobody knows: whoever it stands for alone is not nobody."""
-        plain = self._key.get_secret_value()
-        role = unverified_claims(plain).get("role")
-        if plain.startswith("sb_publishable_") or role == "anon":
+        role = unverified_claims(self._key).get("role")
+        if role == "anon" or self._key.get_secret_value().startswith("sb_publishable_"):
             return
-        kind = (
-            f"a key with the role {role}" if role else "a secret key" if plain.startswith("sb_secret_") else "another"
-        )
+        kind = f"one with the role {role}" if role else "a secret key" if self._is_new else "another"
         raise ConfigurationError(
             "without access_token= a user's calls run with the publishable key alone (sb_publishable_…, or a legacy key"
             f" with the role anon), and this adapter was given {kind}; pass access_token=, or make the adapter with the"
@@ -45,7 +47,7 @@ class Credentials:
         )
 
 
-def _checked_key(key: str | SecretStr) -> SecretStr:
+def _checked_key(key: SecretStr) -> SecretStr:
     try:
         return checked_token("key", key)
     except ConfigurationError as refused:

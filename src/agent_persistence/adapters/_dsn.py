@@ -12,13 +12,14 @@ from pydantic import SecretStr
 
 from agent_persistence._version import __version__
 from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.hiding import Unpicklable, hidden
 
 EXAMPLE: Final = "postgresql://<user>:<password>@<host>:5432/<database>"
 _ENCRYPTED: Final = ("require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class Server(Unpicklable):
     """A PostgreSQL server and how to log in: `place` is what messages may say of it."""
 
     place: str
@@ -35,13 +36,12 @@ class Server:
         """What OpenTelemetry's conventions for PostgreSQL call the database and the schema in it."""
         return "|".join(filter(None, (self.options.get("dbname"), db_schema)))
 
-    def login(self) -> dict[str, str]:
-        """All options of a connection."""
-        return (
-            {**self.options}
-            if self.password is None
-            else {**self.options, "password": self.password.get_secret_value()}
-        )
+    def conninfo(self, addresses: Mapping[str, str]) -> SecretStr:
+        """All options of a connection to these addresses, as libpq's `key='value'`."""
+        login = {} if self.password is None else {"password": self.password.get_secret_value()}
+        options = {**self.options, **login, **addresses}
+        escaped = ((name, value.replace("\\", "\\\\").replace("'", "\\'")) for name, value in options.items())
+        return SecretStr(" ".join(f"{name}='{value}'" for name, value in escaped))
 
 
 def checked_server(
@@ -56,9 +56,10 @@ def checked_server(
     Where the DSN does not say whether to use TLS, a host that is not this machine must (sslmode=require). Messages
     repeat nothing of the DSN but its host.
     """
-    if not isinstance(dsn, str) or not dsn.strip():
+    dsn = hidden(dsn)
+    if not isinstance(dsn, SecretStr) or not dsn.get_secret_value().strip():
         raise ConfigurationError(f"the PostgreSQL URL is empty; it looks like {EXAMPLE} (DATABASE_URL)")
-    given = parse(dsn.strip())
+    given, password = _without_password(parse(dsn.get_secret_value().strip()))
     if given is None:
         raise ConfigurationError(f"the PostgreSQL URL cannot be read; it looks like {EXAMPLE} (DATABASE_URL)")
     if not given.get("host") and not given.get("hostaddr"):
@@ -73,10 +74,17 @@ def checked_server(
             " use sslmode=require or verify-full, or allow_plaintext=True"
         )
     own = {"client_encoding": "UTF8", "fallback_application_name": f"agent-persistence/{__version__}", "sslmode": mode}
-    told = {name: value for name, value in given.items() if name != "password"}
-    options = {"host": given.get("hostaddr", ""), "port": "5432", **told, **own}
-    password = SecretStr(given["password"]) if "password" in given else None
+    options = {"host": given.get("hostaddr", ""), "port": "5432", **given, **own}
     return Server(f"{options['host']}:{options['port']}", options, password)
+
+
+def _without_password(
+    given: Mapping[str, str] | None,
+) -> tuple[Mapping[str, str], SecretStr | None] | tuple[None, None]:
+    if given is None:
+        return None, None
+    rest = {name: value for name, value in given.items() if name != "password"}
+    return rest, SecretStr(given["password"]) if "password" in given else None
 
 
 def _default_mode(given: Mapping[str, str], allow_plaintext: bool) -> str:

@@ -130,7 +130,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  not Django's
         self.holds_head = False
         """Whether the next write is to wait for the one after it, so that a request's head and body leave together."""
-        self._head = b""
+        self._unsent = b""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  httpcore's
         try:
@@ -141,14 +141,19 @@ class _Stream(httpcore.AsyncNetworkStream):
             raise httpcore.ReadError(str(error)) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  httpcore's
+        self._unsent += buffer
+        del buffer  # it holds the credentials
         if self.holds_head:
-            self.holds_head, self._head = False, buffer
-        elif buffer:
-            head, self._head = self._head, b""
+            self.holds_head = False
+        elif self._unsent:
             try:
-                await self._stream.send(head + buffer)
+                await self._stream.send(self._taken())
             except _BROKEN as error:
                 raise httpcore.WriteError(str(error)) from error
+
+    def _taken(self) -> bytes:
+        unsent, self._unsent = self._unsent, b""
+        return unsent
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -25,6 +25,7 @@ from agent_persistence.adapters._sqltext import Statement
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
+    from pydantic import SecretStr
 
 
 class LostError(Exception):
@@ -62,7 +63,7 @@ class Wire:
         """A new connection within five seconds, or an AdapterError. Names are looked up without blocking the loop."""
         with anyio.move_on_after(CONNECT_TIMEOUT_S):
             try:
-                return cls(await _opened({**server.login(), **await _addresses(server.options)}))
+                return cls(await _opened(server.conninfo(await _addresses(server.options))))
             except psycopg.Error as error:
                 raise as_unreached(str(error), server.place) from None
             except (OSError, UnicodeError):
@@ -201,8 +202,8 @@ def _is_address(host: str) -> bool:
         return False
 
 
-async def _opened(options: Mapping[str, str]) -> PGconn:
-    connection = pq.PGconn.connect_start(_conninfo(options))
+async def _opened(conninfo: SecretStr) -> PGconn:
+    connection = pq.PGconn.connect_start(conninfo.get_secret_value().encode())
     try:
         while (step := connection.connect_poll()) != PollingStatus.OK:
             if step == PollingStatus.FAILED:
@@ -212,8 +213,3 @@ async def _opened(options: Mapping[str, str]) -> PGconn:
         connection.finish()
         raise
     return connection
-
-
-def _conninfo(options: Mapping[str, str]) -> bytes:
-    escaped = ((name, value.replace("\\", "\\\\").replace("'", "\\'")) for name, value in options.items())
-    return " ".join(f"{name}='{value}'" for name, value in escaped).encode()

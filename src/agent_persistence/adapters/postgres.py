@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from pydantic import SecretStr
 
 from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.adapters import _catalogue, _copying, _sql
@@ -23,12 +22,15 @@ from agent_persistence.adapters._sqltext import Statement, quoted
 from agent_persistence.adapters._transactions import Answer, Transaction
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, ValidationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.hiding import Unpicklable, hidden
 from agent_persistence.identity import OWN, Identity
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.predicates import FALSE, Filter
 from agent_persistence.records import Record, Row
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from agent_persistence.adapters._pglanes import PgLanes
 
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
@@ -38,7 +40,7 @@ _MOST_MS: Final = 2**31 - 1
 """The longest statement_timeout that PostgreSQL takes, 24 days."""
 
 
-class PostgresAdapter:
+class PostgresAdapter(Unpicklable):
     """Runs each call as one transaction, by default in one round trip; pooled connections in transaction mode do.
 
     `dsn` is a URL or libpq's `key=value`. `role` is taken on for each transaction, as PostgREST does, so that its
@@ -65,6 +67,7 @@ class PostgresAdapter:
     ) -> None:
         if type(max_connections) is not int or max_connections < 1:
             raise ConfigurationError("max_connections is a number from 1")
+        dsn = hidden(dsn)
         lifetimes = Lifetimes(max_idle_s, max_age_s)
         self._lanes, server = _connecting(dsn, max_connections, lifetimes, allow_plaintext=allow_plaintext)
         self.server, self.namespace = server.address, server.namespace(db_schema)
@@ -91,6 +94,7 @@ class PostgresAdapter:
 
     def identity_of(self, *, access_token: object = None, claims: object = None) -> Identity:
         """The user of these claims, or nobody."""
+        access_token = hidden(access_token)
         if access_token is not None:
             raise ConfigurationError(
                 "PostgreSQL verifies no token: verify it and pass its claims=, or use SupabaseAdapter for access_token="
@@ -313,15 +317,12 @@ def _limit_ms() -> int | None:
     return None if remaining_s == inf else min(round((remaining_s + _SPARE_S) * 1000), _MOST_MS)
 
 
-def _connecting(
-    dsn: str | SecretStr, lanes: int, lifetimes: Lifetimes, *, allow_plaintext: bool
-) -> tuple[PgLanes, Server]:
+def _connecting(dsn: SecretStr, lanes: int, lifetimes: Lifetimes, *, allow_plaintext: bool) -> tuple[PgLanes, Server]:
     try:
         from agent_persistence.adapters._libpq import parsed
         from agent_persistence.adapters._pglanes import PgLanes
     except ImportError as error:
         remedy = "pip install 'agent-persistence[postgres]'"
         raise ConfigurationError(f"PostgresAdapter needs psycopg, 3.2 or later: {remedy}") from error
-    told = dsn.get_secret_value() if isinstance(dsn, SecretStr) else dsn
-    server = checked_server(told, parsed, allow_plaintext=allow_plaintext)
+    server = checked_server(dsn, parsed, allow_plaintext=allow_plaintext)
     return PgLanes(server, lanes=lanes, lifetimes=lifetimes), server

@@ -20,6 +20,7 @@ from agent_persistence.adapters._lanes import HttpTransport, Lifetimes
 from agent_persistence.adapters._postgrest import Request, Response
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, UnsupportedOperationError
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.hiding import Unpicklable, hidden
 from agent_persistence.identity import OWN, Identity, RefreshingToken, asked, checked_token
 from agent_persistence.operations import Page, Query
 from agent_persistence.ordering import OrderBy, parse_order
@@ -49,7 +50,7 @@ _CONTAINMENT: Final = (Operator.CONTAINS, Operator.CONTAINED_BY)
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 
 
-class SupabaseAdapter:
+class SupabaseAdapter(Unpicklable):
     """Sends each call as one request to `url`/rest/v1.
 
     `key` is a publishable, secret or legacy JWT key; `access_token` is a user's JWT beside it, a `RefreshingToken`, or
@@ -75,6 +76,7 @@ class SupabaseAdapter:
         max_idle_s: float = 60.0,
         max_age_s: float = 900.0,
     ) -> None:
+        key, access_token = hidden(key), hidden(access_token)
         base = base_url(url, allow_http=allow_http)
         self._credentials = Credentials(key, db_schema)
         self._ask = access_token if callable(access_token) else None
@@ -104,6 +106,7 @@ class SupabaseAdapter:
 
     def identity_of(self, *, access_token: object = None, claims: object = None) -> Identity:
         """The user whom the token names; without one, what the key alone may do, which must not be everything."""
+        access_token = hidden(access_token)
         if claims is not None:
             raise ConfigurationError(
                 "PostgREST reads claims from a signed token: pass access_token=, or use PostgresAdapter for claims="

@@ -6,14 +6,12 @@ https://platform.openai.com/docs/api-reference/embeddings
 from __future__ import annotations
 
 import random as random_module
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from pydantic import SecretStr
 from pydantic_core import to_json
 
 from agent_persistence._verbs import Closing
@@ -25,10 +23,13 @@ from agent_persistence.attempts import limited
 from agent_persistence.exceptions import AdapterError, BackendUnavailableError, ConfigurationError, FailureState
 from agent_persistence.ext._embeddings.answers import read_vectors
 from agent_persistence.ext._embeddings.embedder import batches, check_positive, checked_texts
+from agent_persistence.hiding import hidden
+from agent_persistence.identity import checked_token
 from agent_persistence.retry import RetryPolicy, retry_policy
 
 if TYPE_CHECKING:
     import httpx
+    from pydantic import SecretStr
 
 _RETRY: Final = RetryPolicy(attempt_s=30.0, read_deadline_s=60.0)
 
@@ -63,6 +64,7 @@ class HttpEmbedder(Closing):
         random: Callable[[], float] = random_module.random,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
+        key = hidden(key)
         for option, value in (("dimensions", dimensions), ("max_texts", max_texts), ("max_chars", max_chars)):
             check_positive(option, value)
         if not model.strip():
@@ -72,7 +74,7 @@ class HttpEmbedder(Closing):
         self._model = model
         self._dimensions = dimensions
         self._request_dimensions = request_dimensions
-        self._key = None if key is None else SecretStr(_token(key))
+        self._key = None if key is None else checked_token("key", key)
         self._max_texts = max_texts
         self._max_chars = max_chars
         self._retry = _RETRY if retry is None or retry is True else retry_policy(retry)
@@ -168,16 +170,3 @@ def _url(given: str, *, allow_http: bool) -> httpx.URL:
             "base_url is an https:// URL without query or credentials, such as https://api.openai.com/v1;"
             " http:// is for loopback (http://127.0.0.1:11434/v1), and for other hosts with allow_http=True"
         ) from None
-
-
-_PRINTABLE = re.compile(r"[!-~]+")
-
-
-def _token(key: str | SecretStr) -> str:
-    """The key as it may stand in a header; the message of a refusal does not repeat it."""
-    token = key.get_secret_value() if isinstance(key, SecretStr) else key
-    if not _PRINTABLE.fullmatch(token.strip()):
-        raise ConfigurationError(
-            "key is empty or holds blanks or characters that none has; leave it out if there is none"
-        )
-    return token.strip()
