@@ -41,7 +41,8 @@ class Views(ABC):
 
     Making one takes microseconds and keeps nothing afterwards, so that it may be made for a single call. It shares
     connections, policy, middleware, metrics, retry budget, the cache's bounds and what was learnt of the server with
-    what it was made of; closing it closes nothing. A view of a view has the options of both.
+    what it was made of; closing it closes nothing. A view can be made of a view: bounds, tenant and actor stay until
+    they are given anew, the user does not.
     """
 
     __slots__ = ()

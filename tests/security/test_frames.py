@@ -51,12 +51,20 @@ def our_frames(error: BaseException | None) -> Iterator[tuple[str, dict[str, Any
 
 def told_of(value: object, depth: int = 4) -> str:
     """What an error tracker stores of a variable: its repr, and that of what it contains."""
-    parts = [repr(value)]
+    parts = [shown(value)]
     if depth and isinstance(value, dict):
         parts += [told_of(part, depth - 1) for entry in value.items() for part in entry]
     elif depth and isinstance(value, (list, tuple, set, frozenset)):
         parts += [told_of(part, depth - 1) for part in value]
     return "\n".join(parts)
+
+
+def shown(value: object) -> str:
+    """Trackers take the class where a repr fails, as that of an object does which is not made yet."""
+    try:
+        return repr(value)
+    except AttributeError:
+        return type(value).__name__
 
 
 def assert_hidden(error: BaseException) -> None:
@@ -208,7 +216,7 @@ async def test_what_holds_a_secret_is_not_pickled(make: Callable[[], object]) ->
     """SecretStr itself pickles its text: a task queue or a cache would store it."""
     holder = make()
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        with pytest.raises(TypeError, match="holds a secret|holds secrets"):
+        with pytest.raises(TypeError, match=r"holds (a secret|secrets)"):
             pickle.dumps(holder, protocol)
     assert MARK not in repr(holder)
 
