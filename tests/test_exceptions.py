@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import pickle
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +32,7 @@ from agent_persistence.exceptions import (
     printable,
 )
 from tests.doubles import shown
+from tests.security.said import for_developers_in
 
 EXAMPLES: list[tuple[PersistenceError, dict[str, Any]]] = [
     (PersistenceError("p"), {}),
@@ -110,6 +113,119 @@ def test_an_error_survives_copy_and_pickle(error: PersistenceError, copied: Call
         str(original),
         vars(original),
     )
+
+
+HTTP: list[tuple[PersistenceError, int, bool]] = [
+    (PersistenceError("p"), 500, False),
+    (ConfigurationError("c"), 500, False),
+    (PersistencePermissionError("d"), 403, True),
+    (TableNotAllowedError("clients", "write", {"leads"}), 403, True),
+    (TableNotAllowedError("clients", "delete", ()), 403, False),
+    (ColumnNotAllowedError("leads", "clients(*)", "no"), 403, True),
+    (ReadOnlyError("write"), 403, False),
+    (ValidationError("leads", "a"), 422, True),
+    (UnsupportedOperationError("leads", "ilike"), 422, True),
+    (AdapterError("m"), 502, False),
+    (AdapterError("m", status=500, code="P0001"), 502, False),
+    (AdapterError("m", status=401), 401, False),
+    (AdapterError("m", status=401, code="42501"), 401, False),
+    (AdapterError("m", status=403), 403, True),
+    (AdapterError("m", code="42501"), 403, True),
+    (AdapterError("m", status=429), 429, False),
+    (AdapterError("m", status=400, code="22P02"), 422, True),
+    (AdapterError("m", code="22003"), 422, True),
+    (AdapterError("m", status=400, code="42703"), 422, True),
+    (AdapterError("m", status=404, code="PGRST202"), 422, True),
+    (AdapterError("m", status=400, code="PGRST124"), 422, True),
+    (ConflictError("m"), 409, True),
+    (ConflictError("m", status=400, code="23502"), 409, True),
+    (BackendUnavailableError("m", status=429), 503, False),
+    (OverloadedError("m"), 503, False),
+    (OutcomeUnknownError("m", status=500, code="22P02"), 504, False),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "fixable"), HTTP, ids=lambda value: type(value).__name__)
+def test_a_web_service_answers_with_the_status_of_the_error(
+    error: PersistenceError, status: int, fixable: bool
+) -> None:
+    """And tells its caller whether another call can succeed, which is only so where the status is 4xx."""
+    assert (error.http_status, error.caller_can_fix) == (status, fixable)
+    assert not fixable or 400 <= status < 500
+
+
+def test_every_class_has_a_status_here() -> None:
+    """Control: the rule above is shown for the whole tree."""
+    assert {type(error).__name__ for error, _, _ in HTTP} == set(_drawn_tree())
+
+
+SECRETS = (
+    "SUPABASE_KEY sb_secret_x eyJhbGciOi PERSIST_READ_TABLES postgresql://u:p@db.example.org/x GRANT ALL ON x;"
+    " policy=TablePolicy(read={…}) row_cap=5 10.0.0.1 Redaction"
+)
+DIRTY: list[PersistenceError] = [
+    PersistenceError(SECRETS),
+    ConfigurationError(SECRETS),
+    PersistencePermissionError(SECRETS),
+    *(TableNotAllowedError("clients", verb, {"leads"}) for verb in ("query", "write", "update", "delete", "call")),
+    ColumnNotAllowedError("leads", "x", "it is masked", SECRETS),
+    ReadOnlyError("write"),
+    ValidationError("leads", "a", SECRETS),
+    UnsupportedOperationError("leads", "ilike"),
+    *(AdapterError(SECRETS, hint=SECRETS, state=state) for state in FailureState),
+    AdapterError(SECRETS, hint=SECRETS, code="22P02"),
+    ConflictError(SECRETS, hint=SECRETS, code="23505", constraint="leads_email_key"),
+    BackendUnavailableError(SECRETS, hint=SECRETS, status=500),
+    OverloadedError(SECRETS),
+    *(OutcomeUnknownError(SECRETS, key="SENTINELWRITTEN", state=state) for state in ("ambiguous", "applied")),
+]
+
+
+@pytest.mark.parametrize("error", DIRTY, ids=lambda error: type(error).__name__)
+def test_a_model_reads_nothing_that_leads_to_more_rights_or_to_the_server(error: PersistenceError) -> None:
+    """Neither variables nor options, keys, hosts, the text of a server or the key of a row."""
+    told = error.for_model()
+    assert (for_developers_in(told), told.strip() == told, bool(told)) == ([], True, True)
+
+
+def test_every_class_is_shown_to_a_model_here() -> None:
+    """Control: of the whole tree, and the texts above would be found."""
+    assert {type(error).__name__ for error in DIRTY} == set(_drawn_tree())
+    assert len(for_developers_in(SECRETS)) > 8
+
+
+TEXTS = {"ValidationError": 2, "ColumnNotAllowedError": 3, "UnsupportedOperationError": 3}
+"""How many of their arguments a model reads."""
+
+
+def _texts_for_models() -> list[tuple[str, str]]:
+    """Where in the package they are written, and each part of a text of such an error."""
+    return [
+        (f"{path.name}:{node.lineno}", part.value)
+        for path in Path(exceptions.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TEXTS
+        for argument in node.args[: TEXTS[node.func.id]]
+        for part in ast.walk(argument)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+
+
+def test_no_text_that_a_model_reads_is_written_for_developers() -> None:
+    """Of all the places that make an error whose reason a model reads; remedies are an argument of their own."""
+    texts = _texts_for_models()
+    assert len(texts) > 100
+    assert [(place, text) for place, text in texts if for_developers_in(text)] == []
+
+
+def test_a_model_learns_what_is_allowed() -> None:
+    """And which name may have been meant; for developers there is the way to allow more."""
+    told = TableNotAllowedError("laeds", "query", {"messages", "leads"}).for_model()
+    assert told == "query on table 'laeds' is not allowed (did you mean leads?); allowed here: leads, messages."
+    told = ColumnNotAllowedError("leads", "email", "it is masked", "say allow() for it").for_model()
+    assert told == "'email' is not allowed as a column of leads: it is masked"
+    told = AdapterError("x", code="22P02", column="score").for_model()
+    assert told == "A value is not valid for its column or argument (column score). Nothing was changed."
 
 
 def test_a_read_only_error_is_an_attribute_error() -> None:

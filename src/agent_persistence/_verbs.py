@@ -297,8 +297,8 @@ class WritingVerbs(ABC):
         if key is not None and (type(table) is not str or key != self._client_keys.column(table)):
             raise ValidationError(
                 table,
-                "generated_key is the primary key whose values the service makes, and no other column;"
-                " client_keys= or the Schema names it",
+                "generated_key is the primary key whose values the service makes, and no other column",
+                "client_keys= or the Schema names it",
             )
 
     def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
@@ -315,9 +315,8 @@ def _key(schema: Schema, table: str, order_by: str) -> tuple[str, ...]:
     declared = schema.tables.get(table) if type(table) is str else None
     key = declared.primary_key if declared else ()
     if not key and order_by != "id":
-        raise ValidationError(
-            table, f"ties of {order_by} need the table's key; declare it in the Schema, or order by id"
-        )
+        told = f"ties of {order_by} need the table's key, which is not known; order by id"
+        raise ValidationError(table, told, "or declare it in the Schema")
     return key or ("id",)
 
 
@@ -342,7 +341,8 @@ def _names(table: str, option: str, names: object) -> tuple[str, ...] | None:
     if names is None:
         return None
     if isinstance(names, str):
-        raise ValidationError(table, f"{option} is a list of column names; write {option}=[{names!r}]")
+        listed = ", ".join(f'"{name.strip()}"' for name in names.split(","))
+        raise ValidationError(table, f"{option} is a list of column names, not a single text; write [{listed}]")
     if not isinstance(names, Sequence) or isinstance(names, (bytes, bytearray)):
         raise ValidationError(table, f"{option} is a list of column names, not {type(names).__name__}")
     if not names:

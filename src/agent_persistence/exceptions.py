@@ -15,15 +15,16 @@
        └ OutcomeUnknownError           the write may have been applied: .key .attempts
 
 A class exists where a caller would act differently. Messages carry names, codes and remedies,
-never a credential or the content of a row.
+never a credential or the content of a row. What a web service or a model is to get of an error is in `_MEANINGS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 
 class FailureState(StrEnum):
@@ -43,6 +44,27 @@ class FailureState(StrEnum):
 
 class PersistenceError(Exception):
     """The root: `except PersistenceError` catches whatever this package raises."""
+
+    @property
+    def http_status(self) -> int:
+        """The status with which a web service answers a request that met this error (RFC 9110, section 15)."""
+        return self._meaning().http_status
+
+    @property
+    def caller_can_fix(self) -> bool:
+        """Whether the same caller can succeed with another call: other names, values or bounds."""
+        return self._meaning().caller_can_fix
+
+    def for_model(self) -> str:
+        """What a language model may read of it: what was wrong, and what would be allowed.
+
+        It holds names of tables, columns, functions and rules, and nothing else of the database: no value, no text of a
+        server, no host, no setting and no way to more rights. `str(error)` has these for developers.
+        """
+        return self._meaning().words
+
+    def _meaning(self) -> _Meaning:
+        return next(_MEANINGS[each] for each in type(self).__mro__ if each in _MEANINGS)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)
@@ -70,15 +92,23 @@ class TableNotAllowedError(PersistencePermissionError):
     def __init__(self, table: object, verb: str, allowed: Iterable[str] = ()) -> None:
         self.table = table
         self.verb = verb
-        known = sorted(allowed)
+        self.allowed = tuple(sorted(allowed))
+        known = self.allowed
         names = ", ".join(known) or "none"
         meant = get_close_matches(table.lower().rpartition(".")[2], known, n=1) if type(table) is str else []
         guess = f" (did you mean {meant[0]}?)" if meant else ""
         kind, remedy = _REMEDIES.get(verb, _READ)
-        super().__init__(
-            f"{verb} on {kind} {printable(table)} is not allowed{guess}; allowed here: {names}."
-            f" To allow it, name it in {remedy}."
-        )
+        self._told = f"{verb} on {kind} {printable(table)} is not allowed{guess}; allowed here: {names}."
+        super().__init__(f"{self._told} To allow it, name it in {remedy}.")
+
+    @property
+    def caller_can_fix(self) -> bool:
+        """Whether there is a table or function of which the call would be allowed."""
+        return bool(self.allowed)
+
+    def for_model(self) -> str:
+        """What was refused, and what is allowed."""
+        return self._told
 
 
 _READ = ("table", "PERSIST_READ_TABLES, which replaces the whole list, or in policy=TablePolicy(read={…})")
@@ -95,12 +125,20 @@ _REMEDIES = {
 
 
 class ColumnNotAllowedError(PersistencePermissionError):
-    """A name that was given as a column is not one this table may be asked for."""
+    """A name that was given as a column is not one this table may be asked for.
 
-    def __init__(self, table: str, column: object, reason: str) -> None:
+    `remedy` is for who configures the service, and no part of `for_model`.
+    """
+
+    def __init__(self, table: str, column: object, reason: str, remedy: str = "") -> None:
         self.table = table
         self.column = column
-        super().__init__(f"{printable(column)} is not allowed as a column of {table}: {reason}")
+        self._told = f"{printable(column)} is not allowed as a column of {printable(table)[1:-1]}: {reason}"
+        super().__init__(f"{self._told}; {remedy}" if remedy else self._told)
+
+    def for_model(self) -> str:
+        """What was refused, and why."""
+        return self._told
 
 
 class ReadOnlyError(PersistencePermissionError, AttributeError):
@@ -112,12 +150,19 @@ class ReadOnlyError(PersistencePermissionError, AttributeError):
 
 
 class ValidationError(PersistenceError):
-    """The call cannot be carried out as it stands; `problems` lists every one found."""
+    """The call cannot be carried out as it stands; `problems` lists every one found.
 
-    def __init__(self, table: object, problems: str | Sequence[str]) -> None:
+    `remedy` is for who configures the service, and no part of `for_model`.
+    """
+
+    def __init__(self, table: object, problems: str | Sequence[str], remedy: str = "") -> None:
         self.table = table
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
-        super().__init__(f"{printable(table)}: " + "; ".join(self.problems))
+        super().__init__(f"{self.for_model()}; {remedy}" if remedy else self.for_model())
+
+    def for_model(self) -> str:
+        """Every problem found."""
+        return f"{printable(self.table)}: " + "; ".join(self.problems)
 
 
 class UnsupportedOperationError(ValidationError):
@@ -132,7 +177,8 @@ class AdapterError(PersistenceError):
     """The backend or the way to it failed.
 
     `state` says whether anything was applied, `status` and `code` are the server's (HTTP status; SQLSTATE or
-    PostgREST code), `hint` is a remedy, `retry_after_s` the server's wish, `attempts` how often it was tried.
+    PostgREST code), `hint` is a remedy, `retry_after_s` the server's wish, `attempts` how often it was tried, `column`
+    the column that is at fault, where the server names it.
     """
 
     def __init__(
@@ -144,6 +190,7 @@ class AdapterError(PersistenceError):
         code: str | None = None,
         hint: str | None = None,
         retry_after_s: float | None = None,
+        column: str | None = None,
     ) -> None:
         self.state = FailureState(state)
         self.status = status
@@ -151,7 +198,17 @@ class AdapterError(PersistenceError):
         self.hint = hint
         self.retry_after_s = retry_after_s
         self.attempts = 1
+        self.column = column
         super().__init__(f"{message} ({hint})" if hint else message)
+
+    def for_model(self) -> str:
+        """What the database made of the call in words of this package, and whether anything was changed."""
+        words = self._meaning().words
+        return f"{words}{'' if self.column is None else f' (column {self.column})'}. {_CHANGED[self.state]}"
+
+    def _meaning(self) -> _Meaning:
+        keys = (self.status, self.code, (self.code or "")[:2])
+        return next((_MEANINGS[key] for key in keys if key in _MEANINGS), super()._meaning())
 
     @property
     def may_be_retried(self) -> bool:
@@ -166,13 +223,21 @@ class ConflictError(AdapterError):
         super().__init__(message, **about)
         self.constraint = constraint
 
+    def for_model(self) -> str:
+        """Which rule refused the row."""
+        return super().for_model() + (f" The rule is {printable(self.constraint)}." if self.constraint else "")
+
 
 class BackendUnavailableError(AdapterError):
     """The backend could not be reached or kept refusing; nothing was applied."""
 
+    _meaning = PersistenceError._meaning
+
 
 class OverloadedError(AdapterError):
     """Too many calls are already waiting in this process; nothing was sent."""
+
+    _meaning = PersistenceError._meaning
 
     def __init__(self, message: str) -> None:
         super().__init__(message, state=FailureState.NOT_SENT)
@@ -185,10 +250,77 @@ class OutcomeUnknownError(AdapterError):
     without one may double it.
     """
 
+    _meaning = PersistenceError._meaning
+
     def __init__(self, message: str, *, key: object = None, attempts: int = 1, **about: Any) -> None:
         super().__init__(message, **{"state": FailureState.AMBIGUOUS, **about})
         self.key = key
         self.attempts = attempts
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """An error for those who do not see its class: an HTTP status, whether another call helps, and plain words."""
+
+    http_status: int
+    caller_can_fix: bool
+    words: str
+
+
+_Key: TypeAlias = type[PersistenceError] | str | int | None
+_VALUE: Final = _Meaning(422, True, "A value is not valid for its column or argument")
+_COLUMN: Final = _Meaning(422, True, "A column does not exist, or cannot be used like this")
+_TABLE: Final = _Meaning(422, True, "A table does not exist in the database")
+_FUNCTION: Final = _Meaning(422, True, "There is no function with these arguments, or no operator for these types")
+_MEANINGS: Final[Mapping[_Key, _Meaning]] = {
+    PersistenceError: _Meaning(500, False, "The call failed."),
+    ConfigurationError: _Meaning(500, False, "The service is not set up for this call; another call does not help."),
+    PersistencePermissionError: _Meaning(403, True, "The call is not allowed."),
+    ReadOnlyError: _Meaning(403, False, "Nothing can be changed here; only reading is allowed."),
+    ValidationError: _Meaning(422, True, ""),
+    AdapterError: _Meaning(502, False, "The database could not carry out the call"),
+    ConflictError: _Meaning(409, True, "A rule of the database refuses the row"),
+    BackendUnavailableError: _Meaning(503, False, "The database is not available; the same call may succeed later"),
+    OverloadedError: _Meaning(503, False, "Too many calls are waiting; the same call may succeed later"),
+    OutcomeUnknownError: _Meaning(504, False, "The change was sent; look at the rows before making it again"),
+    401: _Meaning(401, False, "The database does not accept the credentials of this call"),
+    403: _Meaning(403, True, "The database does not allow this call"),
+    429: _Meaning(429, False, "Too many calls were made; the same call may succeed later"),
+    "42501": _Meaning(403, True, "The database does not allow this call"),
+    "23502": _Meaning(409, True, "A column that needs a value has none"),
+    "23503": _Meaning(409, True, "A row refers to one that does not exist, or is itself referred to"),
+    "23505": _Meaning(409, True, "A row with this unique value exists already"),
+    "23514": _Meaning(409, True, "A value breaks a check of the table"),
+    "22": _VALUE,
+    "42804": _VALUE,
+    "42703": _COLUMN,
+    "428C9": _COLUMN,
+    "PGRST204": _COLUMN,
+    "42P01": _TABLE,
+    "PGRST205": _TABLE,
+    "42883": _FUNCTION,
+    "PGRST202": _FUNCTION,
+    "PGRST203": _FUNCTION,
+    "42P10": _Meaning(422, True, "No unique rule covers the columns by which rows are merged"),
+    "21000": _Meaning(422, True, "Two rows of one batch are the same by the columns by which they are merged"),
+    "PGRST124": _Meaning(422, True, "More rows match than may be changed"),
+}
+"""By class, and for an AdapterError by its HTTP status, its code or the code's first two characters.
+
+A call that another one of the caller's can replace is 4xx, also where the adapter lacks what it needs: RFC 9110 keeps
+501 for methods that a server knows for no resource. The database is a server behind this one: what it cannot do is 502,
+what is not known of it 504. 503 says that nothing was applied and that the same call may succeed later, after
+`retry_after_s` where that is known.
+"""
+
+_NOTHING_CHANGED: Final = "Nothing was changed."
+_CHANGED: Final = {
+    FailureState.NOT_SENT: _NOTHING_CHANGED,
+    FailureState.REJECTED: _NOTHING_CHANGED,
+    FailureState.RETRYABLE: _NOTHING_CHANGED,
+    FailureState.AMBIGUOUS: "Whether anything was changed is not known.",
+    FailureState.APPLIED: "The change was made, and what came back cannot be read.",
+}
 
 
 def printable(name: object, limit: int = 80) -> str:

@@ -236,14 +236,15 @@ async def build_rag_context(
     if on_error not in ("raise", "partial"):
         raise ValidationError(_WHERE, f"on_error is 'raise' or 'partial', not {on_error!r:.40}")
     if retriever is not None and not query:
-        raise ValidationError(_WHERE, "a retriever needs the question to search for: give query=")
+        raise ValidationError(_WHERE, "a retriever needs the question to search for", "give query=")
     if now is not None and now.tzinfo is None:
         raise ValidationError(_WHERE, "now is a datetime with a time zone, such as datetime.now(UTC)")
     facade = source.readonly()
     if not isinstance(facade, ReadOnlyPersistenceFacade):
         raise ValidationError(
             _WHERE,
-            f"{type(source).__name__} blocks; pass it to agent_persistence.sync.build_rag_context, without await",
+            f"{type(source).__name__} blocks",
+            "pass it to agent_persistence.sync.build_rag_context, without await",
         )
     facade = await facade.pinned()
     filters = {

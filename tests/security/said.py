@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import re
 import traceback
 from collections.abc import Iterator
+
+from agent_persistence.exceptions import PersistenceError
 
 KEY = "sb_secret_SENTINELKEY_0a1b2c3d"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.SENTINELTOKEN.c2ln"
@@ -18,6 +21,18 @@ SENTINELS = ("SENTINELKEY", "SENTINELTOKEN", FILTERED, WRITTEN, STORED, TENANT)
 def secrets_in(text: str) -> list[str]:
     """The sentinels that a text holds."""
     return [sentinel for sentinel in SENTINELS if sentinel in text]
+
+
+FOR_DEVELOPERS = re.compile(
+    r"SUPABASE_|DATABASE_URL|PERSIST_|\bGRANT\b|\bgrant\b|service_role|sb_(?:secret|publishable)_|eyJ|HTTP"
+    r"|(?<![\w'])[a-z_]+=(?!=)|TablePolicy|\bSchema\b|Redaction|agent_persistence|://|\d+\.\d+\.\d+\.\d+|localhost|\.example"
+)
+"""What leads to more rights or to the server: variables, options, classes, keys, hosts."""
+
+
+def for_developers_in(text: str) -> list[str]:
+    """What a text holds that is not for a model."""
+    return [*FOR_DEVELOPERS.findall(text), *secrets_in(text)]
 
 
 def said_by(thing: object) -> str:
@@ -50,6 +65,7 @@ def said_by_error(error: BaseException) -> str:
     """All that a log, a debugger or an error tracker without local variables shows of an error and what it holds."""
     told = ["".join(traceback.format_exception(error)), _pickled(error)]
     for link in chain(error):
+        told += [link.for_model()] if isinstance(link, PersistenceError) else []
         told += [said_by(link), repr(link.args), repr(getattr(link, "__notes__", ""))]
         told += [said_by(held) for held in vars(link).values()]
     return "\n".join(told)

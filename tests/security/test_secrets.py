@@ -39,7 +39,18 @@ from agent_persistence.sync import PersistenceService
 from agent_persistence.tenant import TenantScope
 from tests.adapters.doubles import self_signed_context
 from tests.adapters.stub_server import answer, stub_server
-from tests.security.said import FILTERED, KEY, STORED, TENANT, TOKEN, WRITTEN, said_by, said_by_error, secrets_in
+from tests.security.said import (
+    FILTERED,
+    KEY,
+    STORED,
+    TENANT,
+    TOKEN,
+    WRITTEN,
+    for_developers_in,
+    said_by,
+    said_by_error,
+    secrets_in,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 Call: TypeAlias = Callable[[AsyncPersistenceService], Awaitable[Any]]
@@ -185,6 +196,8 @@ async def nothing_is_said(call: Awaitable[Any], made: Any, events: list[AuditEve
         ),
     }
     assert {where: found for where, text in texts.items() if (found := secrets_in(text))} == {}
+    if isinstance(error, PersistenceError):
+        assert for_developers_in(error.for_model()) == []
     return error is not None
 
 

@@ -50,13 +50,17 @@ class Target:
         for name in named:
             if name not in self.columns and not are_columns((name,)):
                 raise ColumnNotAllowedError(
-                    self.table, name, "names are lower-case letters, digits and _; columns= renames it or leaves it out"
+                    self.table,
+                    name,
+                    "names are lower-case letters, digits and _",
+                    "columns= renames it or leaves it out",
                 )
             if self.is_declared and self.columns and name not in self.columns:
                 raise ValidationError(
                     self.table,
                     f"no column {printable(name)}{did_you_mean(name, self.columns)}; {self.table} has"
-                    f" {', '.join(self.columns)}. columns={{{printable(name)}: None}} leaves it out",
+                    f" {', '.join(self.columns)}",
+                    f"columns={{{printable(name)}: None}} leaves it out",
                 )
             if self.writable is not None and name not in self.writable:
                 allowed = ", ".join(sorted(self.writable)) or "none"
@@ -140,7 +144,7 @@ def _check_names(header: Sequence[str], kept: Sequence[str], columns: Columns, t
         raise ValidationError(target.table, f"column {list(header).index('') + 1} of the header has no name")
     doubled = next((name for name in kept if kept.count(name) > 1), None)
     if doubled is not None:
-        raise ValidationError(target.table, f"column {printable(doubled)} is there twice; columns= renames one")
+        raise ValidationError(target.table, f"column {printable(doubled)} is there twice", "columns= renames one")
     if isinstance(columns, Mapping):
         stripped = [name.strip() for name in header]
         unknown = next((name for name in columns if name not in stripped), None)

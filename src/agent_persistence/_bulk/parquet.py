@@ -65,7 +65,7 @@ def _kept(names: list[str], columns: Columns, target: Target) -> dict[str, str]:
     """By the name in the file the column."""
     kept = {name: column for name in names if (column := renamed(name, columns, target)) is not None}
     if len({*names}) < len(names) or len({*kept.values()}) < len(kept):
-        raise ValidationError(target.table, "the file has a column twice, or columns= makes one of two")
+        raise ValidationError(target.table, "the file has a column twice", "or columns= makes one of two")
     return kept
 
 

@@ -108,6 +108,16 @@ class ImportStoppedError(PersistenceError):
         super().__init__(message)
 
     @property
+    def http_status(self) -> int:
+        """422 for a row that is refused, else the status of the cause."""
+        return 422 if self.reject else getattr(self.__cause__, "http_status", 500)
+
+    @property
+    def caller_can_fix(self) -> bool:
+        """Whether a row stopped it, which can be mended; or what its cause says."""
+        return self.reject is not None or getattr(self.__cause__, "caller_can_fix", False)
+
+    @property
     def line(self) -> int | None:
         return self.reject.line if self.reject else None
 

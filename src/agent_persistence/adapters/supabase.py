@@ -262,7 +262,7 @@ class SupabaseAdapter:
             raise UnsupportedOperationError(
                 table,
                 "missing_defaults",
-                "the records have different keys, and the server does not confirm `Prefer: missing=default`, so that it"
+                "the records have different keys, and the server does not confirm that it takes defaults, so that it"
                 " would write NULL where one lacks a key; give every record the same keys, NULL where it has no value",
             )
 

@@ -130,7 +130,7 @@ class Guard:
             if are_columns((column,)):
                 continue
             if type(column) is not str or (column not in declared and (column not in paths or column in whole)):
-                raise ColumnNotAllowedError(operation.table, column, _reason(operation.table, column, paths))
+                raise ColumnNotAllowedError(operation.table, column, *_reason(operation.table, column, paths))
         return None
 
 
@@ -237,23 +237,24 @@ def _check_arguments(call: Call) -> None:
             raise ColumnNotAllowedError(call.table, name, "arguments of functions are lower-case letters, digits and _")
 
 
-def _reason(table: str, column: object, paths: Sequence[str]) -> str:
+def _reason(table: str, column: object, paths: Sequence[str]) -> tuple[str, str]:
+    """Why a name is no column, and what to do if the table has it."""
     if type(column) is str and is_path(column):
         return _reason_for_path(table, column, paths)
     if type(column) is str and column in RESERVED:
-        return "PostgREST reads this name as an instruction; declare the column in the Schema if the table has it"
+        return "PostgREST reads this name as an instruction", "declare the column in the Schema if the table has it"
     if isinstance(column, str) and (column.startswith("-") or column.lower().endswith((" desc", " asc"))):
-        return "to sort, write desc(column) or asc(column) with the name alone"
+        return "to sort, write desc(column) or asc(column) with the name alone", ""
     return (
-        "names are lower-case letters, digits and _, without embedding, alias, cast or path;"
-        " a column with another name must be declared in the Schema"
+        "names are lower-case letters, digits and _, without embedding, alias, cast or path",
+        "a column with another name must be declared in the Schema",
     )
 
 
-def _reason_for_path(table: str, path: str, paths: Sequence[str]) -> str:
+def _reason_for_path(table: str, path: str, paths: Sequence[str]) -> tuple[str, str]:
     if path in paths:
-        return f"a path is for filters, select and order_by; write the whole of {base_column(path)}"
+        return f"a path is for filters, select and order_by; write the whole of {base_column(path)}", ""
     return (
-        f"this path is not declared{did_you_mean(path, paths)}; to declare it, write"
-        f' paths = ["{path}"] at [tables.{table}] of the Schema, or Table(…, paths=["{path}"])'
+        f"this path is not declared{did_you_mean(path, paths)}",
+        f'to declare it, write paths = ["{path}"] at [tables.{table}] of the Schema, or Table(…, paths=["{path}"])',
     )

@@ -103,8 +103,8 @@ class Masking:
                 raise ColumnNotAllowedError(
                     operation.table,
                     column,
-                    "it is masked, and a filter, an order or a look-up by it would tell its values; where they may be"
-                    " told, say allow() for it in the Redaction",
+                    "it is masked, and a filter, an order or a look-up by it would tell its values",
+                    "where they may be told, say allow() for it in the Redaction",
                 )
         return None
 
@@ -169,8 +169,8 @@ class _Mask:
                 raise ColumnNotAllowedError(
                     table,
                     column,
-                    "an upsert finds its row by this column, whose masked values are not told apart;"
-                    " say allow() or pseudonymize() for it in the Redaction",
+                    "an upsert finds its row by this column, whose masked values are not told apart",
+                    "say allow() or pseudonymize() for it in the Redaction",
                 )
 
     def record(self, table: str, record: Record) -> Row:
@@ -180,12 +180,13 @@ class _Mask:
                 raise ColumnNotAllowedError(
                     table,
                     column,
-                    f"the Redaction for {self._option} does not name it, and would drop its value;"
-                    " say allow(), drop() or another action for it",
+                    "it is masked, and its value would be dropped",
+                    f"say allow(), drop() or another action for it in the Redaction for {self._option}",
                 )
         stored = self.row(table, record)
         if record and not stored:
-            raise ValidationError(table, f"the Redaction for {self._option} drops every column of the record")
+            told = "every column of the record is masked and dropped"
+            raise ValidationError(table, told, f"that is what the Redaction for {self._option} says")
         return stored
 
     def value(self, table: str, value: Any) -> Any:

@@ -67,7 +67,8 @@ class Paging:
                 raise ValidationError(
                     operation.table,
                     "the server tells these rows in several pages, and no order is known to keep them apart;"
-                    " pass order_by, or declare the table's key in the Schema",
+                    " pass order_by",
+                    "or declare the table's key in the Schema",
                 )
             rows += page.value
             if self._is_last(page.value, asked=asked):
