@@ -163,12 +163,13 @@ def test_users_at_the_same_time_see_and_write_their_own_rows_alone(as_user: Call
     "bearer",
     [
         lambda secret: None,
+        lambda secret: "text",
         lambda secret: "no.real.token",
         lambda secret: "two words",
         lambda secret: token("another-secret-that-is-as-long-as-it-must-be"),
         lambda secret: token(secret, ends_in_s=-600),
     ],
-    ids=["none", "no token", "malformed", "signed by another", "expired"],
+    ids=["none", "a text", "no token", "malformed", "signed by another", "expired"],
 )
 def test_who_has_no_good_token_is_answered_401(
     service: Service, database: LocalServer, bearer: Callable[[str], str | None]
