@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent_persistence.bulk import bulk_import as bulk_import
     from agent_persistence.chain import Middleware as Middleware, Next as Next
     from agent_persistence.exceptions import (
+        AccessTokenError as AccessTokenError,
         AdapterError as AdapterError,
         BackendUnavailableError as BackendUnavailableError,
         ColumnNotAllowedError as ColumnNotAllowedError,
@@ -88,7 +89,7 @@ _ROOMS = {
     "audit_log": "AuditLog verify_audit_log",
     "bulk": "bulk_import",
     "chain": "Middleware Next",
-    "exceptions": "AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError ConflictError"
+    "exceptions": "AccessTokenError AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError ConflictError"
     " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",

@@ -2,6 +2,7 @@
 
     PersistenceError
     ├ ConfigurationError               refused at construction
+    │  └ AccessTokenError              a user's token that is none; nothing was sent
     ├ PersistencePermissionError       refused by the policy; nothing was sent
     │  ├ TableNotAllowedError          .table .verb
     │  ├ ColumnNotAllowedError         .table .column
@@ -80,6 +81,10 @@ def _restore(
 
 class ConfigurationError(PersistenceError):
     """Something was constructed from settings that cannot work."""
+
+
+class AccessTokenError(ConfigurationError):
+    """A user's access token is empty, or cannot stand in a header. Whoever sent it is to log in again."""
 
 
 class PersistencePermissionError(PersistenceError):
@@ -275,6 +280,7 @@ _FUNCTION: Final = _Meaning(422, True, "There is no function with these argument
 _MEANINGS: Final[Mapping[_Key, _Meaning]] = {
     PersistenceError: _Meaning(500, False, "The call failed."),
     ConfigurationError: _Meaning(500, False, "The service is not set up for this call; another call does not help."),
+    AccessTokenError: _Meaning(401, False, "The access token is not valid."),
     PersistencePermissionError: _Meaning(403, True, "The call is not allowed."),
     ReadOnlyError: _Meaning(403, False, "Nothing can be changed here; only reading is allowed."),
     ValidationError: _Meaning(422, True, ""),

@@ -114,6 +114,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         _check_adapter(adapter)
         self._capabilities = MappingProxyType(dict(adapter.capabilities))
         self._adapter = adapter
+        self._users = adapter if isinstance(adapter, ActsAs) else None
         self._policy = TablePolicy.default() if policy is None else _instance("policy", policy, TablePolicy)
         self._schema = default_schema() if schema is None else _instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
@@ -141,7 +142,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
             None if schema is None else Validation(self._schema),
             self._masking(mask_reads, mask_writes),
             Tenancy(self._client_keys.primary),
-            Identification(adapter, clock) if isinstance(adapter, ActsAs) and adapter.identity is None else None,
+            None if self._users is None or self._users.identity is not None else Identification(self._users, clock),
             self._cache,
             None if url_size is None else Splitting(self._schema, url_size),
             self._paging(adapter, row_cap),
@@ -194,8 +195,12 @@ class AsyncPersistenceService(AllVerbs, Closing):
         tenant: Tenant | None,
         actor: str | None,
     ) -> Self:
-        is_named = tenant is not None or actor is not None
-        user = _identity_of(self._adapter, access_token, claims, is_named=is_named)
+        if self._users is not None:
+            user = self._users.identity_of(access_token=access_token, claims=claims)
+        elif access_token is None and claims is None and (tenant is not None or actor is not None):
+            user = OWN
+        else:
+            raise _knows_no_users(self._adapter)
         named = self._identity.actor if actor is None else _actor(actor)
         return self._as(replace(user, tenant=self._tenant_of(tenant), actor=named))
 
@@ -206,9 +211,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
 
     async def _identify(self) -> Identity:
         given = self._identity
-        if not given.own or not isinstance(self._adapter, ActsAs) or self._adapter.identity is not None:
+        if not given.own or self._users is None or self._users.identity is not None:
             return given
-        return replace(await self._adapter.identify(), tenant=given.tenant, actor=given.actor)
+        return replace(await self._users.identify(), tenant=given.tenant, actor=given.actor)
 
     def _view(self) -> Self:
         view = copy(self)
@@ -297,16 +302,11 @@ def _check_identified(adapter: object) -> None:
         )
 
 
-def _identity_of(adapter: object, access_token: object, claims: object, *, is_named: bool) -> Identity:
-    """The identity that the adapter makes of a user; for one that knows no users, its own within a tenant."""
-    if isinstance(adapter, ActsAs):
-        return adapter.identity_of(access_token=access_token, claims=claims)
-    if access_token is not None or claims is not None or not is_named:
-        raise ConfigurationError(
-            f"{type(adapter).__name__} knows no users: access_token= is for SupabaseAdapter, claims= for"
-            " PostgresAdapter; over this adapter as_user takes tenant= or actor="
-        )
-    return OWN
+def _knows_no_users(adapter: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"{type(adapter).__name__} knows no users: access_token= is for SupabaseAdapter, claims= for PostgresAdapter;"
+        " over this adapter as_user takes tenant= or actor="
+    )
 
 
 def _instance(option: str, value: object, expected: type[T]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent_persistence.adapters._postgrest import SHORT, Request, checked_head
-from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.exceptions import AccessTokenError, ConfigurationError
 from agent_persistence.hiding import Unpicklable, hidden
 from agent_persistence.identity import RefreshingToken, checked_token, unverified_claims
 
@@ -59,7 +59,10 @@ def checked_user(token: object) -> SecretStr | RefreshingToken:
         return token
     if callable(token):
         raise ConfigurationError("access_token of one user is a text, or RefreshingToken(fetch) where it is fetched")
-    return checked_token("access_token", token)
+    try:
+        return checked_token("access_token", token)
+    except ConfigurationError as refused:
+        raise AccessTokenError(str(refused)) from None
 
 
 def _profile_headers(db_schema: str) -> tuple[tuple[str, str], ...]:
