@@ -89,7 +89,8 @@ _ROOMS = {
     "audit_log": "AuditLog verify_audit_log",
     "bulk": "bulk_import",
     "chain": "Middleware Next",
-    "exceptions": "AccessTokenError AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError ConflictError"
+    "exceptions": "AccessTokenError AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError"
+    " ConflictError"
     " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
