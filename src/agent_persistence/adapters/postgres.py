@@ -44,6 +44,9 @@ class PostgresAdapter:
     else has verified, or a callable (plain or async) that tells them for each call; functions such as `auth.uid()` read
     them. Their "role" counts where no `role` is given. `db_schema` is the database schema that the tables and functions
     are in. TLS is demanded of every host but this machine, unless `allow_plaintext`.
+
+    `error_texts` repeats in errors what functions and triggers of the database raise (P0001, PTxxx), row content
+    included if they tell it.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class PostgresAdapter:
         db_schema: str = "public",
         max_connections: int = 10,
         allow_plaintext: bool = False,
+        error_texts: bool = False,
     ) -> None:
         if type(max_connections) is not int or max_connections < 1:
             raise ConfigurationError("max_connections is a number from 1")
@@ -62,6 +66,7 @@ class PostgresAdapter:
         self.server, self.namespace = server.address, server.namespace(db_schema)
         self._identity = Identity(role, claims)
         self._db_schema = db_schema
+        self._error_texts = error_texts
         self._first_schema = None if db_schema == "public" else db_schema
         self._tables: dict[str, TableFacts] = {}
         self._functions: dict[str, tuple[FunctionFacts, ...]] = {}
@@ -250,7 +255,8 @@ class PostgresAdapter:
     async def _run(self, verb: str, table: str, statement: Statement | None, **about: Any) -> Answer:
         role, claims = await self._identity.current()
         settings = _sql.settings(role, claims, self._first_schema, _limit_ms())
-        answer = await self._lanes.send(Transaction(verb, table, statement, settings, role, **about))
+        asked = Transaction(verb, table, statement, settings, role, error_texts=self._error_texts, **about)
+        answer = await self._lanes.send(asked)
         if answer.error is None:
             return answer
         if (answer.error.code or "").startswith(("42", "0A")):

@@ -54,6 +54,8 @@ class SupabaseAdapter:
     in place of connections of our own and never closed. `schema` tells columns where the server does not,
     `db_schema` is the database schema the tables are in. `http://` is refused but for loopback or `allow_http`.
     `transport="aiohttp"`, which the extra of this name installs, is faster and works under asyncio alone.
+    `error_texts` repeats in errors what functions and triggers of the database raise (P0001, PTxxx), row content
+    included if they tell it.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class SupabaseAdapter:
         db_schema: str = "public",
         allow_http: bool = False,
         transport: Transport = "httpx",
+        error_texts: bool = False,
     ) -> None:
         base = base_url(url, allow_http=allow_http)
         self._key = SecretStr(_header_value("key", key.get_secret_value() if isinstance(key, SecretStr) else key))
@@ -77,6 +80,7 @@ class SupabaseAdapter:
         self.namespace = db_schema
         self._http = _http_transport(base, client, transport)
         self._fills_defaults = False
+        self._error_texts = error_texts
         self._credentials = lru_cache(maxsize=64)(self._with_token)
 
     @property
@@ -243,6 +247,10 @@ class SupabaseAdapter:
             )
 
     async def _send(self, request: Request) -> Response:
+        response = await self._answer(request)
+        return replace(response, error_texts=True) if self._error_texts else response
+
+    async def _answer(self, request: Request) -> Response:
         if self._tokens is None:
             return await self._http.send(self._signed(request, None))
         token = await self._tokens.current()
