@@ -663,6 +663,21 @@ def test_a_path_where_no_log_can_be_is_refused(tmp_path: Path, name: str) -> Non
         AuditLog(tmp_path / name, KEY)
 
 
+@pytest.mark.parametrize("given", ["a\0b", 5, None, b"audit.jsonl"])
+def test_what_is_no_path_is_refused(given: Any) -> None:
+    """By the error of a setting, as everything that an AuditLog is made of."""
+    with pytest.raises(ConfigurationError, match="audit log"):
+        AuditLog(given, KEY)
+
+
+def test_a_directory_is_told_as_such_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    """No checkpoint of a log that is none."""
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(ConfigurationError, match="is a directory; name a file in it"):
+        AuditLog(tmp_path / "logs", KEY)
+    assert [found.name for found in tmp_path.iterdir()] == ["logs"]
+
+
 def test_a_pipe_is_no_log(path: Path) -> None:
     """Opening it would wait for a reader."""
     os.mkfifo(path)

@@ -15,6 +15,7 @@ import pytest
 
 from agent_persistence import exceptions
 from agent_persistence.exceptions import (
+    AccessTokenError,
     AdapterError,
     BackendUnavailableError,
     ColumnNotAllowedError,
@@ -37,6 +38,7 @@ from tests.security.said import for_developers_in
 EXAMPLES: list[tuple[PersistenceError, dict[str, Any]]] = [
     (PersistenceError("p"), {}),
     (ConfigurationError("c"), {}),
+    (AccessTokenError("c"), {}),
     (PersistencePermissionError("d"), {}),
     (TableNotAllowedError("clients", "write", {"leads"}), {"table": "clients", "verb": "write"}),
     (ColumnNotAllowedError("leads", "clients(*)", "no"), {"table": "leads", "column": "clients(*)"}),
@@ -118,6 +120,7 @@ def test_an_error_survives_copy_and_pickle(error: PersistenceError, copied: Call
 HTTP: list[tuple[PersistenceError, int, bool]] = [
     (PersistenceError("p"), 500, False),
     (ConfigurationError("c"), 500, False),
+    (AccessTokenError("c"), 401, False),
     (PersistencePermissionError("d"), 403, True),
     (TableNotAllowedError("clients", "write", {"leads"}), 403, True),
     (TableNotAllowedError("clients", "delete", ()), 403, False),
@@ -166,6 +169,7 @@ SECRETS = (
 DIRTY: list[PersistenceError] = [
     PersistenceError(SECRETS),
     ConfigurationError(SECRETS),
+    AccessTokenError(SECRETS),
     PersistencePermissionError(SECRETS),
     *(TableNotAllowedError("clients", verb, {"leads"}) for verb in ("query", "write", "update", "delete", "call")),
     ColumnNotAllowedError("leads", "x", "it is masked", SECRETS),

@@ -21,7 +21,13 @@ NAMES = {
     *("eq", "ne", "gt", "gte", "lt", "lte", "in_", "not_in", "like", "ilike"),
     *("is_null", "not_null", "is_true", "is_false", "all_of", "any_of", "not_"),
     *("match", "imatch", "contains", "contained_by", "overlaps", "text_search"),
-    *("PersistenceError", "ConfigurationError", "PersistencePermissionError", "TableNotAllowedError"),
+    *(
+        "PersistenceError",
+        "ConfigurationError",
+        "AccessTokenError",
+        "PersistencePermissionError",
+        "TableNotAllowedError",
+    ),
     *("ColumnNotAllowedError", "ReadOnlyError", "ValidationError", "UnsupportedOperationError"),
     *("AdapterError", "ConflictError", "BackendUnavailableError", "OverloadedError", "OutcomeUnknownError"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -156,6 +157,33 @@ async def test_bad_input_is_a_validation_error_and_nothing_arrives(call: Call, a
     assert adapter.calls == []
     assert caught.value.table == "leads"
     assert caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("select", "remedy"),
+    [
+        ("id,email", 'write ["id", "email"]'),
+        (" id , email ", 'write ["id", "email"]'),
+        ("email", 'write ["email"]'),
+        ("*", "leave it out"),
+        (",", "leave it out"),
+        ("x" * 9_999, 'write ["xxx'),
+        ("a," * 9_999, '"a", …]'),
+    ],
+    ids=shown,
+)
+async def test_names_in_one_text_are_answered_with_the_list_that_is_meant(
+    select: Any, remedy: str, adapter: RecordingAdapter
+) -> None:
+    """As it is to be written, and short whatever was given."""
+    service = AsyncPersistenceService(adapter)
+    with pytest.raises(ValidationError) as caught:
+        await service.query("leads", select=select)
+    assert remedy in str(caught.value)
+    assert len(str(caught.value)) < 300
+    if "write" in remedy and len(select) < 20:
+        await service.query("leads", select=json.loads(remedy.removeprefix("write ")))
+        assert adapter.verbs == ["query"]
 
 
 @pytest.mark.parametrize("arguments", [[1], "a=1", 5, {"a": object()}], ids=shown)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel
 
 from agent_persistence._schema.types import Family, family
 from agent_persistence._views import Views
 from agent_persistence.client_keys import ClientKeys
-from agent_persistence.exceptions import ValidationError
+from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.filters import Filters, all_of, any_of, gt, parse_filters, parse_some_rows
 from agent_persistence.identifiers import is_path
 from agent_persistence.operations import (
@@ -349,12 +349,23 @@ def _at_least(table: str, option: str, value: object, least: int) -> int | None:
     return value
 
 
+def _listed(names: str) -> str:
+    """What to write instead of names in one text."""
+    meant = [printable(name.strip())[1:-1] for name in names.split(",", _FEW_NAMES) if name.strip()]
+    if meant in ([], ["*"]):
+        return "leave it out for the default"
+    more = ", …" if len(meant) > _FEW_NAMES else ""
+    return "write [" + ", ".join(f'"{name}"' for name in meant[:_FEW_NAMES]) + more + "]"
+
+
+_FEW_NAMES: Final = 20
+
+
 def _names(table: str, option: str, names: object) -> tuple[str, ...] | None:
     if names is None:
         return None
     if isinstance(names, str):
-        listed = ", ".join(f'"{name.strip()}"' for name in names.split(","))
-        raise ValidationError(table, f"{option} is a list of column names, not a single text; write [{listed}]")
+        raise ValidationError(table, f"{option} is a list of column names, not a single text; {_listed(names)}")
     if not isinstance(names, Sequence) or isinstance(names, (bytes, bytearray)):
         raise ValidationError(table, f"{option} is a list of column names, not {type(names).__name__}")
     if not names:

@@ -106,7 +106,7 @@ class AuditLog:
         key = hidden(key)
         if rotate_bytes is not None and (type(rotate_bytes) is not int or rotate_bytes < 1):
             raise ConfigurationError(f"rotate_bytes is a positive int, not {rotate_bytes!r:.40}")
-        self._path = Path(os.path.abspath(path))  # noqa: PTH100 - symbolic links stay
+        self._path = _file_path(path)
         self._signer = Signer(key)
         self._fsync = fsync
         self._rotate_bytes = rotate_bytes
@@ -118,7 +118,7 @@ class AuditLog:
         try:
             with self._turn() as held:
                 self._resume(held, look_back=True)
-        except (OSError, PersistenceError) as error:
+        except (OSError, ValueError, PersistenceError) as error:
             raise ConfigurationError(f"the audit log {self._path} cannot be opened: {error}") from error
 
     def _begin_in_child(self) -> None:
@@ -332,6 +332,16 @@ class AuditLog:
 
 
 _REMEDY: Final = "verify_audit_log tells more; move the log and its checkpoint away and restart to begin a new one"
+
+
+def _file_path(path: str | os.PathLike[str]) -> Path:
+    try:
+        found = Path(os.path.abspath(path))  # noqa: PTH100 - symbolic links stay
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"the path of an audit log is that of a file: {error}") from None
+    if found.is_dir():
+        raise ConfigurationError(f"the audit log {found} cannot be opened: it is a directory; name a file in it")
+    return found
 
 
 def _open(path: Path, flags: int) -> int:

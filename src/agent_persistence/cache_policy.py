@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from sys import float_info
 
 from agent_persistence.exceptions import ConfigurationError, printable
 from agent_persistence.policy import table_names
@@ -26,7 +26,7 @@ class CachePolicy:
 
     def __post_init__(self) -> None:
         ttl_s: object = self.ttl_s
-        if isinstance(ttl_s, bool) or not isinstance(ttl_s, (int, float)) or not (isfinite(ttl_s) and ttl_s > 0):
+        if isinstance(ttl_s, bool) or not isinstance(ttl_s, (int, float)) or not 0 < ttl_s <= float_info.max:
             raise ConfigurationError(f"ttl_s is a positive number of seconds, not {printable(ttl_s)}")
         for option in ("max_entries", "max_bytes"):
             bound: object = getattr(self, option)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import isfinite
+from sys import float_info
 from typing import Final
 
 from agent_persistence.exceptions import ConfigurationError
@@ -69,7 +69,9 @@ def checked_seconds(option: str, value: float) -> float:
 
 
 def _check_seconds(option: str, value: object, *, least: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or not value > 0:
+    if isinstance(value, int) and value > float_info.max:
+        raise ConfigurationError(f"{option} is a number of seconds, and none so large")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= float_info.max:
         raise ConfigurationError(f"{option} is a positive number of seconds, not {value!r}")
     if value < least:
         raise ConfigurationError(f"{option} is in seconds, and {value!r} is too short for any answer; at least {least}")

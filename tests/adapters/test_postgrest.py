@@ -751,6 +751,10 @@ def test_a_row_that_a_policy_refuses_is_not_answered_with_a_grant() -> None:
         (response(302), "redirect"),
         (response(404), "SUPABASE_URL"),
         (Response(414, {"content-type": "text/plain"}, b"URI too long"), "fewer values"),
+        (response(402), "usage and billing"),
+        (response(540), "restore it in the dashboard"),
+        (response(404, "PGRST205", message="Could not find the table 'public.t' in the schema cache"), "notify pgrst"),
+        (response(404, "PGRST205", message="m", hint="Perhaps you meant the table 'public.leads'"), "notify pgrst"),
         (
             response(400, "42703", message="column leads.emial does not exist", hint="Perhaps you meant leads.email."),
             "leads.email",
@@ -766,6 +770,14 @@ def test_the_hint_says_what_to_do(found: Response, remedy: str) -> None:
     error = parse_error(found, "query", "leads")
     assert remedy in (error.hint or "")
     assert remedy in str(error)
+
+
+@pytest.mark.parametrize(("status", "told"), [(402, "the project's quota is used up"), (540, "the project is paused")])
+def test_what_the_gateway_refuses_is_not_tried_again(status: int, told: str) -> None:
+    """It says so before the request reaches the database; the next attempt would be told the same."""
+    error = parse_error(response(status), "write", "leads")
+    assert (error.state, error.may_be_retried) == (REJECTED, False)
+    assert f"{told} (HTTP {status})" in str(error)
 
 
 @pytest.mark.parametrize("code", ["PGRST201", "PGRST203"])

@@ -55,7 +55,10 @@ ANSWERS: dict[FailureState, list[Answer]] = {
     ],
     REJECTED: [
         *((status, TEXT, b"") for status in (300, 301, 302, 307, 308)),
-        *((status, PAGE, b"<html>") for status in (400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 416, 431)),
+        *(
+            (status, PAGE, b"<html>")
+            for status in (400, 401, 402, 403, 404, 405, 406, 409, 413, 414, 415, 416, 431, 540)
+        ),
         *(coded(400, code) for code in ("22P02", "22003", "22001", "23502", "23514", "42703", "42P10", "P0001")),
         *(coded(409, code) for code in ("23503", "23505")),
         coded(404, "42P01"),

@@ -60,7 +60,9 @@ def test_what_has_no_time_has_no_recency() -> None:
 
 def test_importance_comes_from_a_column_or_a_function_and_more_is_worth_more() -> None:
     """A number from 0 to 1, beyond which it is cut; what is no number has none."""
-    leads = [_lead(str(n), score=score) for n, score in enumerate([0.2, 0.9, Decimal("0.5"), 7, -1, None, "high"])]
+    leads = [
+        _lead(str(n), score=score) for n, score in enumerate([0.2, 0.9, Decimal("0.5"), 7, -1, None, "high", 10**400])
+    ]
     told = _scores(*leads, scoring=Scoring(importance={"leads": "score"}))
     assert {score.key: score.importance for score in told} == {
         "0": 0.2,
@@ -70,8 +72,9 @@ def test_importance_comes_from_a_column_or_a_function_and_more_is_worth_more() -
         "4": 0.0,
         "5": 0.0,
         "6": 0.0,
+        "7": 1.0,
     }
-    assert _keys(told)[:3] == ["3", "1", "2"]
+    assert _keys(told)[:4] == ["3", "7", "1", "2"]
     by_function = Scoring(importance={"leads": lambda row: 1.0 if row["score"] == "high" else 0.0})
     assert _keys(_scores(*leads, scoring=by_function))[0] == "6"
 
@@ -179,6 +182,7 @@ def test_explain_tells_the_terms_of_every_record_best_first() -> None:
         {"half_lives": {"lead": timedelta(days=1)}},
         {"entity_weights": {"leads": -1}},
         {"entity_weights": {"leads": True}},
+        {"entity_weights": {"leads": 10**400}},
         {"entity_weights": ["leads"]},
         {"importance": {"leads": 1}},
         {"recency_weight": float("nan")},

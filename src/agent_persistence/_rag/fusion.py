@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import fsum, isfinite
+from math import fsum
+from sys import float_info
 from typing import Final, TypeAlias
 
-from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.exceptions import ConfigurationError, printable
 
 Ref: TypeAlias = tuple[str, str | int]
 """A record: its table and its key. The key 1 is another than the key "1"."""
@@ -61,8 +62,8 @@ def sort_key(ref: Ref) -> tuple[str, bool, str | int]:
 
 def check_weight(option: str, weight: object) -> None:
     """Refuse what is no number of at least 0."""
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not isfinite(weight) or weight < 0:
-        raise ConfigurationError(f"{option} is a number of at least 0, not {weight!r}")
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= float_info.max:
+        raise ConfigurationError(f"{option} is a number of at least 0, not {printable(weight)}")
 
 
 def check_k(k: object) -> None:

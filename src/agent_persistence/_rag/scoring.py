@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import inf, isfinite
+from sys import float_info
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -138,9 +139,9 @@ def record_id(table: str, key: Any) -> RecordId:
 
 def _importance(record: Record, rule: Importance) -> float:
     value = record.row.get(rule) if isinstance(rule, str) else rule(record.row)
-    if not isinstance(value, (int, float, Decimal)) or not isfinite(value):
+    if not isinstance(value, (int, float, Decimal)) or not (isinstance(value, int) or isfinite(value)):
         return 0.0
-    return min(max(float(value), 0.0), 1.0)
+    return float(min(max(value, 0), 1))
 
 
 def _by_table(option: str, told: Any) -> Mapping[str, Any]:
@@ -172,5 +173,5 @@ def _check_importance(table: str, rule: object) -> None:
 
 
 def _check_weight(option: str, weight: object) -> None:
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not isfinite(weight) or weight < 0:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= float_info.max:
         raise ConfigurationError(f"{option} is a number of at least 0, not {printable(weight)}")

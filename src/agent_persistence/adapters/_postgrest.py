@@ -54,6 +54,8 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    error_texts: bool = False
+    """Whether an error may repeat what the database's author wrote."""
 
 
 class MisdeliveredError(AdapterError):

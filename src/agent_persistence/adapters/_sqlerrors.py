@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from agent_persistence.adapters._responses import described, remedy_of
+from agent_persistence.adapters._responses import described, named_column, remedy_of
 from agent_persistence.adapters._transactions import Transaction
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, printable
 
@@ -73,12 +73,14 @@ def as_refused(refusal: Refusal, moment: Moment, asked: Transaction) -> AdapterE
     code = refusal.code
     if refusal.is_hearsay and moment is Moment.SENT:
         moment = Moment.COMMITTING  # the server, of which this is said, may have come that far
+    told = _without_key(described(code, refusal.message, error_texts=asked.error_texts))
     about: dict[str, Any] = {
         "state": state_of(code, moment, writes=asked.writes),
         "code": code,
-        "hint": _HINTS.get(code) or _without_key(remedy_of(code, refusal.message, asked.verb, asked.table) or ""),
+        "hint": _without_key(remedy_of(code, refusal.message, asked.verb, asked.table) or ""),
+        "column": named_column(told),
     }
-    text = f"{asked} {_without_key(described(code, refusal.message))} ({code})"
+    text = f"{asked} {told} ({code})"
     if code.startswith("23"):
         return ConflictError(text, constraint=refusal.constraint, **about)
     return AdapterError(text, **about)
@@ -87,12 +89,6 @@ def as_refused(refusal: Refusal, moment: Moment, asked: Transaction) -> AdapterE
 def _without_key(told: str) -> str:
     """Words that are said over HTTP too, where a key stands for a role."""
     return told.replace(" of the key", "")
-
-
-_HINTS: Final = {
-    "57014": "it ran into a statement_timeout, the role's own or that of the call's deadline",
-    "25006": "it was run in a read-only transaction; a function that writes is called with the right call_write",
-}
 
 
 def as_unset(refusal: Refusal, asked: Transaction) -> AdapterError:

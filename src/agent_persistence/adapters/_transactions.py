@@ -42,6 +42,8 @@ class Transaction:
     at_most: int | None = None
     """How many rows may be affected; more are rolled back."""
     load: Load | None = field(default=None, repr=False)
+    error_texts: bool = False
+    """Whether an error may repeat what the database's author wrote."""
 
     def __str__(self) -> str:
         return f"{self.verb} on {self.table}:"

@@ -50,6 +50,8 @@ class PostgresAdapter(Unpicklable):
     a user of whom no claims are given, where there is no `role`. `db_schema` is the database schema that the tables and
     functions are in. A connection that was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is
     closed; nothing under way is cut. TLS is demanded of every host but this machine, unless `allow_plaintext`.
+    `error_texts` repeats in errors what functions and triggers of the database raise (P0001, PTxxx), row content
+    included if they tell it.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class PostgresAdapter(Unpicklable):
         max_idle_s: float = 300.0,
         max_age_s: float = 1800.0,
         allow_plaintext: bool = False,
+        error_texts: bool = False,
     ) -> None:
         if type(max_connections) is not int or max_connections < 1:
             raise ConfigurationError("max_connections is a number from 1")
@@ -74,6 +77,7 @@ class PostgresAdapter(Unpicklable):
         self._roles = Roles(role, claims, anon_role)
         self._user: Identity | None = None
         self._db_schema = db_schema
+        self._error_texts = error_texts
         self._first_schema = None if db_schema == "public" else db_schema
         self._tables: dict[str, TableFacts] = {}
         self._functions: dict[str, tuple[FunctionFacts, ...]] = {}
@@ -287,7 +291,8 @@ class PostgresAdapter(Unpicklable):
         user = self._user or await self._roles.current()
         claims = None if user.claims is None else user.claims.get_secret_value()
         settings = _sql.settings(user.role, claims, self._first_schema, _limit_ms())
-        answer = await self._lanes.send(Transaction(verb, table, statement, settings, user.role, **about))
+        asked = Transaction(verb, table, statement, settings, user.role, error_texts=self._error_texts, **about)
+        answer = await self._lanes.send(asked)
         if answer.error is None:
             return answer
         if (answer.error.code or "").startswith(("42", "0A")):

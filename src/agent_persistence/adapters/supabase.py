@@ -59,7 +59,8 @@ class SupabaseAdapter(Unpicklable):
     where the server does not, `db_schema` is the database schema the tables are in. `http://` is refused but for
     loopback or `allow_http`. `transport="aiohttp"`, which the extra of this name installs, is faster and works under
     asyncio alone. A connection that was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is closed;
-    nothing under way is cut.
+    nothing under way is cut. `error_texts` repeats in errors what functions and triggers of the database raise (P0001,
+    PTxxx), row content included if they tell it.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class SupabaseAdapter(Unpicklable):
         transport: Transport = "httpx",
         max_idle_s: float = 60.0,
         max_age_s: float = 900.0,
+        error_texts: bool = False,
     ) -> None:
         key, access_token = hidden(key), hidden(access_token)
         base = base_url(url, allow_http=allow_http)
@@ -87,6 +89,7 @@ class SupabaseAdapter(Unpicklable):
         self.namespace = db_schema
         self._http = _http_transport(base, client, transport, Lifetimes(max_idle_s, max_age_s))
         self._learnt = _Learnt()
+        self._error_texts = error_texts
         self._expected = Expected(self._schema)
 
     @property
@@ -319,6 +322,11 @@ class SupabaseAdapter(Unpicklable):
             )
 
     async def _send(self, request: Request, parse: Callable[[Response], T]) -> T:
+        if self._error_texts:
+            return await self._asked(request, lambda response: parse(replace(response, error_texts=True)))
+        return await self._asked(request, parse)
+
+    async def _asked(self, request: Request, parse: Callable[[Response], T]) -> T:
         token = self._token if self._ask is None else (await self.identify()).access_token
         if not isinstance(token, RefreshingToken):
             return await self._http.ask(self._credentials.sign(request, token), parse)
