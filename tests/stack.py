@@ -18,7 +18,7 @@ import pytest
 from agent_persistence import AsyncPersistenceService
 from agent_persistence.adapters import _httpcore
 from agent_persistence.adapters._aiohttp import AiohttpLanes
-from agent_persistence.adapters._lanes import Lane
+from agent_persistence.adapters._lanes import Lane, Lifetimes
 from agent_persistence.chain import compose
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.coalescing import CoalescePolicy
@@ -57,9 +57,9 @@ class _LanesOfTheLoop(AiohttpLanes):
 
     _LANES = _httpcore.Lanes
 
-    def __init__(self, url: httpx.URL) -> None:
-        super().__init__(url)
-        self._elsewhere = self._LANES(url)
+    def __init__(self, url: httpx.URL, *, lifetimes: Lifetimes | None = None) -> None:
+        super().__init__(url, lifetimes=lifetimes)
+        self._elsewhere = self._LANES(url, lifetimes=lifetimes)
 
     def _new_lane(self) -> Lane:
         try:

@@ -271,21 +271,22 @@ async def test_of_a_chunk_that_others_have_changed_the_other_rows_are_recognised
     """Its halves may be in as well as the whole."""
     rejects: list[Reject] = []
     rows = [{"id": n, "body": f"text {n}"} for n in range(1, 9)]
-    report = await bulk_import(service(Meddled()), "inquiries", rows, rejects=rejects.append)
+    given = service(Meddled(), schema=default_schema())
+    report = await bulk_import(given, "inquiries", rows, rejects=rejects.append)
     assert [reject.line for reject in rejects] == [1]
     assert report.rows == 7
 
 
 async def test_rows_with_keys_of_their_own_are_resumed(tmp_path: Path) -> None:
-    """They are compared with what is there."""
+    """They are compared with what is there; that they are keys says the schema that was given."""
     adapter, journal = Mortal(), tmp_path / "j"
     path = written(tmp_path / "l.csv", "id,body\n" + "".join(f"{n},text {n}\n" for n in range(30)))
     adapter.kills = ["", "after"]
     with pytest.raises((KilledError, BaseExceptionGroup)):
-        await bulk_import(service(adapter), "inquiries", path, chunk_rows=10, resume=journal)
+        await bulk_import(service(adapter, schema=default_schema()), "inquiries", path, chunk_rows=10, resume=journal)
     adapter.kills = []
-    report = await bulk_import(service(adapter), "inquiries", path, resume=journal)
-    assert report.rows == await service(adapter).count("inquiries") == 30
+    report = await bulk_import(service(adapter, schema=default_schema()), "inquiries", path, resume=journal)
+    assert report.rows == await service(adapter, schema=default_schema()).count("inquiries") == 30
 
 
 async def test_without_a_journal_a_lost_answer_is_told_with_its_lines(tmp_path: Path) -> None:

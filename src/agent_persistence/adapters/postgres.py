@@ -68,9 +68,9 @@ class PostgresAdapter(Unpicklable):
         allow_plaintext: bool = False,
         error_texts: bool = False,
     ) -> None:
+        dsn = hidden(dsn)
         if type(max_connections) is not int or max_connections < 1:
             raise ConfigurationError("max_connections is a number from 1")
-        dsn = hidden(dsn)
         lifetimes = Lifetimes(max_idle_s, max_age_s)
         self._lanes, server = _connecting(dsn, max_connections, lifetimes, allow_plaintext=allow_plaintext)
         self.server, self.namespace = server.address, server.namespace(db_schema)
