@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent_persistence import (
+from agent_persistence.factory import Kind
     AuditEvent,
     PersistenceAgent,
     PersistenceError,
@@ -34,7 +35,7 @@ console = Console(highlight=False)
 
 
 async def main() -> None:
-    kind = "supabase" if os.environ.get("SUPABASE_URL") else "memory"
+    kind: Kind = "supabase" if os.environ.get("SUPABASE_URL") else "memory"
     _refuse_to_surprise()
     await prepare(kind)
     async with create_persistence_agent(kind, audit=show_denials) as agent:
@@ -52,7 +53,7 @@ def _refuse_to_surprise() -> None:
         sys.exit(f"This would insert some 600 sample rows into {host}. Set DEMO_CONFIRM=1 if that is what you want.")
 
 
-async def prepare(kind: str) -> None:
+async def prepare(kind: Kind) -> None:
     """Load the sample CRM, unless it is there already."""
     async with create_persistence_agent(kind, policy=crm_data.LOADER) as administrator:
         if await administrator.read("leads", MAYA, "email"):

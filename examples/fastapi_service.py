@@ -29,6 +29,7 @@ from agent_persistence import (
     create_persistence_agent,
 )
 from agent_persistence.ext.prometheus import Prometheus
+from agent_persistence.factory import Kind
 
 POLICY = TablePolicy(read={"leads", "inquiries"}, write={"leads", "inquiries"})
 router = APIRouter()
@@ -45,7 +46,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """One agent for the service; at the end, writes under way are finished before its connections close."""
     over_sql = "DATABASE_URL" in os.environ
     jwt_secret = os.environ["SUPABASE_JWT_SECRET"] if over_sql else None
-    kind = "postgres" if over_sql else "supabase"
+    kind: Kind = "postgres" if over_sql else "supabase"
     async with create_persistence_agent(kind, policy=POLICY, observers=Prometheus()) as agent:
         yield {"agent": agent, "jwt_secret": jwt_secret}
 

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from agent_persistence import metrics as metrics
     from agent_persistence.adapter import PersistenceAdapter as PersistenceAdapter
     from agent_persistence.adapters.memory import InMemoryAdapter as InMemoryAdapter
+    from agent_persistence.adapters.postgres import PostgresAdapter as PostgresAdapter
     from agent_persistence.adapters.supabase import SupabaseAdapter as SupabaseAdapter
     from agent_persistence.audit import AuditEvent as AuditEvent
     from agent_persistence.audit_log import AuditLog as AuditLog, verify_audit_log as verify_audit_log
     from agent_persistence.bulk import bulk_import as bulk_import
+    from agent_persistence.cache_policy import CachePolicy as CachePolicy
     from agent_persistence.chain import Middleware as Middleware, Next as Next
+    from agent_persistence.coalescing import CoalescePolicy as CoalescePolicy
     from agent_persistence.exceptions import (
         AccessTokenError as AccessTokenError,
         AdapterError as AdapterError,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         ColumnNotAllowedError as ColumnNotAllowedError,
         ConfigurationError as ConfigurationError,
         ConflictError as ConflictError,
+        FailureState as FailureState,
         OutcomeUnknownError as OutcomeUnknownError,
         OverloadedError as OverloadedError,
         PersistenceError as PersistenceError,
@@ -75,22 +79,27 @@ if TYPE_CHECKING:
     from agent_persistence.records import NULL as NULL
     from agent_persistence.redaction import Redaction as Redaction
     from agent_persistence.retry import RetryPolicy as RetryPolicy
-    from agent_persistence.schema_registry import Schema as Schema
+    from agent_persistence.schema_registry import Column as Column, Schema as Schema, Table as Table
     from agent_persistence.service import (
         AsyncPersistenceService as AsyncPersistenceService,
         ReadOnlyPersistenceFacade as ReadOnlyPersistenceFacade,
     )
+    from agent_persistence.tenant import TenantScope as TenantScope
+
 
 _ROOMS = {
     "adapter": "PersistenceAdapter",
     "adapters.memory": "InMemoryAdapter",
+    "adapters.postgres": "PostgresAdapter",
     "adapters.supabase": "SupabaseAdapter",
     "audit": "AuditEvent",
     "audit_log": "AuditLog verify_audit_log",
     "bulk": "bulk_import",
+    "cache_policy": "CachePolicy",
     "chain": "Middleware Next",
+    "coalescing": "CoalescePolicy",
     "exceptions": "AccessTokenError AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError"
-    " ConflictError"
+    " ConflictError FailureState"
     " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
@@ -106,8 +115,9 @@ _ROOMS = {
     "records": "NULL",
     "redaction": "Redaction",
     "retry": "RetryPolicy",
-    "schema_registry": "Schema",
+    "schema_registry": "Column Schema Table",
     "service": "AsyncPersistenceService ReadOnlyPersistenceFacade",
+    "tenant": "TenantScope",
 }
 """Where each public name lives; a room is entered when one of its names is first asked for."""
 

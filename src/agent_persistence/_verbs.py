@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -145,7 +145,7 @@ class ReadingVerbs(Views):
         page_size: int = 500,
         order_by: str = "id",
         select: Sequence[str] | None = None,
-    ) -> AsyncIterator[Row]:
+    ) -> AsyncGenerator[Row]:
         """Yield the rows that `filters` selects, ascending by `order_by` with NULLs last, one page in memory at a time.
 
         Each page is a query of its own that begins behind the last row seen (keyset paging), ties broken by the

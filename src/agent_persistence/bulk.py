@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Iterable, Sequence
 from math import inf
-from typing import IO, Any, Final, Protocol, TypeAlias, TypeGuard
+from typing import IO, Any, Final, Protocol, TypeAlias, TypedDict, TypeGuard
 
 from agent_persistence._bulk.columns import Columns
 from agent_persistence._bulk.order import Order
@@ -33,6 +33,25 @@ class Agent(Writing, Protocol):
 
     @property
     def service(self) -> AsyncPersistenceService: ...
+
+
+class ImportOptions(TypedDict, total=False):
+    """The options of `bulk_import`."""
+
+    format: Format | None
+    columns: Columns
+    delimiter: str | None
+    null: str
+    encoding: str | None
+    on_conflict: Sequence[str] | None
+    chunk_rows: int
+    chunk_bytes: int
+    concurrency: int
+    progress: Tell | None
+    rejects: Rejects
+    max_rejects: int | None
+    resume: str | os.PathLike[str] | None
+    dry_run: bool
 
 
 async def bulk_import(

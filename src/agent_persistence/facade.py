@@ -55,6 +55,9 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
         object.__setattr__(self, "_ReadOnlyPersistenceFacade__service", service)
         object.__setattr__(self, "_ReadOnlyPersistenceFacade__owns_service", owns_service)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(sorted(self.readable_tables))})"
+
     async def _invoke(self, operation: Operation) -> Result:
         if operation.writes:
             raise ReadOnlyError(operation.verb)

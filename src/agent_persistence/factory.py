@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, Unpack, get_args
 
 from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.exceptions import ConfigurationError
@@ -14,24 +13,24 @@ from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.persistence_config import KEY_VARIABLES, PersistenceConfig
 from agent_persistence.policy import BUSINESS_TABLES, table_names
 from agent_persistence.schema_registry import Schema, default_schema
-from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
+from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade, ServiceOptions
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-KINDS: Final = ("supabase", "memory", "postgres")
-_SERVICE_OPTIONS: Final = frozenset(inspect.signature(AsyncPersistenceService).parameters) - {"adapter", "owns_adapter"}
+Kind: TypeAlias = Literal["supabase", "memory", "postgres"]
+KINDS: Final = get_args(Kind)
 
 
 def create_persistence_agent(
-    kind: str = "supabase",
+    kind: Kind = "supabase",
     *,
     config: PersistenceConfig | None = None,
     tables: Iterable[str] | None = None,
     merge_defaults: bool = False,
     adapter: PersistenceAdapter | None = None,
     service: AsyncPersistenceService | None = None,
-    **service_options: Any,
+    **service_options: Unpack[ServiceOptions],
 ) -> PersistenceAgent:
     """Return an agent over a new service, or over `service` if one is given.
 
@@ -53,12 +52,12 @@ def create_persistence_agent(
 
 
 def create_readonly_rag_facade(
-    kind: str = "supabase",
+    kind: Kind = "supabase",
     *,
     config: PersistenceConfig | None = None,
     adapter: PersistenceAdapter | None = None,
     service: AsyncPersistenceService | None = None,
-    **service_options: Any,
+    **service_options: Unpack[ServiceOptions],
 ) -> ReadOnlyPersistenceFacade:
     """Return a read-only façade over a new service, or over `service`, which it then shares with its other users.
 
@@ -77,7 +76,7 @@ def _service(
     config: PersistenceConfig | None,
     tables: frozenset[str] | None,
     adapter: PersistenceAdapter | None,
-    options: dict[str, Any],
+    options: ServiceOptions,
 ) -> AsyncPersistenceService:
     _check_options(options)
     config = _config(config, tables)
@@ -87,8 +86,8 @@ def _service(
     policy = options.get("policy")
     policy = config.policy() if policy is None else policy
     made = _adapter(kind, config, default_schema() if schema is None else schema) if adapter is None else adapter
-    options = {"log": config.logging or None, **options, "policy": policy}
-    return AsyncPersistenceService(made, owns_adapter=adapter is None, **options)
+    given: ServiceOptions = {"log": config.logging or None, **options, "policy": policy}
+    return AsyncPersistenceService(made, owns_adapter=adapter is None, **given)
 
 
 def _config(config: PersistenceConfig | None, tables: frozenset[str] | None) -> PersistenceConfig:
@@ -149,13 +148,13 @@ def _table_list(tables: Iterable[str] | None, merge_defaults: bool) -> frozenset
     return names | BUSINESS_TABLES if merge_defaults else names
 
 
-def _check_options(options: dict[str, Any]) -> None:
+def _check_options(options: ServiceOptions) -> None:
     for option in options:
-        if option not in _SERVICE_OPTIONS:
-            meant = get_close_matches(option, _SERVICE_OPTIONS, n=1)
+        if option not in ServiceOptions.__annotations__:
+            meant = get_close_matches(option, ServiceOptions.__annotations__, n=1)
             hint = f"did you mean {meant[0]}? " if meant else ""
             raise ConfigurationError(
-                f"unknown option {option!r:.40}; {hint}options are {', '.join(sorted(_SERVICE_OPTIONS))}"
+                f"unknown option {option!r:.40}; {hint}options are {', '.join(sorted(ServiceOptions.__annotations__))}"
             )
 
 

@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 @overload
-def hidden(value: str) -> SecretStr: ...
+def hidden(value: str | SecretStr) -> SecretStr: ...
 
 
 @overload
-def hidden(value: bytes) -> SecretBytes: ...
+def hidden(value: bytes | SecretBytes) -> SecretBytes: ...
 
 
 @overload

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from agent_persistence.factory import Kind
 from agent_persistence.sync import PersistenceAgent, create_persistence_agent
 
 
@@ -14,7 +15,7 @@ class DBWriteAgent:
     `options` are those of `agent_persistence.create_persistence_agent`. Constructing it warns with the caller's line.
     """
 
-    def __init__(self, kind: str = "supabase", **options: Any) -> None:
+    def __init__(self, kind: Kind = "supabase", **options: Any) -> None:
         warnings.warn(
             "DBWriteAgent is deprecated; use agent_persistence.create_persistence_agent(), or"
             " agent_persistence.sync.create_persistence_agent() without await",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Self, Unpack, cast
 
 from agent_persistence._verbs import AllVerbs, Closing
 from agent_persistence._views import Viewed
@@ -12,11 +12,12 @@ from agent_persistence.identity import Identity
 from agent_persistence.operations import Operation, Result
 from agent_persistence.records import Record
 from agent_persistence.schema_registry import Schema
-from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
+from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade, ServiceOptions
 from agent_persistence.typed import Model, TypedTable
 
 if TYPE_CHECKING:
     from agent_persistence.adapter import PersistenceAdapter
+    from agent_persistence.factory import Kind
     from agent_persistence.persistence_config import PersistenceConfig
 
 
@@ -30,6 +31,9 @@ class PersistenceAgent(AllVerbs, Closing):
         self._service = service
         self._owns_service = owns_service
         self._client_keys = service._client_keys
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._service!r})"
 
     async def _invoke(self, operation: Operation) -> Result:
         return await self._service._invoke(operation)
@@ -80,14 +84,14 @@ class PersistenceAgent(AllVerbs, Closing):
 
 
 def create_persistence_agent(
-    kind: str = "supabase",
+    kind: Kind = "supabase",
     *,
     config: PersistenceConfig | None = None,
     tables: Iterable[str] | None = None,
     merge_defaults: bool = False,
     adapter: PersistenceAdapter | None = None,
     service: AsyncPersistenceService | None = None,
-    **service_options: Any,
+    **service_options: Unpack[ServiceOptions],
 ) -> PersistenceAgent:
     """Make an agent; see `agent_persistence.factory.create_persistence_agent`, which this calls."""
     from agent_persistence import factory

@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypedDict, TypeVar, cast
 
 import anyio
 
@@ -56,6 +56,30 @@ from agent_persistence.typed import Model, TypedTable
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
 T = TypeVar("T")
+
+
+class ServiceOptions(TypedDict, total=False):
+    """The options of AsyncPersistenceService, as the factories take them."""
+
+    policy: TablePolicy | None
+    middleware: Iterable[Middleware]
+    audit: AuditHook | Iterable[AuditHook]
+    observers: Observer | Iterable[Observer]
+    retry: RetryPolicy | bool | None
+    schema: Schema | None
+    metrics: Metrics | None
+    client_keys: KeyColumns | Literal[False] | None
+    mask_reads: Redaction | None
+    mask_writes: Redaction | None
+    tenant: TenantScope | None
+    cache: CachePolicy | bool | None
+    coalesce: CoalescePolicy | bool
+    log: bool | None
+    actor: str | None
+    row_cap: float | None
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
 
 
 class AsyncPersistenceService(AllVerbs, Closing):
@@ -241,6 +265,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
         if not isinstance(result, Result):
             raise ConfigurationError(f"a middleware returned {type(result).__name__}; it must return a Result")
         return result
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._adapter!r})"
 
     def _clean(self, record: Record) -> Record:
         """The record without its None values. Override it to mask or transform what is written."""

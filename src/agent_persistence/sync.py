@@ -19,7 +19,7 @@ from contextlib import ExitStack, suppress
 from functools import partial, wraps
 from itertools import islice
 from threading import Lock, get_ident
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -275,7 +275,7 @@ class PersistenceService(_Writing[AsyncPersistenceService]):
 
     __slots__ = ()
 
-    def __init__(self, adapter: PersistenceAdapter, **options: Any) -> None:
+    def __init__(self, adapter: PersistenceAdapter, **options: Unpack[async_service.ServiceOptions]) -> None:
         super().__init__(AsyncPersistenceService(adapter, **options))
 
 
@@ -299,14 +299,14 @@ class ReadOnlyPersistenceFacade(_Refusing, _Reading[async_service.ReadOnlyPersis
 
 
 def create_persistence_agent(
-    kind: str = "supabase",
+    kind: factory.Kind = "supabase",
     *,
     config: PersistenceConfig | None = None,
     tables: Iterable[str] | None = None,
     merge_defaults: bool = False,
     adapter: PersistenceAdapter | None = None,
     service: PersistenceService | None = None,
-    **service_options: Any,
+    **service_options: Unpack[async_service.ServiceOptions],
 ) -> PersistenceAgent:
     """Return a blocking agent; the arguments are those of `agent_persistence.create_persistence_agent`."""
     return PersistenceAgent(
@@ -323,12 +323,12 @@ def create_persistence_agent(
 
 
 def create_readonly_rag_facade(
-    kind: str = "supabase",
+    kind: factory.Kind = "supabase",
     *,
     config: PersistenceConfig | None = None,
     adapter: PersistenceAdapter | None = None,
     service: PersistenceService | None = None,
-    **service_options: Any,
+    **service_options: Unpack[async_service.ServiceOptions],
 ) -> ReadOnlyPersistenceFacade:
     """Return a blocking façade; the arguments are those of `agent_persistence.create_readonly_rag_facade`."""
     return ReadOnlyPersistenceFacade(
@@ -356,7 +356,9 @@ build_rag_context = _over_blocking_source(rag_context.build_rag_context)
 
 
 @wraps(bulk.bulk_import)
-def bulk_import(target: _Writing[Any], table: str, source: bulk.Source, **options: Any) -> bulk.ImportReport:
+def bulk_import(
+    target: _Writing[Any], table: str, source: bulk.Source, **options: Unpack[bulk.ImportOptions]
+) -> bulk.ImportReport:
     """`agent_persistence.bulk_import` without `await`.
 
     An iterable is iterated over in the calling thread, as far as the import has room; `progress`, and `rejects` if it

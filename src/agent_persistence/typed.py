@@ -11,10 +11,10 @@ lead = await leads.write(Lead(email="a@x.io"))
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError as PydanticError
 from pydantic_core import to_json
@@ -95,14 +95,14 @@ class ReadOnlyTable(Generic[Model]):
 
     async def iterate(
         self, filters: Filters | None = None, *, page_size: int = 500, order_by: str = "id", select: None = None
-    ) -> AsyncIterator[Model]:
+    ) -> AsyncGenerator[Model]:
         """Yield the rows that `filters` selects, ascending by `order_by`, one page in memory at a time.
 
         `select` is refused: a part of a row is no model.
         """
         self._check_whole(select)
         found = self._reader.iterate(self._name, filters, page_size=page_size, order_by=order_by)
-        async with aclosing(cast("AsyncGenerator[Row]", found)) as rows:
+        async with aclosing(found) as rows:
             async for row in rows:
                 yield self._fitted(row)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any, assert_type
 
 from agent_persistence import (
@@ -63,7 +63,7 @@ AsyncPersistenceService(InMemoryAdapter(), None)  # type: ignore[call-arg]  # py
 async def bounding(agent: PersistenceAgent, facade: ReadOnlyPersistenceFacade) -> None:
     assert_type(agent.with_options(deadline_s=2), PersistenceAgent)
     assert_type(facade.with_options(retry=RetryPolicy(attempts=2)), ReadOnlyPersistenceFacade)
-    assert_type(agent.iterate("leads", order_by="email"), AsyncIterator[dict[str, Any]])
+    assert_type(agent.iterate("leads", order_by="email"), AsyncGenerator[dict[str, Any], None])
     assert_type(await agent.count("leads"), int)
     assert_type(await agent.update("leads", {"status": "won"}, {"id": "1"}, max_affected=1), list[dict[str, Any]])
     assert_type(await agent.delete("leads", {"id": "1"}), list[dict[str, Any]])
@@ -96,6 +96,15 @@ def blocking() -> None:
         agent.write("leads")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         agent.readonly().write("leads", {})  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     assert_type(DBWriteAgent("memory").write("leads", {"email": "a"}), dict[str, Any])
+
+
+def misspelt(agent: sync.PersistenceAgent) -> None:
+    create_persistence_agent("memroy")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    create_persistence_agent("memory", polcy=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    sync.create_persistence_agent("memory", cache="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    sync.bulk_import(agent, "leads", "l.csv", chunk_rowz=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    agent.as_user(acess_token="t")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(agent.as_user(actor="ada").with_options(retry=False), sync.PersistenceAgent)
 
 
 async def mixed_up() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import ClassVar, assert_type
 
 from pydantic import BaseModel
@@ -26,7 +26,7 @@ async def reading(facade: ReadOnlyPersistenceFacade) -> None:
     assert_type(await leads.read("1"), Lead | None)
     assert_type(await leads.query({"score": gte(0.5)}, 5, order_by="email", offset=5), list[Lead])
     assert_type(await leads.count(), int)
-    assert_type(leads.iterate(page_size=5), AsyncIterator[Lead])
+    assert_type(leads.iterate(page_size=5), AsyncGenerator[Lead, None])
     assert_type(leads.model, type[Lead])
 
     await leads.query(select=["email"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

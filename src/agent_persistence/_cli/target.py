@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from agent_persistence._cli.inputs import read_json
 from agent_persistence.exceptions import ConfigurationError
-from agent_persistence.factory import create_persistence_agent
+from agent_persistence.factory import Kind, create_persistence_agent
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.persistence_config import PersistenceConfig
 from agent_persistence.policy import TablePolicy
@@ -69,7 +69,7 @@ class Target:
         told: dict[str, Any] = {"config": self.config, "policy": self.policy, "schema": self.declared, "log": False}
         if self.rows_file is not None:
             told["adapter"] = _memory(self.rows_file, self.schema)
-        async with create_persistence_agent(self.kind, **{**told, **options}) as agent:
+        async with create_persistence_agent(cast("Kind", self.kind), **{**told, **options}) as agent:
             yield agent
 
     @asynccontextmanager

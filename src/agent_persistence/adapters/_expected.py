@@ -40,11 +40,12 @@ class Expected:
         """
         terms = predicate.terms if isinstance(predicate, AllOf) else (predicate,)
         equal = {
-            str(term.column): term.operand
+            term.column: term.operand
             for term in terms
             if isinstance(term, Comparison)
             and term.operator is Operator.EQ
-            and self._schema.column(table, term.column or "") is not None
+            and term.column is not None
+            and self._schema.column(table, term.column) is not None
             and term.column not in without
         }
         return self.keys(table, [equal], tuple(equal), shown)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 import anyio
 
@@ -63,7 +63,7 @@ async def embed_rows(
     selected = distinct((key, *columns))
     rows = target.iterate(table, missing, page_size=batch_rows, order_by=key, select=selected)
     batch: list[Row] = []
-    async with aclosing(cast("AsyncGenerator[Row]", rows)):
+    async with aclosing(rows):
         async for row in rows:
             batch.append(row)
             if len(batch) == batch_rows:
