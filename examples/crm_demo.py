@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from agent_persistence import (
-from agent_persistence.factory import Kind
     AuditEvent,
     PersistenceAgent,
     PersistenceError,
@@ -27,6 +26,7 @@ from agent_persistence.factory import Kind
     metrics,
     not_in,
 )
+from agent_persistence.factory import Kind
 from agent_persistence.redaction import Redaction
 from examples import crm_data
 
