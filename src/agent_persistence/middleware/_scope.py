@@ -57,7 +57,7 @@ class Scope:
         return cls(tenant.rows, {tenant.column: tenant.value}, frozenset())
 
 
-def scope_of(table: str, policy: TablePolicy, tenant: TenantScope | None) -> Filter:
+def scope_of(table: str, tenant: TenantScope | None, policy: TablePolicy) -> Filter:
     """What the guard and tenancy add to the filters of every call on the table."""
     own = None if tenant is None or table in tenant.shared else tenant.rows
     return conjunction(rule for rule in (policy.rows.get(table), own) if rule is not None)
