@@ -193,28 +193,24 @@ def _blocking(service: AsyncPersistenceService) -> Named:
 
 @dataclass(frozen=True)
 class Door:
-    """A way in: what of a service is opened, what is called there that writes, reads, and would take what is not ours.
+    """A way in: what of a service is opened, and what is called there.
 
-    No two actions of a kind run at once; users do.
+    Of the calls in `shared` several may be answered by one request, or one of several. Those in `alone` begin with
+    those that change what is ours, and end with those that would take what is not.
     """
 
     open: Open
-    writing: Sequence[Action] = ()
-    reading: Sequence[Action] = (queries,)
-    taking: Sequence[Action] = ()
-
-    @property
-    def actions(self) -> Sequence[Action]:
-        return (*self.writing, *self.reading, *self.taking)
+    shared: Sequence[Action] = ()
+    alone: Sequence[Action] = ()
 
 
-_WRITING, _READING = (writes, batch_writes, upserts, updates), (queries, reads, counts)
+_SHARED, _ALONE = (writes, queries, reads, counts), (batch_writes, upserts, updates, takes)
 DOORS: Final[Mapping[str, Door]] = {
-    "verbs": Door(Named, _WRITING, (*_READING, asks_who), (takes,)),
-    "typed": Door(lambda service: service.table(Lead), _WRITING, _READING, (takes,)),
-    "sync": Door(_blocking, _WRITING, (*_READING, asks_who), (takes,)),
-    "RAG": Door(lambda service: service.readonly(), (), (builds_context,)),
-    "iterate": Door(lambda service: service, (), (iterates,)),
-    "bulk_write": Door(PersistenceAgent, (bulk_writes, copies), ()),
-    "bulk_import": Door(PersistenceAgent, (imports,), ()),
+    "verbs": Door(Named, (*_SHARED, asks_who), _ALONE),
+    "typed": Door(lambda service: service.table(Lead), _SHARED, _ALONE),
+    "sync": Door(_blocking, (*_SHARED, asks_who), _ALONE),
+    "RAG": Door(lambda service: service.readonly(), (builds_context,)),
+    "iterate": Door(lambda service: service, (iterates,)),
+    "bulk_write": Door(PersistenceAgent, (bulk_writes, copies)),
+    "bulk_import": Door(PersistenceAgent, (imports,)),
 }

@@ -4,18 +4,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from agent_persistence import AsyncPersistenceService, InMemoryAdapter, SupabaseAdapter, TablePolicy
+import pytest
+
+from agent_persistence import AsyncPersistenceService, InMemoryAdapter, RetryPolicy, SupabaseAdapter, TablePolicy
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.cache_policy import CachePolicy
-from agent_persistence.identity import RefreshingToken
+from agent_persistence.identity import Identity, RefreshingToken
 from agent_persistence.records import Row
 from agent_persistence.schema_registry import Column, Schema, Table
 from agent_persistence.tenant import TenantScope
@@ -61,6 +65,12 @@ class LeakError(AssertionError):
     """Somebody saw, counted, changed or wrote as somebody else."""
 
 
+def forget_identities(patch: pytest.MonkeyPatch) -> None:
+    """From now on every identity is equal to every other, as if it were no part of any key."""
+    patch.setattr(Identity, "__eq__", lambda self, other: isinstance(other, Identity))
+    patch.setattr(Identity, "__hash__", lambda self: 0)
+
+
 class Backend(Protocol):
     """Where the rows are."""
 
@@ -82,9 +92,11 @@ class _Database:
     server: LocalServer
 
     async def seed(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            columns = row["id"], row["owner"], row["topic"], row["body"]
-            self.server.execute("insert into leads (id, owner, topic, body) values (%s, %s, %s, %s)", *columns)
+        columns = ", ".join(rows[0])
+        self.server.execute(
+            f"insert into leads ({columns}) select {columns} from json_populate_recordset(null::leads, %s)",
+            json.dumps(rows),
+        )
 
     async def rows(self, topic: str) -> list[Row]:
         return self.server.execute("select id::text, owner, body from leads where topic = %s", topic)
@@ -115,8 +127,8 @@ class Postgres(_Database):
     """PostgreSQL itself; credentials are claims."""
 
     def adapter(self, way: str) -> PostgresAdapter:
-        ask = {"callable": lambda: CLAIMS[asking.get()], "row rules": CLAIMS[ALL_ROWS]}.get(way)
-        return PostgresAdapter(self.server.database_url, claims=ask, max_connections=4)
+        given: dict[str, Any] = {"callable": lambda: CLAIMS[asking.get()], "row rules": CLAIMS[ALL_ROWS]}
+        return PostgresAdapter(self.server.database_url, claims=given.get(way), max_connections=4)
 
     def credentials(self, who: str) -> dict[str, Any]:
         return {"claims": CLAIMS[who]}
@@ -147,6 +159,7 @@ SHARING: Final[Mapping[str, dict[str, Any]]] = {
     "coalesce": {"coalesce": True},
     "both": {"cache": CachePolicy(functions=frozenset({"who"})), "coalesce": True},
 }
+RETRY: Final = RetryPolicy(attempts=2, base_s=0.001)
 Open = Callable[[AsyncPersistenceService], Any]
 
 
@@ -157,11 +170,14 @@ class Way:
         self._name = name
         self._backend = backend
         self._opened = {
-            user: door(AsyncPersistenceService(adapter, policy=policy, schema=SCHEMA, **SHARING[sharing]))
+            user: door(AsyncPersistenceService(adapter, policy=policy, schema=SCHEMA, retry=RETRY, **SHARING[sharing]))
             for user, policy in self._policies().items()
         }
-        tokens = {user: RefreshingToken(lambda user=user: backend.credentials(user)["access_token"]) for user in USERS}
-        self._tokens: Mapping[str, RefreshingToken] = tokens
+        self._tokens = {user: RefreshingToken(partial(self._fetch, user)) for user in USERS}
+
+    def _fetch(self, user: str) -> str:
+        token: str = self._backend.credentials(user)["access_token"]
+        return token
 
     def _policies(self) -> dict[str, TablePolicy]:
         """One for everybody, and so one service; or one for each user, over one adapter."""
@@ -182,7 +198,7 @@ class Way:
         asking.set(who)
 
     def of(self, user: str) -> Any:
-        opened = self._opened.get(user) or self._opened.get("")
+        opened = self._opened_for(user)
         match self._name:
             case "as_user":
                 return opened.as_user(**self._backend.credentials(user))
@@ -192,16 +208,18 @@ class Way:
                 return opened.as_user(**self._backend.credentials(ALL_ROWS), tenant=tenant(user))
         return opened
 
+    def _opened_for(self, user: str) -> Any:
+        return self._opened[user if user in self._opened else ""]
+
     def refused(self) -> Any:
         """What somebody calls whose credentials are refused, and who claims to be A."""
         match self._name:
             case "callable":
-                return self._opened[""]
+                return self._opened_for(A)
             case "refreshing":
-                return self._opened[""].as_user(access_token=RefreshingToken(_fails))
+                return self._opened_for(A).as_user(access_token=RefreshingToken(_fails))
         within = {"tenant": tenant(A)} if self._name == "tenant" else {}
-        opened = self._opened.get(A) or self._opened[""]
-        return opened.as_user(**self._backend.credentials(REFUSED), **within)
+        return self._opened_for(A).as_user(**self._backend.credentials(REFUSED), **within)
 
 
 def tenant(user: str) -> TenantScope:
