@@ -326,7 +326,7 @@ async def test_a_token_is_shown_by_nothing(way: str) -> None:
     with pytest.raises(AdapterError) as caught:
         await service.query("leads")
     assert secrets_in(said_by_error(caught.value)) == []
-    for holder in (refreshing, await refreshing.current(), service, await service._identify(), service._adapter):
+    for holder in (refreshing, service, await service._identify(), service._adapter):
         assert secrets_in(said_by(holder)) == []
 
 
