@@ -441,8 +441,9 @@ def test_an_adapter_that_knows_no_users_takes_none(given: dict[str, Any], adapte
 @pytest.mark.parametrize("option", ["cache", "coalesce"])
 def test_what_does_not_say_as_whom_it_calls_shares_nothing(option: str) -> None:
     """Of an adapter without `identity` one user might be given what another was answered."""
+    options: dict[str, Any] = {option: True}
     with pytest.raises(ConfigurationError, match="does not say as whom"):
-        AsyncPersistenceService(RecordingAdapter(), **{option: True})
+        AsyncPersistenceService(RecordingAdapter(), **options)
 
 
 @pytest.mark.parametrize("given", [TOKEN, SecretStr(TOKEN), None, 5], ids=["text", "secret", "None", "number"])
