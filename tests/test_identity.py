@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any, ClassVar
 
@@ -216,7 +217,7 @@ def test_a_token_serves_several_event_loops(backends: tuple[str, str]) -> None:
         return found
 
     with ThreadPoolExecutor(2) as threads:
-        told = [threads.submit(lambda backend=backend: anyio.run(use, backend=backend)) for backend in backends]
+        told = [threads.submit(partial(anyio.run, use, backend=backend)) for backend in backends]
         assert [each.result(20) for each in told] == [[token(1)] * 5] * 2
     assert len(asked) == 2
     assert anyio.run(use, backend=backends[0]) == [token(1)] * 5
@@ -433,7 +434,7 @@ def test_an_adapter_that_knows_no_users_takes_none(given: dict[str, Any], adapte
     """Nor nobody: its calls would run as they did; a tenant or an actor it takes."""
     service = AsyncPersistenceService(adapter())
     with pytest.raises(ConfigurationError, match="knows no users") as caught:
-        service.as_user(**given, **({"tenant": "a"} if given else {}))
+        service.as_user(**given)
     assert secrets_in(said_by_error(caught.value)) == []
     service.as_user(tenant="a").as_user(actor="ada")
 
