@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -239,7 +240,8 @@ class Server:
         self.sent.append(request.headers.get("authorization"))
         if self.sent[-1] != f"Bearer {self.valid}":
             return httpx.Response(401, json={"code": "PGRST301", "message": f"JWT expired {self.sent[-1]}"})
-        return httpx.Response(200, json=[] if request.method == "GET" else [{"id": "1"}])
+        written = json.loads(request.content or "[]")
+        return httpx.Response(200, json=written if isinstance(written, list) else [written])
 
     def adapter(self, key: str = PUBLISHABLE, **options: Any) -> SupabaseAdapter:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
