@@ -73,12 +73,10 @@ class Watched:
     inner: Any
     sent: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def send(self, request: Any) -> Any:
-        self.sent.set()
-        return await self.inner.send(request)
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
+    def __getattr__(self, name: str) -> Any:
+        if name in ("send", "ask"):
+            self.sent.set()
+        return getattr(self.inner, name)
 
 
 @dataclass
