@@ -39,6 +39,7 @@ SUITE: Final = (
     Benchmark("rag_against_peer", quick=("--rounds", "3"), draws=True),
     Benchmark("bulk_import"),
     Benchmark("waiting_memory"),
+    Benchmark("lifetimes"),
     Benchmark("import_time", quick=("--rounds", "1")),
     Benchmark("chain_overhead", quick=("--rounds", "10")),
     Benchmark("request_cost"),

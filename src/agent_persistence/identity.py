@@ -132,7 +132,7 @@ class _FetchUnderWay:
 async def asked(option: str, ask: Callable[[], Any], check: Callable[[Any], T]) -> T:
     """What the user's callable returns, awaited if need be, and checked; whatever is wrong with it, nothing was sent.
 
-    Its own error is kept neither as a cause nor in the message: it may hold a token.
+    Its own error is kept neither as a cause nor in the message, and its answer in no variable: they may hold a token.
     """
     try:
         answer = hidden(ask())
@@ -144,6 +144,7 @@ async def asked(option: str, ask: Callable[[], Any], check: Callable[[Any], T]) 
             return check(answer)
         except ConfigurationError as refused:
             problem = f"returned what cannot be used: {refused}"
+        answer = None  # those who report errors with local variables would show it
     raise AdapterError(f"{option} {problem}; nothing was sent", state=FailureState.NOT_SENT)
 
 

@@ -26,7 +26,7 @@ class Rest:
         """The response, or AdapterError where none came in time."""
         try:
             with anyio.fail_after(self._timeout_s):
-                response: Response = await self._adapter._send(request)
+                response: Response = await self._adapter.exchange(request)
         except TimeoutError:
             raise AdapterError(
                 f"no answer within {self._timeout_s:g} s", state=FailureState.AMBIGUOUS, hint="is the project paused?"

@@ -265,6 +265,10 @@ class SupabaseAdapter(Unpicklable):
         told = await self._send(_postgrest.render_openapi(), partial(_responses.parse_columns, table=table))
         return told or list(self._schema.columns(table)) or None
 
+    async def exchange(self, request: Request) -> Response:
+        """The response to a request of your own, sent with the credentials of this adapter, whatever its status."""
+        return await self._send(request, lambda response: response)
+
     async def aclose(self) -> None:
         await self._http.aclose()
 
