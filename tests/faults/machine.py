@@ -17,7 +17,7 @@ from tests.faults.sql import relay
 from tests.server import LocalServer
 from tests.server.local import running_rest
 
-WAIT_S: Final = 10.0
+WAIT_S: Final = 60.0
 _WAITING: Final = (
     "select pid from pg_stat_activity"
     " where datname = current_database() and wait_event_type = 'Lock' and pid <> pg_backend_pid()"
