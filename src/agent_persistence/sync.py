@@ -275,8 +275,14 @@ class PersistenceService(_Writing[AsyncPersistenceService]):
 
     __slots__ = ()
 
-    def __init__(self, adapter: PersistenceAdapter, **options: Unpack[async_service.ServiceOptions]) -> None:
-        super().__init__(AsyncPersistenceService(adapter, **options))
+    def __init__(
+        self,
+        adapter: PersistenceAdapter,
+        *,
+        owns_adapter: bool = False,
+        **options: Unpack[async_service.ServiceOptions],
+    ) -> None:
+        super().__init__(AsyncPersistenceService(adapter, owns_adapter=owns_adapter, **options))
 
 
 class PersistenceAgent(_Writing[AsyncPersistenceAgent]):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Container, Sequence
 from typing import Any, Final
 
+from agent_persistence.identifiers import is_path
 from agent_persistence.predicates import AllOf, Comparison, Filter, Operator
 from agent_persistence.records import Record
 from agent_persistence.schema_registry import Schema
@@ -45,6 +46,7 @@ class Expected:
             if isinstance(term, Comparison)
             and term.operator is Operator.EQ
             and term.column is not None
+            and not is_path(term.column)
             and self._schema.column(table, term.column) is not None
             and term.column not in without
         }

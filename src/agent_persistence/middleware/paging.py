@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
-from math import inf
 from typing import Final
 
 from agent_persistence.chain import Rest
@@ -69,9 +68,11 @@ class Paging:
     async def _in_pages(self, operation: Query, context: CallContext, call_next: Rest) -> Result:
         key = self._key(operation)
         wanted = self._max_rows + 1 if operation.limit is None else operation.limit
+        asked = replace(operation, order=operation.order + _ties(operation, key))
+        if self._row_cap is not None and wanted <= self._row_cap:
+            return await call_next(replace(asked, limit=wanted), context)
         asked = replace(
-            operation,
-            order=operation.order + _ties(operation, key),
+            asked,
             select=operation.select and distinct((*operation.select, *key)),
             counted=self._counts and self._row_cap is None and wanted > COUNTED_ABOVE,
         )
@@ -96,9 +97,7 @@ class Paging:
         return page.total is not None and end >= page.total
 
     def _key(self, operation: Query) -> tuple[str, ...]:
-        """The table's declared key, if all of it may be read and more than one page may come; else nothing."""
-        if self._row_cap == inf:
-            return ()
+        """The table's declared key, if all of it may be read; else nothing."""
         table, readable = self._schema.tables.get(operation.table), self._readable(operation.table)
         key = table.primary_key if table else ()
         return () if readable is not None and not readable.issuperset(key) else key
