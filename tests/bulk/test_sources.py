@@ -35,6 +35,11 @@ class Lead(BaseModel):
     score: int | None = None
 
 
+class Scored(BaseModel):
+    email: str
+    score: int = 1
+
+
 def parquet_file(path: Path, **columns: Any) -> Path:
     parquet.write_table(pyarrow.table(columns), path)
     return path
@@ -97,6 +102,14 @@ async def test_iterables_of_records_are_read(source: Any) -> None:
     if callable(source):
         source = iter(RECORDS) if source is iter else source()
     assert await stored(source) == [("a@x.io", 1), ("b@x.io", None)]
+
+
+async def test_models_that_are_merged_change_only_what_was_set() -> None:
+    """A default of the model is not put over what is stored; rows that set other columns may follow."""
+    made = service()
+    await made.write("leads", {"email": "a@x.io", "score": 7})
+    await bulk_import(made, "leads", [Scored(email="a@x.io"), Scored(email="b@x.io", score=2)], on_conflict=["email"])
+    assert [(row["email"], row["score"]) for row in await made.query("leads")] == [("a@x.io", 7), ("b@x.io", 2)]
 
 
 async def test_none_in_a_record_means_not_given() -> None:

@@ -17,7 +17,7 @@ from agent_persistence.records import NULL, Record
 
 
 class Write(Protocol):
-    """`WritingVerbs.bulk_write`, or what stands in for it."""
+    """`writing.stored_rows` of a target, or what stands in for it."""
 
     def __call__(
         self,
