@@ -24,6 +24,7 @@ NAMES = {
     *("PersistenceError", "ConfigurationError", "PersistencePermissionError", "TableNotAllowedError"),
     *("ColumnNotAllowedError", "ReadOnlyError", "ValidationError", "UnsupportedOperationError"),
     *("AdapterError", "ConflictError", "BackendUnavailableError", "OverloadedError", "OutcomeUnknownError"),
+    "RowsDroppedError",
 }
 
 IMPORT_ALONE = """

@@ -11,7 +11,7 @@ from agent_persistence._bulk.sending import Write
 from agent_persistence._verbs import WritingVerbs
 from agent_persistence.chain import compose
 from agent_persistence.client_keys import ClientKeys
-from agent_persistence.exceptions import UnsupportedOperationError
+from agent_persistence.exceptions import RowsDroppedError, UnsupportedOperationError
 from agent_persistence.middleware.guard import Guard
 from agent_persistence.middleware.masking import Masking
 from agent_persistence.middleware.tenancy import Tenancy
@@ -71,7 +71,10 @@ class Batches(_Borrowed):
         if not isinstance(operation, BulkWrite):
             return await self._target._invoke(operation)
         batch = BatchWrite(operation.table, operation.records, generated_key=operation.generated_key)
-        result = await self._target._invoke(batch)
+        try:
+            result = await self._target._invoke(batch)
+        except RowsDroppedError as error:
+            return Result(error.stored)
         return replace(result, value=len(operation.records))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from agent_persistence.adapters._json import read_json
 from agent_persistence.adapters._postgrest import Response
-from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
+from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, RowsDroppedError
 from agent_persistence.records import Row
 
 
@@ -29,6 +29,8 @@ def parse_rows(response: Response, verb: str, table: str, *, expected: int | Non
             status=response.status,
             hint="does SUPABASE_URL point at a Supabase project, or at a proxy or captive portal?",
         )
+    if expected is not None and len(rows) < expected and _total(response) == len(rows):
+        raise RowsDroppedError(verb, table, sent=expected, stored=len(rows), rows=rows, status=response.status)
     if expected is not None and len(rows) != expected:
         raise AdapterError(
             f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back",
@@ -38,11 +40,15 @@ def parse_rows(response: Response, verb: str, table: str, *, expected: int | Non
     return rows
 
 
-def parse_nothing(response: Response, verb: str, table: str) -> None:
-    """Nothing, where the response confirms a write without telling its rows; or the error that the response is."""
-    if response.status in (200, 201, 204) and (not response.body or _is_json(response)):
-        return
-    parse_rows(response, verb, table)
+def parse_stored(response: Response, verb: str, table: str, sent: int) -> int:
+    """How many rows are stored, where the response confirms a write without telling them; or the error that it is.
+
+    A server that does not count, though `count=exact` asked for it, is taken to have stored what was `sent`.
+    """
+    if response.status not in (200, 201, 204) or (response.body and not _is_json(response)):
+        parse_rows(response, verb, table)
+    counted = _total(response)
+    return sent if counted is None else counted
 
 
 def applies(response: Response, preference: str, verb: str, table: str) -> bool:
@@ -64,15 +70,21 @@ def _confirmed(response: Response, verb: str) -> FailureState:
 
 
 def parse_count(response: Response, table: str) -> int:
-    """The total behind the slash of Content-Range (RFC 9110, section 14.4)."""
+    """The number of rows that the response tells, or the error that it is."""
     if not 200 <= response.status < 300:
         raise parse_error(response, "count", table)
-    found = re.fullmatch(r"(?:\*|\d+-\d+)/(\d+)", response.headers.get("content-range", ""))
-    if found is None:
+    counted = _total(response)
+    if counted is None:
         raise AdapterError(
             f"count on {table}: the server did not tell a total", state=FailureState.AMBIGUOUS, status=response.status
         )
-    return int(found.group(1))
+    return counted
+
+
+def _total(response: Response) -> int | None:
+    """The total behind the slash of Content-Range (RFC 9110, section 14.4)."""
+    found = re.fullmatch(r"(?:\*|\d+-\d+)/(\d+)", response.headers.get("content-range", ""))
+    return None if found is None else int(found.group(1))
 
 
 def parse_value(response: Response, function: str) -> Any:

@@ -19,7 +19,13 @@ from agent_persistence.adapters import _postgrest, _responses
 from agent_persistence.adapters._http import InjectedClient, base_url
 from agent_persistence.adapters._lanes import HttpTransport
 from agent_persistence.adapters._postgrest import Request, Response
-from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, UnsupportedOperationError
+from agent_persistence.exceptions import (
+    AdapterError,
+    ConfigurationError,
+    FailureState,
+    RowsDroppedError,
+    UnsupportedOperationError,
+)
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.operations import Query
 from agent_persistence.ordering import OrderBy, parse_order
@@ -115,16 +121,20 @@ class SupabaseAdapter:
         response = await self._send(request)
         if returning:
             return _responses.parse_rows(response, "write", table, expected=len(records))
-        _responses.parse_nothing(response, "write", table)
+        stored = _responses.parse_stored(response, "write", table, len(records))
+        if stored < len(records):
+            raise RowsDroppedError("write", table, sent=len(records), stored=stored)
         return []
 
     async def bulk_write(
         self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
     ) -> int:
-        """Store the rows by one request with `Prefer: return=minimal`, which is one transaction."""
-        if records:
-            await self.insert(table, records, on_conflict=on_conflict)
-        return len(records)
+        """Store the rows by one request with `Prefer: return=minimal, count=exact`, which is one transaction."""
+        if not records:
+            return 0
+        await self._check_defaults(table, records)
+        request = _postgrest.render_insert(table, records, on_conflict=on_conflict, returning=())
+        return _responses.parse_stored(await self._send(request), "bulk_write", table, len(records))
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
         response = await self._send(_by_key(table, id_column, id_value))

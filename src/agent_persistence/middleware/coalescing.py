@@ -20,8 +20,9 @@ from agent_persistence.exceptions import (
     FailureState,
     OutcomeUnknownError,
     PersistenceError,
+    RowsDroppedError,
 )
-from agent_persistence.middleware._sharing import key_of, kind, own_error, parts, size, together
+from agent_persistence.middleware._sharing import key_of, kind, own_error, parts, parts_of_some, size, together
 from agent_persistence.operations import Operation, Result
 
 Groups: TypeAlias = dict[Hashable, "_Group"]
@@ -155,6 +156,8 @@ async def _as_one(seats: Sequence[_Seat], call_next: Next) -> None:
     operations = [seat.operation for seat in seats]
     try:
         shares = parts(await call_next(together(operations)), operations)
+    except RowsDroppedError as error:
+        shares = parts_of_some(error, operations)
     except Exception as error:  # whatever it is, it belongs to the callers
         if _is_harmless(error):
             return await _each_alone(seats, call_next)
