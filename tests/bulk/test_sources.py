@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -206,6 +207,44 @@ async def test_parquet_columns_are_renamed_and_checked(tmp_path: Path) -> None:
     assert await stored(path, columns={"mail": "email", "junk": None}) == [("a@x.io", 1)]
     with pytest.raises(ValidationError, match=r"makes one of two"):
         await stored(path, columns={"mail": "email", "junk": "email"})
+
+
+@pytest.mark.parametrize("name", ["leads.csv", "leads.jsonl", "leads.csv.gz", "leads.tsv"])
+async def test_an_empty_file_is_an_error(tmp_path: Path, name: str) -> None:
+    """Whatever made it has most likely failed."""
+    with pytest.raises(ImportStoppedError, match="the source is empty, it has 0 bytes"):
+        await bulk_import(service(), "leads", written(tmp_path / name, b""), rejects=tmp_path / "rejects")
+
+
+async def test_a_file_with_a_header_alone_has_no_rows_and_the_report_says_so(tmp_path: Path) -> None:
+    """It may be right."""
+    report = await bulk_import(service(), "leads", written(tmp_path / "leads.csv", "email\n"))
+    assert (report.rows, report.note) == (0, "the source holds no record")
+    assert "the source holds no record" in str(report)
+
+
+MOMENT = {"email": "a@x.io", "last_contacted_at": "Today"}
+
+
+@pytest.mark.parametrize("source", ["leads.csv", "leads.jsonl", "leads.parquet", "records"])
+async def test_a_word_that_means_another_time_each_day_is_refused_from_every_source(
+    tmp_path: Path, source: str
+) -> None:
+    """Line and column are named."""
+    path: Any = tmp_path / source
+    match source:
+        case "leads.csv":
+            written(path, "email,last_contacted_at\na@x.io,Today\n")
+        case "leads.jsonl":
+            written(path, json.dumps(MOMENT))
+        case "leads.parquet":
+            parquet_file(path, **{name: [value] for name, value in MOMENT.items()})
+        case _:
+            path = [MOMENT]
+    rejects: list[Reject] = []
+    report = await bulk_import(service(), "leads", path, rejects=rejects.append)
+    assert (report.rows, [reject.column for reject in rejects]) == (0, ["last_contacted_at"])
+    assert "write the date or time" in rejects[0].reason
 
 
 async def test_a_packed_file_that_is_cut_off_stops_the_import(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ class GivenReader:
         record = with_columns(told, self._columns, self._target)
         if not record:
             return Reject(self._number, "the item names no column", None, told)
+        problem = self._target.moment_in(record)
+        if problem is not None:
+            return Reject(self._number, str(problem), problem.column, told)
         return Row(self._number, record, told, _size(record))
 
     def reject_head(self) -> str:

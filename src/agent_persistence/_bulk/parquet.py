@@ -25,6 +25,7 @@ class ParquetReader:
         self._pyarrow, self._reader = _reader(opened.file)
         self._kept = _kept(self._reader.schema_arrow.names, columns, target)
         target.check(self._kept.values())
+        self._target = target
 
     def __iter__(self) -> Items:
         kept, number = self._kept, 0
@@ -36,7 +37,11 @@ class ParquetReader:
                 for told in _rows(self._pyarrow, batch):
                     number += 1
                     record = {kept[name]: NULL if value is None else value for name, value in told.items()}
-                    yield Row(number, record, told, size)
+                    problem = self._target.moment_in(record)
+                    if problem is not None:
+                        yield Reject(number, str(problem), problem.column, told)
+                    else:
+                        yield Row(number, record, told, size)
         except (self._pyarrow.ArrowException, OSError) as error:
             raise SourceError(f"the Parquet file cannot be read behind row {number:,}: {error}") from error
 
