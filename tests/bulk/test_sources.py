@@ -190,15 +190,16 @@ async def test_parquet_values_become_json(tmp_path: Path) -> None:
     assert datetime.fromisoformat(row["last_contacted_at"]) == at
 
 
-async def test_a_parquet_row_that_has_no_json_form_is_a_reject(tmp_path: Path) -> None:
-    """NaN, for one."""
-    path = parquet_file(tmp_path / "leads.parquet", email=["a@x.io", "b@x.io"], score=[float("nan"), 1.0])
+async def test_a_parquet_row_that_has_no_form_in_its_column_is_a_reject(tmp_path: Path) -> None:
+    """NaN within a document, for one."""
+    custom = [{"n": float("nan")}, {"n": 1.0}]
+    path = parquet_file(tmp_path / "leads.parquet", email=["a@x.io", "b@x.io"], custom=custom)
     made = service()
     rejects: list[Reject] = []
     await bulk_import(made, "leads", path, rejects=rejects.append)
     assert await emails(made) == ["b@x.io"]
-    assert rejects[0].line == 1
-    assert "nan is not a JSON number" in rejects[0].reason
+    assert (rejects[0].line, rejects[0].column) == (1, "custom")
+    assert "custom is not a finite number" in rejects[0].reason
 
 
 async def test_parquet_columns_are_renamed_and_checked(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ _NUMERIC: Final = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.ASCII | re.IGNORECASE
 )
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_BITS: Final = {
+BITS: Final = {
     "smallint": 15,
     "int2": 15,
     "integer": 31,
@@ -100,17 +100,19 @@ _TIME_RANGES: Final = frozenset(f"{kind}{of}range" for kind in ("date", "ts", "t
 
 
 def _whole(type_name: str) -> Converter:
-    least, most = -(2 ** _BITS[type_name]), 2 ** _BITS[type_name] - 1
-
     def convert(text: str) -> int:
         if _INTEGER.fullmatch(text.strip()) is None:
             raise ValueError(f"is {type_name}, and this is no whole number")
-        number = int(text)
-        if not least <= number <= most:
-            raise ValueError(f"is {type_name}, and this number is outside of its range")
-        return number
+        return in_range(int(text), type_name)
 
     return convert
+
+
+def in_range(number: int, type_name: str) -> int:
+    """The number, if the integer type has it."""
+    if not -(2 ** BITS[type_name]) <= number < 2 ** BITS[type_name]:
+        raise ValueError(f"is {type_name}, and this number is outside of its range")
+    return number
 
 
 def _number(text: str) -> Any:
@@ -222,7 +224,7 @@ def _timestamp(type_name: str) -> Converter:
 
 
 _BY_TYPE: Final[dict[str, Callable[[str], Converter]]] = {
-    **dict.fromkeys(_BITS, _whole),
+    **dict.fromkeys(BITS, _whole),
     "date": _date,
     "timestamp": _timestamp,
     "timestamptz": _timestamp,

@@ -49,7 +49,8 @@ def is_open(error: PersistenceError) -> bool:
 
 def reason(error: PersistenceError, table: str) -> str:
     """Why a single row was refused, without what the reader of a rejects file knows."""
-    is_checked = isinstance(error, ValidationError) and not isinstance(error, UnsupportedOperationError)
-    text = "; ".join(error.problems) if is_checked else str(error)
+    text = str(error)
+    if isinstance(error, ValidationError) and not isinstance(error, UnsupportedOperationError):
+        text = "; ".join(error.problems)
     text = text.removeprefix(f"bulk_write on {table}: ").removeprefix(f"batch_write on {table}: ")
     return re.sub(r"\brecords\[0\](?:\.|: )", "", text)
