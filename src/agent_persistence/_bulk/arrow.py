@@ -18,7 +18,15 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from agent_persistence._bulk.arrow_times import clock, day, moment, span
-from agent_persistence._bulk.converting import BITS, TOO_EXACT, in_range, is_rounded, strict_json
+from agent_persistence._bulk.converting import (
+    BITS,
+    TOO_EXACT,
+    check_moment,
+    in_range,
+    is_of_times,
+    is_rounded,
+    strict_json,
+)
 from agent_persistence._schema.types import Family, family, short_name
 from agent_persistence.records import exact_number
 
@@ -177,17 +185,31 @@ def _of_scalars(kind: Any, declared: str, *, is_document: bool) -> Reading:
         return _each(partial(clock, unit=unit), pyarrow.int32() if types.is_time32(kind) else pyarrow.int64())
     if types.is_duration(kind):
         return _each(partial(span, unit=unit), pyarrow.int64())
-    if types.is_floating(kind):
-        return _each(partial(_number, declared=declared), pyarrow.float64())
-    if types.is_integer(kind) or types.is_decimal(kind):
+    if types.is_floating(kind) or types.is_integer(kind):
+        return _of_numbers(kind, declared)
+    if types.is_decimal(kind):
         return _each(partial(_number, declared=declared))
     if _is_text(kind):
-        return _of_documents if is_document else _of_texts
+        return _of_documents if is_document else _of_moments if is_of_times(declared) else _of_texts
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         return _each(_document if is_document else partial(_bytes, declared=declared))
     if types.is_boolean(kind) or types.is_null(kind):
         return _each(partial(_boolean, declared=declared))
     raise UnknownTypeError(str(kind))
+
+
+def _of_numbers(kind: Any, declared: str) -> Reading:
+    """Most arrays hold nothing but finite numbers, which one question tells."""
+    pyarrow, compute = import_module("pyarrow"), import_module("pyarrow.compute")
+    one_by_one = _each(partial(_number, declared=declared))
+
+    def values(array: Any) -> list[Any]:
+        numbers = array.cast(pyarrow.float64()) if _types().is_floating(kind) else array
+        if declared in BITS or compute.all(compute.is_finite(numbers)).as_py() is False:
+            return one_by_one(numbers)
+        return list(numbers.to_pylist())
+
+    return values
 
 
 def _is_text(kind: Any) -> bool:
@@ -225,6 +247,10 @@ def _of_texts(array: Any) -> list[Any]:
         return list(array.to_pylist())
     except UnicodeDecodeError:
         return _each(_text)(array.cast(import_module("pyarrow").large_binary()))
+
+
+def _of_moments(array: Any) -> list[Any]:
+    return [_fit(check_moment, text) if isinstance(text, str) else text for text in _of_texts(array)]
 
 
 def _of_documents(array: Any) -> list[Any]:

@@ -25,7 +25,6 @@ class ParquetReader:
         self._opened = opened
         self._pyarrow, self._reader = _reader(opened.file)
         self._kept = _kept(self._reader.schema_arrow.names, columns, target)
-        self._target = target
         target.check(self._kept.values())
         self._readings = _readings(self._reader, self._kept, target)
 
@@ -49,9 +48,6 @@ class ParquetReader:
         for column, value in record.items():
             if type(value) is Unfit:
                 return Reject(number, f"{column} {value.reason}", column, told)
-        problem = self._target.moment_in(record)
-        if problem is not None:
-            return Reject(number, str(problem), problem.column, told)
         return Row(number, record, told, size)
 
     def reject_head(self) -> str:
