@@ -27,6 +27,7 @@ from agent_persistence.exceptions import (
     PersistenceError,
     PersistencePermissionError,
     ReadOnlyError,
+    RowsDroppedError,
     TableNotAllowedError,
     UnsupportedOperationError,
     ValidationError,
@@ -50,6 +51,10 @@ EXAMPLES: list[tuple[PersistenceError, dict[str, Any]]] = [
         {"state": FailureState.RETRYABLE, "status": 503, "code": "X", "hint": "h", "retry_after_s": 2.0, "attempts": 1},
     ),
     (ConflictError("m", constraint="leads_email_key", code="23505"), {"constraint": "leads_email_key"}),
+    (
+        RowsDroppedError("write", "leads", sent=2, stored=1, rows=[{"id": 1}]),
+        {"sent": 2, "stored": 1, "rows": ({"id": 1},), "state": FailureState.APPLIED},
+    ),
     (BackendUnavailableError("m", state=FailureState.NOT_SENT), {"state": FailureState.NOT_SENT}),
     (OverloadedError("m"), {"state": FailureState.NOT_SENT}),
     (OutcomeUnknownError("m", key="k", attempts=3), {"key": "k", "attempts": 3, "state": FailureState.AMBIGUOUS}),

@@ -37,6 +37,7 @@ NAMES = {
     ),
     *("ColumnNotAllowedError", "ReadOnlyError", "ValidationError", "UnsupportedOperationError"),
     *("AdapterError", "ConflictError", "BackendUnavailableError", "OverloadedError", "OutcomeUnknownError"),
+    "RowsDroppedError",
 }
 
 IMPORT_ALONE = """

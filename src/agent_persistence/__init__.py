@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         PersistenceError as PersistenceError,
         PersistencePermissionError as PersistencePermissionError,
         ReadOnlyError as ReadOnlyError,
+        RowsDroppedError as RowsDroppedError,
         TableNotAllowedError as TableNotAllowedError,
         UnsupportedOperationError as UnsupportedOperationError,
         ValidationError as ValidationError,
@@ -100,7 +101,7 @@ _ROOMS = {
     "coalescing": "CoalescePolicy",
     "exceptions": "AccessTokenError AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError"
     " ConflictError FailureState"
-    " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError"
+    " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError RowsDroppedError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
     "filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt lte"

@@ -225,28 +225,15 @@ class WritingVerbs(ABC):
         return rows
 
     async def bulk_write(
-        self,
-        table: str,
-        records: Sequence[Record | BaseModel],
-        on_conflict: Sequence[str] | None = None,
-        *,
-        generated_key: str | None = None,
-        resent: bool = False,
+        self, table: str, records: Sequence[Record | BaseModel], on_conflict: Sequence[str] | None = None
     ) -> int:
-        """Insert all rows or none, in one request that reads nothing back, and return how many they are; [] gives 0.
+        """Insert all rows or none, in one request that reads nothing back, and return how many are stored; [] gives 0.
 
-        With `on_conflict` rows that have the same values in these columns are merged; all records then have the same
-        columns, and no two of them the same values in these. `generated_key` names the primary key if its values were
-        made for these records alone, and `resent` says that an earlier call, perhaps of a process that was killed,
-        may have stored them: then they are stored once.
+        That is fewer than were sent where a trigger or rule of the database drops some. With `on_conflict` rows that
+        have the same values in these columns are merged; all records then have the same columns, no two of them the
+        same values in these, and fields of a model that were not set are left as they are.
         """
-        target = _names(table, "on_conflict", on_conflict)
-        self._check_generated(table, generated_key)
-        prepared, made = self._prepare_all(table, records, target or ())
-        if target is not None and any(record.keys() != prepared[0].keys() for record in prepared):
-            raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
-        operation = BulkWrite(table, prepared, target, generated_key=generated_key or made, resent=resent)
-        stored: int = (await self._invoke(operation)).value
+        stored: int = (await self._invoke(self._bulk_of(table, records, on_conflict))).value
         return stored
 
     async def upsert(self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None) -> Row:
@@ -287,24 +274,25 @@ class WritingVerbs(ABC):
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
 
+    def _bulk_of(self, table: str, records: object, on_conflict: object = None) -> BulkWrite:
+        """What `bulk_write` sends; an import says more of it than the verb may."""
+        target = _names(table, "on_conflict", on_conflict)
+        prepared, made = self._prepare_all(table, records, target or (), only_set=target is not None)
+        if target is not None and any(record.keys() != prepared[0].keys() for record in prepared):
+            raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
+        return BulkWrite(table, prepared, target, generated_key=made)
+
     def _prepare_all(
-        self, table: str, records: object, on_conflict: tuple[str, ...] = ()
+        self, table: str, records: object, on_conflict: tuple[str, ...] = (), *, only_set: bool = False
     ) -> tuple[tuple[dict[str, Any], ...], str | None]:
         """The records with the keys made for them; and the column of these, if all have one."""
         if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
             raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
-        prepared = tuple(self._prepare(table, record, f"records[{i}]") for i, record in enumerate(records))
+        prepared = tuple(
+            self._prepare(table, record, f"records[{i}]", only_set=only_set) for i, record in enumerate(records)
+        )
         made = [self._client_keys.complete(table, record, on_conflict) for record in prepared]
         return prepared, made[0] if made and all(made) else None
-
-    def _check_generated(self, table: str, key: str | None) -> None:
-        """Refuse what is not the column of the keys made here: the policy's columns do not bind that one."""
-        if key is not None and (type(table) is not str or key != self._client_keys.column(table)):
-            raise ValidationError(
-                table,
-                "generated_key is the primary key whose values the service makes, and no other column",
-                "client_keys= or the Schema names it",
-            )
 
     def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
         return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)

@@ -11,6 +11,7 @@
     │  └ UnsupportedOperationError     .capability
     └ AdapterError                     .state .status .code .hint
        ├ ConflictError                 an integrity rule of the database: .constraint
+       ├ RowsDroppedError              a trigger or rule kept rows out: .sent .rows
        ├ BackendUnavailableError       not applied; retries are exhausted
        ├ OverloadedError               refused locally, nothing was sent
        └ OutcomeUnknownError           the write may have been applied: .key .attempts
@@ -231,6 +232,26 @@ class ConflictError(AdapterError):
     def for_model(self) -> str:
         """Which rule refused the row."""
         return super().for_model() + (f" The rule is {printable(self.constraint)}." if self.constraint else "")
+
+
+class RowsDroppedError(AdapterError):
+    """The database confirmed the write and stored fewer rows than were sent.
+
+    `rows` are those that it told it stored, with the columns that were asked for. Where it stored none the state is
+    "rejected", else "applied". What a trigger that keeps a row out does with it elsewhere is its own affair.
+    """
+
+    def __init__(
+        self, verb: str, table: str, *, sent: int, stored: int, rows: Iterable[dict[str, Any]] = (), **about: Any
+    ) -> None:
+        self.sent = sent
+        self.stored = stored
+        self.rows = tuple(rows)
+        dropped = "it" if sent == 1 else "the others" if stored else "them"
+        super().__init__(
+            f"{verb} on {table}: the database stored {stored} of {sent} rows (a trigger or rule dropped {dropped})",
+            **{"state": FailureState.APPLIED if stored else FailureState.REJECTED, **about},
+        )
 
 
 class BackendUnavailableError(AdapterError):

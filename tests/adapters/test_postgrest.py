@@ -33,11 +33,11 @@ from agent_persistence.adapters._responses import (
     parse_columns,
     parse_count,
     parse_error,
-    parse_nothing,
     parse_rows,
+    parse_stored,
     parse_value,
 )
-from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, ValidationError
+from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, RowsDroppedError, ValidationError
 from agent_persistence.filters import (
     Filters,
     all_of,
@@ -344,7 +344,7 @@ def test_one_record_is_one_json_object() -> None:
     """A write is a POST of the record that asks for the row in return."""
     request = render_insert("leads", [{"email": "ä@a.example", "custom": {"k": [1, None]}, "notes": None}])
     assert (request.method, request.target) == ("POST", "/rest/v1/leads")
-    assert request.headers == (JSON_BODY, ("Prefer", "return=representation"))
+    assert request.headers == (JSON_BODY, ("Prefer", "return=representation, count=exact"))
     assert request.body == '{"email":"ä@a.example","custom":{"k":[1,null]},"notes":null}'.encode()
 
 
@@ -352,7 +352,7 @@ def test_one_record_is_one_json_object() -> None:
 def test_records_with_the_same_keys_are_one_plain_array(second: dict[str, int]) -> None:
     """Neither `columns` nor `missing` is needed where no record lacks a key, whatever the order of the keys."""
     request = render_insert("t", [{"a": 1, "b": 2}, second])
-    assert (request.target, request.headers[1]) == ("/rest/v1/t", ("Prefer", "return=representation"))
+    assert (request.target, request.headers[1]) == ("/rest/v1/t", ("Prefer", "return=representation, count=exact"))
     assert json.loads(request.body) == [{"a": 1, "b": 2}, second]
 
 
@@ -360,7 +360,7 @@ def test_records_with_different_keys_name_the_columns_and_ask_for_defaults() -> 
     """Without `missing=default` PostgREST would write NULL where a record lacks a column."""
     request = render_insert("t", [{"a": 1, "b": 2}, {"c": 3, "a": 4}])
     assert request.target == "/rest/v1/t?columns=a,b,c"
-    assert request.headers[1] == ("Prefer", "return=representation, missing=default, handling=strict")
+    assert request.headers[1] == ("Prefer", "return=representation, count=exact, missing=default, handling=strict")
     assert request.body == b'[{"a":1,"b":2},{"c":3,"a":4}]'
 
 
@@ -372,7 +372,7 @@ def test_an_upsert_merges_by_the_target_or_the_primary_key(on_conflict: Sequence
     """An empty target leaves the choice to the server, which takes the primary key."""
     request = render_insert("t", [{"a": 1}], on_conflict=on_conflict)
     assert (request.target, request.body) == (target, b'{"a":1}')
-    assert request.headers[1] == ("Prefer", "return=representation, resolution=merge-duplicates")
+    assert request.headers[1] == ("Prefer", "return=representation, count=exact, resolution=merge-duplicates")
 
 
 def test_a_plain_write_never_merges() -> None:
@@ -1043,26 +1043,42 @@ def test_a_success_without_rows_confirms_a_write_only_in_json(
 def test_a_write_without_rows_asked_for_is_confirmed_by_the_status(
     status: int, headers: dict[str, str], content: bytes
 ) -> None:
-    """`Prefer: return=minimal` is answered with an empty body."""
-    parse_nothing(Response(status, headers, content), "write", "leads")
+    """`Prefer: return=minimal` is answered with an empty body; a server that does not count stored what was sent."""
+    assert parse_stored(Response(status, headers, content), "write", "leads", 3) == 3
+
+
+def test_the_number_of_rows_stored_is_the_one_that_the_server_counts() -> None:
+    """Triggers and rules drop rows in silence; `count=exact` tells."""
+    assert parse_stored(Response(201, {"content-range": "*/2"}, b""), "bulk_write", "leads", 3) == 2
 
 
 @pytest.mark.parametrize("found", [Response(200, HTML, b"<html>"), Response(503, HTML, b"<html>")])
 def test_a_page_confirms_no_write(found: Response) -> None:
     """Neither a captive portal's nor a proxy's."""
     with pytest.raises(AdapterError) as caught:
-        parse_nothing(found, "write", "leads")
+        parse_stored(found, "write", "leads", 1)
     assert caught.value.state is AMBIGUOUS
 
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_wrong_number_of_rows_is_an_error_that_says_so(count: int) -> None:
-    """One row was sent; another number in return means that it is not known what was stored."""
+    """One row was sent; another number in return, which the server does not count so, means that it is not known what
+    was stored."""
     found = Response(201, JSON, json.dumps([{"secret": SENTINEL}] * count).encode())
     with pytest.raises(AdapterError, match=rf"1 row\(s\) were sent, {count} came back") as caught:
         parse_rows(found, "write", "leads", expected=1)
     assert caught.value.state is APPLIED
     assert SENTINEL not in everything_said_by(caught.value)
+
+
+@pytest.mark.parametrize(("stored", "state"), [(0, REJECTED), (1, APPLIED)])
+def test_fewer_rows_than_were_sent_are_those_that_were_stored(stored: int, state: FailureState) -> None:
+    """Where the server counts as many. The error says how many, and has them for whoever has to find his own."""
+    found = Response(201, JSON | {"content-range": f"*/{stored}"}, json.dumps([{"secret": SENTINEL}] * stored).encode())
+    with pytest.raises(RowsDroppedError, match=f"the database stored {stored} of 2 rows") as caught:
+        parse_rows(found, "batch_write", "leads", expected=2)
+    assert (caught.value.state, caught.value.stored, len(caught.value.rows)) == (state, stored, stored)
+    assert SENTINEL not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [199, 300, 302, 400, 503])

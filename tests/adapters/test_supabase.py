@@ -658,7 +658,7 @@ async def test_a_server_is_asked_once_whether_it_fills_in_defaults() -> None:
     await adapter.batch_write("clients", UNEVEN)
     question, first, second = recorder.requests
     assert question.content == b"[]"
-    assert question.headers["prefer"] == "return=minimal, missing=default, handling=strict"
+    assert question.headers["prefer"] == "return=minimal, count=exact, missing=default, handling=strict"
     assert str(question.url) == str(first.url)
     assert [json.loads(request.content) for request in (first, second)] == [UNEVEN, UNEVEN]
 

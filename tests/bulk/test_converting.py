@@ -119,3 +119,36 @@ def test_what_is_no_json_is_refused(text: str) -> None:
     """Nested too deeply to be read, too."""
     with pytest.raises(ValueError, match=r"JSON|twice"):
         strict_json(text)
+
+
+WORDS = ["now", "today", "tomorrow", "yesterday", "allballs", " NOW ", "Today 10:00", "now()"]
+TIME_TYPES = ["date", "timestamp", "timestamp(3) with time zone", "timestamptz", "time", "time without time zone"]
+TIME_TYPES += ["timetz", "timestamptz[]", "_date", "tstzrange", "daterange", "tsmultirange"]
+
+
+@pytest.mark.parametrize("type_name", TIME_TYPES)
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_that_means_another_time_each_day_is_no_value_of_a_time(type_name: str, word: str) -> None:
+    """An import that runs tomorrow would store something else; within arrays and ranges too."""
+    convert = converter(type_name)
+    text = f"[{word},)" if "range" in type_name else f"{{{word}}}" if "[" in type_name or "_" in type_name else word
+    assert convert is not None
+    with pytest.raises(ValueError):
+        convert(text)
+
+
+@pytest.mark.parametrize("text", ["infinity", "-infinity", "epoch", "Infinity"])
+@pytest.mark.parametrize("type_name", ["date", "timestamp", "timestamptz"])
+def test_a_word_that_always_means_the_same_time_is_one(type_name: str, text: str) -> None:
+    """Control: infinity and epoch are constants."""
+    convert = converter(type_name)
+    assert convert is not None
+    assert convert(text) == text
+
+
+@pytest.mark.parametrize(("type_name", "text"), [("time", "24:00:00"), ("tsrange", "[2026-01-01,infinity)")])
+def test_other_texts_of_times_are_the_server_s_to_read(type_name: str, text: str) -> None:
+    """Control: what is in no ISO form of a date is not refused for that."""
+    convert = converter(type_name)
+    assert convert is not None
+    assert convert(text) == text

@@ -9,7 +9,7 @@ import pytest
 from agent_persistence import NULL, ColumnNotAllowedError, ConfigurationError, ValidationError
 from agent_persistence._bulk.columns import Columns, Target
 from agent_persistence._bulk.csv_records import CsvReader, Dialect, csv_records
-from agent_persistence._bulk.lines import text_lines
+from agent_persistence._bulk.lines import Unreadable, text_lines
 from agent_persistence._bulk.rows import Row, SourceError
 from agent_persistence._bulk.values import Reject
 from agent_persistence.schema_registry import default_schema
@@ -50,11 +50,10 @@ def records(text: str, columns: Columns = None, target: Target = LEADS) -> list[
         ('5" pipe,b', [['5" pipe', "b"]]),
         (" a , b ", [[" a ", " b "]]),
         ("a\vb\x85c\u2028d,e", [["a\vb\x85c\u2028d", "e"]]),
-        ("\n\na,b\n\r\n\nc,d\n\n", [["a", "b"], ["c", "d"]]),
     ],
 )
 def test_records_are_parted_as_rfc_4180_says(text: str, expected: list[list[str]]) -> None:
-    """Line ends and delimiters within quotes belong to the field, doubled quotes are one; blank lines are none."""
+    """Line ends and delimiters within quotes belong to the field, doubled quotes are one."""
     assert fields(text) == expected
 
 
@@ -203,9 +202,49 @@ def test_a_header_of_another_kind_of_names_is_refused() -> None:
     assert records("E-Mail\na@x.io\n", {"E-Mail": "email"}, target) == [{"email": "a@x.io"}]
 
 
-def test_a_file_without_a_line_has_no_rows() -> None:
-    """Nor has one with a header alone."""
-    assert items("") == items("email\n") == []
+def test_blank_lines_are_left_out_where_there_are_several_columns() -> None:
+    """In front of the header, between rows and at the end."""
+    text = "\n\nemail,company\n\r\n\na@x.io,A\n\n"
+    assert records(text) == [{"email": "a@x.io", "company": "A"}]
+
+
+@pytest.mark.parametrize("columns", [None, ["email"]], ids=["header", "no header"])
+def test_a_blank_line_is_a_row_where_there_is_one_column(columns: Columns) -> None:
+    """As COPY reads it: the empty field, which is NULL."""
+    text = f"{'' if columns else 'email'}\na@x.io\n\r\nb@x.io\n"
+    assert [row["email"] for row in records(text, columns)][-3:] == ["a@x.io", NULL, "b@x.io"]
+
+
+def test_a_file_with_a_header_alone_has_no_rows() -> None:
+    """That is no fault; a file without one is."""
+    assert items("email\n") == []
+    for text in ("", "\n\r\n"):
+        with pytest.raises(SourceError, match="no header"):
+            items(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("email,company\na@x.io,A\nemail,company\nb@x.io,B\n", [3]),
+        ("email,company\r\na@x.io,A\r\n\ufeffemail,company\r\n", [3]),
+        ('email,company\n"email",company\n', []),
+        ("email\nemail\n", [2]),
+        ('reject_line,reject_reason,email\n7,"was, wrong",email\n8,x,a@x.io\n', [2]),
+    ],
+)
+def test_a_header_that_is_repeated_is_a_reject(text: str, expected: list[int]) -> None:
+    """As in files that were put together. A row that happens to be spelled so is told by a quote."""
+    rejects = [item for item in items(text) if isinstance(item, Reject)]
+    assert [reject.line for reject in rejects] == expected
+    assert all("repeats the header" in reject.reason for reject in rejects)
+
+
+def test_a_line_that_is_too_long_is_a_reject_where_blank_ones_are_left_out() -> None:
+    """It holds no text any more, but it was a record."""
+    lines = iter(["email,company", Unreadable.because("the line is longer than 9 bytes"), ""])
+    (found,) = CsvReader(lines, Dialect(), None, LEADS)
+    assert (found.line, getattr(found, "reason", "")) == (2, "the line is longer than 9 bytes")
 
 
 def test_marks_of_a_rejects_file_are_left_out() -> None:

@@ -23,9 +23,9 @@ def begun(path: Path) -> None:
     journal = opened(path)
     for first in range(0, 40, 10):
         journal.plan(first, first + 10)
-    journal.finish(0, 10, rows=9, rejected=1, rejects_bytes=70)
+    journal.finish(0, 10, rows=9, rejected=1, skipped=0, rejects_bytes=70)
     journal.refuse((10, 0, 10))
-    journal.finish(10, 20, rows=10, rejected=0, rejects_bytes=70)
+    journal.finish(10, 20, rows=10, rejected=0, skipped=0, rejects_bytes=70)
     journal.refuse((20, 0, 10))
     journal.close()
 

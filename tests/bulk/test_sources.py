@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -33,6 +34,11 @@ RECORDS = [{"email": "a@x.io", "score": 1}, {"email": "b@x.io", "score": NULL}]
 class Lead(BaseModel):
     email: str
     score: int | None = None
+
+
+class Scored(BaseModel):
+    email: str
+    score: int = 1
 
 
 def parquet_file(path: Path, **columns: Any) -> Path:
@@ -97,6 +103,14 @@ async def test_iterables_of_records_are_read(source: Any) -> None:
     if callable(source):
         source = iter(RECORDS) if source is iter else source()
     assert await stored(source) == [("a@x.io", 1), ("b@x.io", None)]
+
+
+async def test_models_that_are_merged_change_only_what_was_set() -> None:
+    """A default of the model is not put over what is stored; rows that set other columns may follow."""
+    made = service()
+    await made.write("leads", {"email": "a@x.io", "score": 7})
+    await bulk_import(made, "leads", [Scored(email="a@x.io"), Scored(email="b@x.io", score=2)], on_conflict=["email"])
+    assert [(row["email"], row["score"]) for row in await made.query("leads")] == [("a@x.io", 7), ("b@x.io", 2)]
 
 
 async def test_none_in_a_record_means_not_given() -> None:
@@ -176,15 +190,16 @@ async def test_parquet_values_become_json(tmp_path: Path) -> None:
     assert datetime.fromisoformat(row["last_contacted_at"]) == at
 
 
-async def test_a_parquet_row_that_has_no_json_form_is_a_reject(tmp_path: Path) -> None:
-    """NaN, for one."""
-    path = parquet_file(tmp_path / "leads.parquet", email=["a@x.io", "b@x.io"], score=[float("nan"), 1.0])
+async def test_a_parquet_row_that_has_no_form_in_its_column_is_a_reject(tmp_path: Path) -> None:
+    """NaN within a document, for one."""
+    custom = [{"n": float("nan")}, {"n": 1.0}]
+    path = parquet_file(tmp_path / "leads.parquet", email=["a@x.io", "b@x.io"], custom=custom)
     made = service()
     rejects: list[Reject] = []
     await bulk_import(made, "leads", path, rejects=rejects.append)
     assert await emails(made) == ["b@x.io"]
-    assert rejects[0].line == 1
-    assert "nan is not a JSON number" in rejects[0].reason
+    assert (rejects[0].line, rejects[0].column) == (1, "custom")
+    assert "custom is not a finite number" in rejects[0].reason
 
 
 async def test_parquet_columns_are_renamed_and_checked(tmp_path: Path) -> None:
@@ -193,6 +208,44 @@ async def test_parquet_columns_are_renamed_and_checked(tmp_path: Path) -> None:
     assert await stored(path, columns={"mail": "email", "junk": None}) == [("a@x.io", 1)]
     with pytest.raises(ValidationError, match=r"makes one of two"):
         await stored(path, columns={"mail": "email", "junk": "email"})
+
+
+@pytest.mark.parametrize("name", ["leads.csv", "leads.jsonl", "leads.csv.gz", "leads.tsv"])
+async def test_an_empty_file_is_an_error(tmp_path: Path, name: str) -> None:
+    """Whatever made it has most likely failed."""
+    with pytest.raises(ImportStoppedError, match="the source is empty, it has 0 bytes"):
+        await bulk_import(service(), "leads", written(tmp_path / name, b""), rejects=tmp_path / "rejects")
+
+
+async def test_a_file_with_a_header_alone_has_no_rows_and_the_report_says_so(tmp_path: Path) -> None:
+    """It may be right."""
+    report = await bulk_import(service(), "leads", written(tmp_path / "leads.csv", "email\n"))
+    assert (report.rows, report.note) == (0, "the source holds no record")
+    assert "the source holds no record" in str(report)
+
+
+MOMENT = {"email": "a@x.io", "last_contacted_at": "Today"}
+
+
+@pytest.mark.parametrize("source", ["leads.csv", "leads.jsonl", "leads.parquet", "records"])
+async def test_a_word_that_means_another_time_each_day_is_refused_from_every_source(
+    tmp_path: Path, source: str
+) -> None:
+    """Line and column are named."""
+    path: Any = tmp_path / source
+    match source:
+        case "leads.csv":
+            written(path, "email,last_contacted_at\na@x.io,Today\n")
+        case "leads.jsonl":
+            written(path, json.dumps(MOMENT))
+        case "leads.parquet":
+            parquet_file(path, **{name: [value] for name, value in MOMENT.items()})
+        case _:
+            path = [MOMENT]
+    rejects: list[Reject] = []
+    report = await bulk_import(service(), "leads", path, rejects=rejects.append)
+    assert (report.rows, [reject.column for reject in rejects]) == (0, ["last_contacted_at"])
+    assert "write the date or time" in rejects[0].reason
 
 
 async def test_a_packed_file_that_is_cut_off_stops_the_import(tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from pydantic import BaseModel, Field
 
 from agent_persistence import (
     NULL,
@@ -23,6 +23,7 @@ from agent_persistence import (
     UnsupportedOperationError,
     ValidationError,
 )
+from agent_persistence._bulk.writing import stored_rows
 from agent_persistence.exceptions import FailureState
 from agent_persistence.metrics import Metrics
 from agent_persistence.redaction import allow, redact
@@ -181,7 +182,7 @@ async def test_rows_of_an_earlier_process_are_no_conflict() -> None:
     """With `resent`, rows that are there as they were sent are stored, whoever made their keys."""
     adapter = RecordingAdapter()
     await service(adapter).bulk_write("leads", KEYED)
-    assert await service(adapter).bulk_write("leads", KEYED, resent=True) == 2
+    assert await stored_rows(service(adapter), "leads", KEYED, resent=True) == 2
     assert len(await adapter.query("leads")) == 2
 
 
@@ -190,7 +191,7 @@ async def test_rows_of_others_are_a_conflict_also_when_resent() -> None:
     adapter = RecordingAdapter(InMemoryAdapter(schema=default_schema()))
     await adapter.write("leads", {"email": "b@a.example"})
     with pytest.raises(ConflictError):
-        await service(adapter).bulk_write("leads", KEYED, resent=True)
+        await stored_rows(service(adapter), "leads", KEYED, resent=True)
     assert len(await adapter.query("leads")) == 1
 
 
@@ -206,29 +207,51 @@ async def test_keys_made_elsewhere_for_these_rows_alone_need_no_right_to_read() 
     """A violation of the primary key then means that the rows are there."""
     adapter = RecordingAdapter()
     blind = service(adapter, policy=TablePolicy(read=set(), write={"leads"}))
-    await blind.bulk_write("leads", KEYED, generated_key="id")
-    assert await blind.bulk_write("leads", KEYED, generated_key="id", resent=True) == 2
+    await stored_rows(blind, "leads", KEYED, generated_key="id")
+    assert await stored_rows(blind, "leads", KEYED, generated_key="id", resent=True) == 2
 
 
-@pytest.mark.parametrize("client_keys", [None, False])
-async def test_a_generated_key_is_the_column_of_the_service_s_own_keys(client_keys: Literal[False] | None) -> None:
-    """The policy's columns do not bind it, so that any other name would carry a column past them."""
+@pytest.mark.parametrize("option", ["generated_key", "resent"])
+async def test_the_verb_takes_the_word_of_no_caller_for_what_an_import_knows(option: str) -> None:
+    """`generated_key` would carry a column past the policy, `resent` take another's row for the caller's own."""
     adapter = RecordingAdapter()
-    policy = TablePolicy(read={"leads"}, write={"leads"}, columns={"leads": ["id", "email"]})
-    bound = service(adapter, policy=policy, client_keys=client_keys)
-    record = {**KEYED[0], "notes": "not allowed"}
-    with pytest.raises(ValidationError, match="generated_key"):
-        await bound.bulk_write("leads", [record], generated_key="notes")
-    with pytest.raises(ColumnNotAllowedError, match="notes"):
-        await bound.bulk_write("leads", [record])
-    assert adapter.verbs == []
+    verb: Any = service(adapter).bulk_write
+    with pytest.raises(TypeError, match=option):
+        await verb("leads", KEYED, **{option: "notes"})
+    assert adapter.calls == []
+
+
+class Lead(BaseModel):
+    id: UUID = Field(default_factory=uuid4)
+    email: str
+    status: str = "new"
+    first_name: str | None = None
+
+
+@pytest.mark.parametrize("verb", ["upsert", "bulk_write"])
+async def test_a_merge_changes_only_what_was_set_in_a_model(verb: str) -> None:
+    """Neither a default nor a key that the model makes is put over what is stored."""
+    adapter = RecordingAdapter(InMemoryAdapter(schema=default_schema()))
+    await adapter.write("leads", {"id": KEYS[0], "email": "a@a.example", "status": "won"})
+    given = Lead(email="a@a.example", first_name="Ada")
+    made = service(adapter)
+    await (made.upsert("leads", given, ["email"]) if verb == "upsert" else made.bulk_write("leads", [given], ["email"]))
+    (row,) = await adapter.query("leads")
+    assert (row["id"], row["status"], row["first_name"]) == (KEYS[0], "won", "Ada")
+
+
+async def test_an_inserted_model_is_stored_with_its_defaults() -> None:
+    """Control: there is no stored value that they could overwrite."""
+    adapter = RecordingAdapter()
+    given = Lead(email="a@a.example")
+    await service(adapter).bulk_write("leads", [given])
+    assert sent(adapter) == [{"id": str(given.id), "email": "a@a.example", "status": "new"}]
 
 
 @pytest.mark.parametrize("resent", [True, False])
 async def test_rows_that_nothing_tells_apart_are_never_sent_twice(resent: bool) -> None:
     """A table whose keys the database makes gives no way to know."""
     adapter = Forgetful()
-    counted: Callable[..., Any] = service(adapter).bulk_write
     with pytest.raises(OutcomeUnknownError):
-        await counted("inquiries", [{"body": "one"}], resent=resent)
+        await stored_rows(service(adapter), "inquiries", [{"body": "one"}], resent=resent)
     assert adapter.verbs == ["bulk_write"]

@@ -431,7 +431,7 @@ async def test_a_table_that_may_only_be_written_is_not_asked_for_rows() -> None:
     assert await made.write("inquiries", {"email": "x"}) == {"email": "x"}
     [request] = recorder.requests
     assert request.url.raw_path == b"/rest/v1/inquiries"
-    assert request.headers["prefer"] == "return=minimal"
+    assert request.headers["prefer"] == "return=minimal, count=exact"
 
 
 @pytest.mark.parametrize("policy", [TablePolicy.default(), COLUMNS], ids=["without rules", "with rules"])

@@ -27,7 +27,14 @@ from tests.security.test_fuzzing import POLICY, SCHEMA, anywhere, called, readin
 
 ROW = json.dumps([{"id": "1", "email": "a", "score": "2", "custom": None, "ssn": "secret", "content": "c"}]).encode()
 COLUMNS = [[name, "text", "S", None] for name in ("id", "email", "phone", "score", "ssn")]
-TABLE = json.dumps({"columns": [*COLUMNS, ["custom", "jsonb", "U", None]], "primary_key": ["id"], "takes_copy": True})
+TABLE = json.dumps(
+    {
+        "columns": [*COLUMNS, ["custom", "jsonb", "U", None]],
+        "primary_key": ["id"],
+        "given_by_server": [],
+        "takes_copy": True,
+    }
+)
 FUNCTION = {"arguments": [["word", "text", "S", None], ["most", "integer", "N", None]], "defaults": 2}
 FUNCTIONS = json.dumps([{**FUNCTION, "returns_set": True, "returns_rows": True, "returns_nothing": False}])
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
-from agent_persistence._bulk.converting import Converter, converter
+from agent_persistence._bulk.converting import Converter, check_moments, converter, is_of_times
 from agent_persistence._schema.checks import did_you_mean
 from agent_persistence.exceptions import ColumnNotAllowedError, ConfigurationError, ValidationError, printable
 from agent_persistence.identifiers import are_columns
@@ -32,7 +33,7 @@ class CellError(Exception):
         super().__init__(f"{column} {reason}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """The table as an import sees it: what is declared of it, and what may be written.
 
@@ -43,6 +44,20 @@ class Target:
     columns: Mapping[str, Column]
     is_declared: bool
     writable: frozenset[str] | None
+
+    @cached_property
+    def times(self) -> tuple[str, ...]:
+        """The columns that hold dates or times."""
+        return tuple(name for name, column in self.columns.items() if is_of_times(column.type))
+
+    def moment_in(self, record: Mapping[str, Any]) -> CellError | None:
+        """What is wrong with a record that has a text of another value each day for a date or time."""
+        for name in self.times:
+            try:
+                check_moments(record.get(name))
+            except ValueError as problem:
+                return CellError(name, str(problem))
+        return None
 
     def check(self, names: Iterable[str]) -> None:
         """Refuse names that are none of the table's columns, or that the policy does not let be written."""

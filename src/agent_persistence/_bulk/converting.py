@@ -31,6 +31,8 @@ def converter(type_name: str) -> Converter | None:
     if family(plain) is Family.ARRAY:
         return _array(plain)
     of_type = _BY_TYPE.get(short_name(plain))
+    if of_type is None and is_of_times(plain):
+        return check_moment
     return of_type(plain) if of_type else _BY_FAMILY.get(family(plain))
 
 
@@ -75,7 +77,7 @@ _NUMERIC: Final = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.ASCII | re.IGNORECASE
 )
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_BITS: Final = {
+BITS: Final = {
     "smallint": 15,
     "int2": 15,
     "integer": 31,
@@ -88,21 +90,29 @@ _BOOLEANS: Final = dict.fromkeys(["t", "tr", "tru", "true", "y", "ye", "yes", "o
     ["f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0"], False
 )
 """What parse_bool_with_len in PostgreSQL's bool.c reads, in any case."""
-_ENDLESS: Final = frozenset({"infinity", "-infinity", "epoch", "now", "today", "tomorrow", "yesterday"})
+_CONSTANTS: Final = frozenset({"infinity", "-infinity", "epoch"})
+_OF_THE_MOMENT: Final = re.compile(
+    r"(?<![a-z])(?:now|today|tomorrow|yesterday|allballs)(?![a-z])", re.ASCII | re.IGNORECASE
+)
+"""Words of PostgreSQL's date/time input (datetktbl in datetime.c) that mean another value at another moment."""
+_TIMES: Final = frozenset({"date", "timestamp", "timestamptz", "time", "timetz"})
+_TIME_RANGES: Final = frozenset(f"{kind}{of}range" for kind in ("date", "ts", "tstz") for of in ("", "multi"))
 
 
 def _whole(type_name: str) -> Converter:
-    least, most = -(2 ** _BITS[type_name]), 2 ** _BITS[type_name] - 1
-
     def convert(text: str) -> int:
         if _INTEGER.fullmatch(text.strip()) is None:
             raise ValueError(f"is {type_name}, and this is no whole number")
-        number = int(text)
-        if not least <= number <= most:
-            raise ValueError(f"is {type_name}, and this number is outside of its range")
-        return number
+        return in_range(int(text), type_name)
 
     return convert
+
+
+def in_range(number: int, type_name: str) -> int:
+    """The number, if the integer type has it."""
+    if not -(2 ** BITS[type_name]) <= number < 2 ** BITS[type_name]:
+        raise ValueError(f"is {type_name}, and this number is outside of its range")
+    return number
 
 
 def _number(text: str) -> Any:
@@ -145,7 +155,7 @@ def _array(type_name: str) -> Converter:
         try:
             items = strict_json(stripped) if stripped.startswith("[") and "={" not in stripped else array_items(text)
         except TwinCannotTellError:
-            return text
+            return check_moment(text) if is_of_times(type_name) else text
         except NotOfTypeError:
             raise ValueError("is an array, and this is neither {a,b} nor a JSON list") from None
         return [None if item is None else element(item) if isinstance(item, str) else item for item in items]
@@ -171,11 +181,35 @@ def _moment(kind: str, read: Callable[[str], Any]) -> Converter:
             stripped = text.strip()
             if stripped != text:
                 return convert(stripped)
-            if text.lower() not in _ENDLESS:
+            check_moment(text)
+            if text.lower() not in _CONSTANTS:
                 raise ValueError(f"is {kind}, and this is not ISO 8601, such as {_LIKE[kind]}") from None
         return text
 
     return convert
+
+
+def is_of_times(type_name: str) -> bool:
+    """Whether values of the type are dates or times, arrays or ranges of them."""
+    plain = re.sub(r"\s*\([^)]*\)", "", type_name).strip().lower()
+    element = short_name(re.sub(r"(?:\[\d*\])+$", "", plain).removeprefix("_"))
+    return element in _TIMES or element in _TIME_RANGES
+
+
+def check_moments(value: Any) -> None:
+    """`check_moment` of the value and of the elements of a list."""
+    if isinstance(value, str):
+        check_moment(value)
+    elif isinstance(value, list):
+        for element in value:
+            check_moments(element)
+
+
+def check_moment(text: str) -> str:
+    """The text; ValueError where PostgreSQL would read the moment of the import out of it."""
+    if _OF_THE_MOMENT.search(text):
+        raise ValueError("holds a word, such as now or today, that means another time each day; write the date or time")
+    return text
 
 
 _LIKE: Final = {"date": "2026-01-31", "timestamp": "2026-01-31T12:00:00", "timestamptz": "2026-01-31T12:00:00Z"}
@@ -190,7 +224,7 @@ def _timestamp(type_name: str) -> Converter:
 
 
 _BY_TYPE: Final[dict[str, Callable[[str], Converter]]] = {
-    **dict.fromkeys(_BITS, _whole),
+    **dict.fromkeys(BITS, _whole),
     "date": _date,
     "timestamp": _timestamp,
     "timestamptz": _timestamp,

@@ -38,7 +38,8 @@ Record: TypeAlias = tuple[int, str, list[str | None], str | None]
 class CsvReader:
     """The rows of a CSV file. Its first record is the header, unless `columns` lists the names.
 
-    A record of another number of fields, or with a text that is no value of its column, is a reject.
+    A record of another number of fields, one that is spelled as the header is, or with a text that is no value of its
+    column, is a reject. A blank line is a row where there is one column, and is left out where there are more.
     """
 
     def __init__(self, lines: Iterable[str], dialect: Dialect, columns: Columns, target: Target) -> None:
@@ -46,16 +47,18 @@ class CsvReader:
         self._delimiter = dialect.delimiter
         self._columns = columns
         self._target = target
-        self._header = ""
+        self._header = self._bare_header = ""
 
     def __iter__(self) -> Items:
         header = self._read_header()
-        if not header:
-            return
         shape = Shape.of(header, self._columns, self._target)
         width, overhead = len(shape.names), shape.overhead
         for line, text, fields, problem in self._records:
-            if problem is None and len(fields) == width:
+            if not text and problem is None and width > 1:
+                continue
+            if self._bare_header and text.endswith(self._bare_header) and self._repeats_header(text):
+                yield Reject(line, _REPEATED, None, text)
+            elif problem is None and len(fields) == width:
                 try:
                     yield Row(line, shape.record(fields), text, len(text) + overhead)
                 except CellError as error:
@@ -67,13 +70,18 @@ class CsvReader:
         if self._columns is not None and not isinstance(self._columns, Mapping):
             self._header = self._delimiter.join(map(self._quoted, self._columns))
             return list(self._columns)
-        first = next(self._records, None)
+        first = next((record for record in self._records if record[1] or record[3]), None)
         if first is None:
-            return []
+            raise SourceError("the source has blank lines alone, and no header")
         line, self._header, fields, problem = first
+        self._bare_header = self._without_marks(self._header)
         if problem:
             raise SourceError(f"the header: {problem}", line)
         return [field or "" for field in fields]
+
+    def _repeats_header(self, text: str) -> bool:
+        """As in files that were put together; marks of a rejects file are in front of the header alone."""
+        return self._without_marks(text.removeprefix("\ufeff")) == self._bare_header
 
     def reject_head(self) -> str:
         """The first line of a rejects file: the header, with two names in front."""
@@ -98,12 +106,16 @@ class CsvReader:
         return re.sub(rf'^[^{mark}]*{mark}(?:"(?:[^"]++|"")*+"|[^{mark}]*){mark}', "", text)
 
 
+_REPEATED: Final = "repeats the header; where it is a row indeed, quote one of its fields"
+
+
 def _ragged(count: int, width: int) -> str:
     return f"{count} field{'s' if count > 1 else ''}, where {width} belong"
 
 
 def csv_records(lines: Iterable[str], dialect: Dialect) -> Iterator[Record]:
-    """The records, blank lines left out. A field may hold line ends if it is quoted, and quotes if they are doubled.
+    """The records; of a blank line one empty field. A field may hold line ends if it is quoted, and quotes if they are
+    doubled.
 
     A quote in the middle of an unquoted field stands for itself.
     """
@@ -113,7 +125,8 @@ def csv_records(lines: Iterable[str], dialect: Dialect) -> Iterator[Record]:
     for number, line in numbered:
         if '"' in line or type(line) is not str:
             yield quoted.record(number, line, numbered)
-        elif text := line[:-1] if line[-1:] == "\r" else line:
+        else:
+            text = line[:-1] if line[-1:] == "\r" else line
             fields: list[str | None] = text.split(delimiter)  # type: ignore[assignment]
             if null in fields:
                 fields = [None if field == null else field for field in fields]

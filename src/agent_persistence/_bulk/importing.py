@@ -52,6 +52,7 @@ class Run:
         self._unknown_lines: Ranges = ()
         self._first_reject: Reject | None = None
         self._last_reject: Reject | None = None
+        self._skipped = 0
         self.failure: Exception | None = None
         self.stopped_by: Reject | None = None
         self.chunks = 0
@@ -121,6 +122,7 @@ class Run:
             self._first_reject = self._first_reject or replace(rejects[0], record="")
             self._last_reject = replace(rejects[-1], record="")
         self._pace.rejected += len(rejects)
+        self._skipped += outcome.skipped
         if self._sink is not None:
             await self._sink.put(rejects)
         if outcome.error is not None or not outcome.is_sent:
@@ -129,7 +131,14 @@ class Run:
             self._fail(None, rejects[-1])
         elif not self._is_broken:
             size = 0 if self._sink is None else self._sink.size
-            self._journal.finish(chunk.first, chunk.end, rows=outcome.rows, rejected=len(rejects), rejects_bytes=size)
+            self._journal.finish(
+                chunk.first,
+                chunk.end,
+                rows=outcome.rows,
+                rejected=len(rejects),
+                skipped=outcome.skipped,
+                rejects_bytes=size,
+            )
 
     def _fail(self, error: Exception | None, reject: Reject | None = None) -> None:
         """From here on nothing is entered in the journal, so that the next run begins here."""
@@ -152,6 +161,7 @@ class Run:
             first_reject=self._first_reject,
             last_reject=self._last_reject,
             resumed_rows=done.rows,
+            skipped_by_database=done.skipped + self._skipped,
             **about,
         )
 

@@ -15,9 +15,13 @@ from agent_persistence.records import as_mapping
 
 
 class GivenReader:
-    """Items as rows: mappings or pydantic models. None means not given, as in the verbs; `NULL` is null."""
+    """Items as rows: mappings or pydantic models. None means not given, as in the verbs; `NULL` is null.
 
-    def __init__(self, columns: Columns, target: Target) -> None:
+    With `only_set`, for rows that are merged, fields of a model that were not set are left out.
+    """
+
+    def __init__(self, columns: Columns, target: Target, *, only_set: bool = False) -> None:
+        self._only_set = only_set
         self._columns = columns
         self._target = target
         self._number = 0
@@ -26,12 +30,15 @@ class GivenReader:
         """The next item's row."""
         self._number += 1
         try:
-            told = dict(as_mapping(self._target.table, given, "the item"))
+            told = dict(as_mapping(self._target.table, given, "the item", only_set=self._only_set))
         except ValidationError as error:
             return Reject(self._number, "; ".join(error.problems), None, type(given).__name__)
         record = with_columns(told, self._columns, self._target)
         if not record:
             return Reject(self._number, "the item names no column", None, told)
+        problem = self._target.moment_in(record)
+        if problem is not None:
+            return Reject(self._number, str(problem), problem.column, told)
         return Row(self._number, record, told, _size(record))
 
     def reject_head(self) -> str:

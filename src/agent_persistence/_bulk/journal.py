@@ -30,11 +30,13 @@ _VERSION: Final = 1
 
 @dataclass(slots=True)
 class Done:
-    """How far earlier runs came: the number of records, rows and rejects, and the size of the rejects file."""
+    """How far earlier runs came: the number of records, rows and rejects, of rows that the database took and did not
+    store, and the size of the rejects file."""
 
     records: int = 0
     rows: int = 0
     rejected: int = 0
+    skipped: int = 0
     rejects_bytes: int = 0
     is_whole: bool = False
     planned: list[tuple[int, int]] = field(default_factory=list)
@@ -74,9 +76,10 @@ class Journal:
     def refuse(self, part: Part) -> None:
         self._append({"refused": part}, durable=True)
 
-    def finish(self, first: int, end: int, *, rows: int, rejected: int, rejects_bytes: int) -> None:
+    def finish(self, first: int, end: int, *, rows: int, rejected: int, skipped: int, rejects_bytes: int) -> None:
         """The chunk is done. A line that gets lost is no harm: what is sent again is stored once."""
-        entry = {"done": [first, end], "rows": rows, "rejected": rejected, "rejects_bytes": rejects_bytes}
+        counts = {"rows": rows, "rejected": rejected, "rejects_bytes": rejects_bytes}
+        entry = {"done": [first, end], **counts, **({"skipped": skipped} if skipped else {})}
         self._append(entry, durable=False)
 
     def end(self) -> None:
@@ -124,7 +127,7 @@ class NoJournal:
 
     def refuse(self, part: Part) -> None: ...
 
-    def finish(self, first: int, end: int, *, rows: int, rejected: int, rejects_bytes: int) -> None: ...
+    def finish(self, first: int, end: int, *, rows: int, rejected: int, skipped: int, rejects_bytes: int) -> None: ...
 
     def end(self) -> None: ...
 
@@ -161,6 +164,7 @@ def _replayed(entries: list[dict[str, Any]], head: Mapping[str, Any], path: Path
                 done.records, done.rejects_bytes = end, size
                 done.rows += rows
                 done.rejected += rejected
+                done.skipped += entry.get("skipped", 0)
                 done.planned = [plan for plan in done.planned if plan[0] >= end]
                 done.refused = {part for part in done.refused if part[0] >= end}
             case {"end": True}:

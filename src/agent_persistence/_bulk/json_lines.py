@@ -73,6 +73,9 @@ def _row(number: int, text: str, columns: Columns, target: Target) -> Item:
     record = with_columns(told, columns, target)
     if not record:
         return Reject(number, "the object names no column", None, text)
+    problem = target.moment_in(record)
+    if problem is not None:
+        return Reject(number, str(problem), problem.column, text)
     rounded = next((name for name, value in record.items() if _is_rounded(value, target.columns.get(name))), None)
     if rounded is not None:
         return Reject(number, f"{rounded} {TOO_EXACT}", rounded, text)

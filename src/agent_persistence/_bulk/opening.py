@@ -66,13 +66,17 @@ class Opened:
         buffered = io.BufferedReader(self._counted, BLOCK_BYTES)
         packed = buffered.peek(2)[:2] == _GZIP
         unpacked: Any = gzip.GzipFile(fileobj=buffered) if packed else buffered
+        is_empty = True
         try:
             while block := unpacked.read1(BLOCK_BYTES):
+                is_empty = False
                 yield block
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise SourceError(f"the gzip file is damaged or cut off ({error})") from error
         except OSError as error:
             raise SourceError(f"the source cannot be read: {error.strerror or error}") from error
+        if is_empty:
+            raise SourceError("the source is empty, it has 0 bytes; where no row is right, it has a header at least")
 
     def close(self) -> None:
         if self._own is not None:

@@ -58,7 +58,7 @@ class Order:
             journal = self._journal()
             stack.callback(journal.close)
             if self.reading.format is None:
-                given = GivenReader(self.reading.columns, self._columns())
+                given = GivenReader(self.reading.columns, self._columns(), only_set=self.merge_by is not None)
                 return await self._run(journal, given, None)
             opened = Opened(self.source)
             stack.callback(opened.close)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
+from itertools import islice
 from typing import IO, Any, Final
 
+from agent_persistence._bulk.arrow import ANY, Reading, Unfit, UnknownTypeError, leaves, reading
 from agent_persistence._bulk.columns import Columns, Target, renamed
 from agent_persistence._bulk.json_lines import json_reject
 from agent_persistence._bulk.opening import Opened
-from agent_persistence._bulk.rows import Items, Row, SourceError
+from agent_persistence._bulk.rows import Item, Items, Row, SourceError
 from agent_persistence._bulk.values import Reject
-from agent_persistence.exceptions import ConfigurationError, ValidationError
+from agent_persistence.exceptions import ConfigurationError, ValidationError, printable
 from agent_persistence.records import NULL
 
 BATCH_ROWS: Final = 2_000
@@ -25,20 +26,29 @@ class ParquetReader:
         self._pyarrow, self._reader = _reader(opened.file)
         self._kept = _kept(self._reader.schema_arrow.names, columns, target)
         target.check(self._kept.values())
+        self._readings = _readings(self._reader, self._kept, target)
 
     def __iter__(self) -> Items:
-        kept, number = self._kept, 0
-        overhead = sum(len(column) + 8 for column in kept.values())
+        number = 0
+        overhead = sum(len(column) + 8 for column in self._kept.values())
         try:
-            for batch in self._reader.iter_batches(BATCH_ROWS, columns=list(kept)):
+            for batch in self._reader.iter_batches(BATCH_ROWS, columns=list(self._kept)):
                 self._opened.read_share((number + batch.num_rows) / self._reader.metadata.num_rows)
                 size = batch.nbytes // max(batch.num_rows, 1) + overhead
-                for told in _rows(self._pyarrow, batch):
+                names = batch.schema.names
+                values = [self._readings[name](batch.column(place)) for place, name in enumerate(names)]
+                for row in zip(*values, strict=True):
                     number += 1
-                    record = {kept[name]: NULL if value is None else value for name, value in told.items()}
-                    yield Row(number, record, told, size)
+                    yield self._item(number, dict(zip(names, row, strict=True)), size)
         except (self._pyarrow.ArrowException, OSError) as error:
             raise SourceError(f"the Parquet file cannot be read behind row {number:,}: {error}") from error
+
+    def _item(self, number: int, told: dict[str, Any], size: int) -> Item:
+        record = {self._kept[name]: NULL if value is None else value for name, value in told.items()}
+        for column, value in record.items():
+            if type(value) is Unfit:
+                return Reject(number, f"{column} {value.reason}", column, told)
+        return Row(number, record, told, size)
 
     def reject_head(self) -> str:
         return ""
@@ -69,10 +79,21 @@ def _kept(names: list[str], columns: Columns, target: Target) -> dict[str, str]:
     return kept
 
 
-def _rows(pyarrow: Any, batch: Any) -> Iterator[dict[str, Any]]:
-    """The rows as Python values; times finer than PostgreSQL's microseconds are cut."""
-    fields = []
-    for field in batch.schema:
-        is_fine = pyarrow.types.is_timestamp(field.type) and field.type.unit == "ns"
-        fields.append(field.with_type(pyarrow.timestamp("us", field.type.tz)) if is_fine else field)
-    return iter(batch.cast(pyarrow.schema(fields), safe=False).to_pylist())
+def _readings(reader: Any, kept: dict[str, str], target: Target) -> dict[str, Reading]:
+    """By the name in the file what reads the column's values."""
+    stored = [reader.schema.column(place).logical_type.type == "JSON" for place in range(len(reader.schema))]
+    documents = iter(stored)
+    readings = {}
+    for field in reader.schema_arrow:
+        own = iter([*islice(documents, leaves(field.type))])
+        if field.name in kept:
+            declared = target.columns.get(kept[field.name])
+            try:
+                readings[field.name] = reading(field.type, declared.type if declared else ANY, own)
+            except UnknownTypeError as error:
+                raise ValidationError(
+                    target.table,
+                    f"column {printable(field.name)} of the file is {error}, which has no form here;"
+                    f" columns={{{printable(field.name)}: None}} leaves it out",
+                ) from None
+    return readings

@@ -17,7 +17,7 @@ from agent_persistence.records import NULL, Record
 
 
 class Write(Protocol):
-    """`WritingVerbs.bulk_write`, or what stands in for it."""
+    """`writing.stored_rows` of a target, or what stands in for it."""
 
     def __call__(
         self,
@@ -32,10 +32,14 @@ class Write(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a chunk: the rows that are in, those that are not, and the error that ended it, if one did."""
+    """What became of a chunk: the rows that are in, those that are not, and the error that ended it, if one did.
+
+    `skipped` rows were taken by the database, which stored nothing for them.
+    """
 
     chunk: Chunk
     rows: int = 0
+    skipped: int = 0
     rejects: list[Reject] = field(default_factory=list)
     lines: list[tuple[int, int]] = field(default_factory=list)
     unknown_lines: list[tuple[int, int]] = field(default_factory=list)
@@ -86,7 +90,7 @@ class Sender:
             return None
         if part not in self.journal.done.refused:
             try:
-                await self._write(chunk, chunk.records[start:stop], resent)
+                skipped = await self._write(chunk, chunk.records[start:stop], resent)
             except PersistenceError as error:
                 if isinstance(error, OutcomeUnknownError):
                     outcome.unknown_lines.append((chunk.begins[start], chunk.begins[stop - 1]))
@@ -97,18 +101,21 @@ class Sender:
                     return self._reject(outcome, start, error)
                 await anyio.to_thread.run_sync(self.journal.refuse, part)
             else:
-                outcome.rows += count
+                outcome.rows += count - skipped
+                outcome.skipped += skipped
                 outcome.lines.append((chunk.begins[start], chunk.begins[stop - 1]))
                 return None
         middle = (start + stop) // 2
         await self._part(outcome, start, middle, resent)
         return await self._part(outcome, middle, stop, resent)
 
-    async def _write(self, chunk: Chunk, records: list[dict[str, Any]], resent: bool) -> None:
+    async def _write(self, chunk: Chunk, records: list[dict[str, Any]], resent: bool) -> int:
+        """Write the records; how many of them the database did not store."""
         if self.on_conflict is not None:
             records = merged(records, self.on_conflict)
         made = self.key_column if chunk.has_made_keys else None
-        await self.write(self.table, records, self.on_conflict, generated_key=made, resent=resent)
+        stored = await self.write(self.table, records, self.on_conflict, generated_key=made, resent=resent)
+        return len(records) - stored
 
     def _reject(self, outcome: Outcome, place: int, error: PersistenceError) -> None:
         line, raw = outcome.chunk.begins[place], outcome.chunk.raws[place]

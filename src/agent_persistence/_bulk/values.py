@@ -61,8 +61,9 @@ class ImportReport:
     """How an import ended.
 
     `rows` are those that are in, of which `resumed_rows` an earlier process had put there. `lines` are the ranges, both
-    ends included, of the lines whose rows are in or rejected, in ascending order; `unknown_lines` of those whose rows
-    may be in, because they were sent and no answer came. `rejects` is the path of the rejects file, if one was written.
+    ends included, of the lines whose rows are in, rejected or skipped, in ascending order; `unknown_lines` of those
+    whose rows may be in, because they were sent and no answer came. `skipped_by_database` rows were accepted and not
+    stored: a trigger or rule dropped them. `rejects` is the path of the rejects file, if one was written.
     """
 
     table: str
@@ -78,6 +79,15 @@ class ImportReport:
     rejects: str | None = None
     resumed_rows: int = 0
     is_dry_run: bool = False
+    skipped_by_database: int = 0
+
+    @property
+    def note(self) -> str | None:
+        """What is odd about an import that went well."""
+        if self.skipped_by_database:
+            stored = f"{self.rows:,} of {self.rows + self.skipped_by_database:,}"
+            return f"the database stored {stored}: a trigger or rule dropped the others"
+        return None if self.rows or self.rejected else "the source holds no record"
 
     @property
     def rows_per_second(self) -> float:
@@ -90,6 +100,8 @@ class ImportReport:
             parts.append(f"{self.resumed_rows:,} of them from before")
         if self.rejected:
             parts.append(f"{self.rejected:,} rejected" + (f", see {self.rejects}" if self.rejects else ""))
+        if self.note:
+            parts.append(self.note)
         chunks = "1 chunk" if self.chunks == 1 else f"{self.chunks:,} chunks"
         parts.append(f"{chunks} in {self.seconds:.1f} s, {self.rows_per_second:,.0f} rows/s")
         return "; ".join(parts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol, Self
 
 from agent_persistence._bulk.sending import Write
@@ -10,7 +12,7 @@ from agent_persistence._verbs import WritingVerbs
 from agent_persistence.chain import compose
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.context import CallContext
-from agent_persistence.exceptions import UnsupportedOperationError
+from agent_persistence.exceptions import RowsDroppedError, UnsupportedOperationError
 from agent_persistence.middleware.guard import Guard
 from agent_persistence.middleware.masking import Masking
 from agent_persistence.middleware.tenancy import Tenancy
@@ -28,8 +30,7 @@ class Writing(Protocol):
 
     _client_keys: ClientKeys
 
-    @property
-    def bulk_write(self) -> Write: ...
+    def _bulk_of(self, table: str, records: object, on_conflict: object = None) -> BulkWrite: ...
 
     async def _invoke(self, operation: Operation) -> Result: ...
 
@@ -74,8 +75,31 @@ class Batches(_Borrowed):
         if not isinstance(operation, BulkWrite):
             return await self._target._invoke(operation)
         batch = BatchWrite(operation.table, operation.records, generated_key=operation.generated_key)
-        result = await self._target._invoke(batch)
+        try:
+            result = await self._target._invoke(batch)
+        except RowsDroppedError as error:
+            return Result(error.stored)
         return replace(result, value=len(operation.records))
+
+
+async def stored_rows(
+    target: Writing | _Borrowed,
+    table: str,
+    records: Sequence[Record],
+    on_conflict: Sequence[str] | None = None,
+    *,
+    generated_key: str | None = None,
+    resent: bool = False,
+) -> int:
+    """How many of the rows the database stored, by one bulk write.
+
+    `generated_key` is the column of the keys that an import made for these rows alone; the policy's columns do not bind
+    it. `resent` says that an earlier process may have stored them; then they are stored once.
+    """
+    made = target._bulk_of(table, records, on_conflict)
+    operation = replace(made, generated_key=generated_key or made.generated_key, resent=resent)
+    stored: int = (await target._invoke(operation)).value
+    return stored
 
 
 def writer(target: Writing, service: AsyncPersistenceService, table: str, *, merges: bool, dry_run: bool) -> Write:
@@ -85,11 +109,11 @@ def writer(target: Writing, service: AsyncPersistenceService, table: str, *, mer
     others wrote in between.
     """
     if dry_run:
-        return DryRun(target, service).bulk_write
+        return partial(stored_rows, DryRun(target, service))
     if merges:
         target = target.with_options(retry=replace(service._retry, last_write_wins=True))
     if service.capabilities.get("bulk"):
-        return target.bulk_write
+        return partial(stored_rows, target)
     if merges:
         raise UnsupportedOperationError(table, "bulk", "on_conflict needs an adapter with the capability 'bulk'")
-    return Batches(target).bulk_write
+    return partial(stored_rows, Batches(target))

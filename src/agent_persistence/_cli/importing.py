@@ -177,6 +177,8 @@ def _document(report: ImportReport) -> dict[str, Any]:
         "table": report.table,
         "rows": report.rows,
         "rejected": report.rejected,
+        "skipped_by_database": report.skipped_by_database,
+        "note": report.note,
         "resumed_rows": report.resumed_rows,
         "dry_run": report.is_dry_run,
         "chunks": report.chunks,

@@ -12,6 +12,7 @@ from agent_persistence.exceptions import (
     OutcomeUnknownError,
     PersistenceError,
     PersistencePermissionError,
+    RowsDroppedError,
     ValidationError,
 )
 
@@ -61,7 +62,7 @@ def status_of(error: PersistenceError) -> Status:
             return Status.NOT_ALLOWED
         case OutcomeUnknownError():
             return Status.UNKNOWN
-        case ConflictError():
+        case ConflictError() | RowsDroppedError():
             return Status.REFUSED
         case AdapterError(state=FailureState.REJECTED) if error.status is not None or error.code is not None:
             return Status.REFUSED

@@ -32,7 +32,10 @@ select json_build_object(
     select coalesce(json_agg(a.attname order by k.n), '[]')
     from pg_catalog.pg_index i, unnest(i.indkey) with ordinality as k(attnum, n), pg_catalog.pg_attribute a
     where i.indrelid = c.oid and i.indisprimary and a.attrelid = c.oid and a.attnum = k.attnum),
-  'takes_copy', c.relkind in ('r', 'p') and not c.relrowsecurity)::text
+  'given_by_server', (
+    select coalesce(json_agg(a.attname), '[]') from pg_catalog.pg_attribute a
+    where a.attrelid = c.oid and not a.attisdropped and (a.attidentity = 'a' or a.attgenerated <> '')),
+  'takes_copy', c.relkind in ('r', 'p') and not c.relrowsecurity and not c.relhasrules)::text
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')"""
 _FUNCTION: Final = f"""
@@ -85,13 +88,21 @@ class TableFacts:
     columns: Mapping[str, Type] = field(default_factory=dict)
     primary_key: tuple[str, ...] = ()
     takes_copy: bool = False
-    """Whether COPY can write into it: a view it cannot, nor a table with row-level security."""
+    """Whether COPY writes as INSERT does: a view or row-level security it does not take, and it passes rules by."""
+    given_by_server: frozenset[str] = frozenset()
+    """Columns that INSERT refuses values for (428C9) and COPY overwrites: identities generated always, and generated
+    ones."""
 
     @classmethod
     def told(cls, answer: Mapping[str, Any] | None) -> TableFacts:
         if answer is None:
             return cls()
-        return cls(_types(answer["columns"]), tuple(answer["primary_key"]), answer["takes_copy"])
+        return cls(
+            _types(answer["columns"]),
+            tuple(answer["primary_key"]),
+            answer["takes_copy"],
+            frozenset(answer["given_by_server"]),
+        )
 
     @property
     def types(self) -> dict[str, str]:

@@ -24,9 +24,10 @@ _ROWS_A_CHUNK: Final = 500
 
 
 def can_be_copied(columns: Sequence[str], facts: TableFacts) -> bool:
-    """Whether COPY takes values of all these columns; its syntax has no rows without any."""
+    """Whether COPY takes values of all these columns as INSERT does; its syntax has no rows without any."""
     types = [facts.columns.get(name) for name in columns]
-    return bool(types) and all(type_ is not None and not type_.has_rows for type_ in types)
+    is_insertable = facts.given_by_server.isdisjoint(columns)
+    return bool(types) and is_insertable and all(type_ is not None and not type_.has_rows for type_ in types)
 
 
 def loading(

@@ -75,9 +75,11 @@ def render_insert(
     """One POST, which is one statement: all rows or none.
 
     Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty.
-    `returning` are the columns of the stored rows that come back, all of them by default.
+    `returning` are the columns of the stored rows that come back, all of them by default. Their number comes beside
+    them, or alone, for which PostgREST needs no right to SELECT: by it rows that a trigger dropped are told from an
+    answer that was cut.
     """
-    prefer = [_wanted(returning)]
+    prefer = [_wanted(returning), "count=exact"]
     parameters = [("select", _names(returning))] if returning else []
     if on_conflict is not None:
         prefer.append("resolution=merge-duplicates")

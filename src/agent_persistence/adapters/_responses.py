@@ -16,7 +16,13 @@ from typing import Any, Final
 from agent_persistence.adapters._json import read_json
 from agent_persistence.adapters._postgrest import MisdeliveredError, Response
 from agent_persistence.equality import may_be_same
-from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, ValidationError
+from agent_persistence.exceptions import (
+    AdapterError,
+    ConflictError,
+    FailureState,
+    RowsDroppedError,
+    ValidationError,
+)
 from agent_persistence.operations import Page
 from agent_persistence.records import Record, Row
 
@@ -44,13 +50,15 @@ def parse_rows(
             status=response.status,
             hint="does SUPABASE_URL point at a Supabase project, or at a proxy or captive portal?",
         )
-    if keys and not all(map(_answers, rows, repeat(keys[0]) if len(keys) == 1 else keys)):
+    if keys and not _answer(rows, keys):
         raise MisdeliveredError(
             f"{verb} on {table}: HTTP {response.status} with the rows of another call",
             state=FailureState.AMBIGUOUS,
             status=response.status,
             hint="something between here and the database answers a request twice, or the wrong one",
         )
+    if expected is not None and len(rows) < expected and _total(response) == len(rows):
+        raise RowsDroppedError(verb, table, sent=expected, stored=len(rows), rows=rows, status=response.status)
     if expected is not None and len(rows) != expected:
         raise AdapterError(
             f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back",
@@ -60,7 +68,14 @@ def parse_rows(
     return rows
 
 
-def _answers(row: Row, key: Record) -> bool:
+def _answer(rows: Sequence[Row], keys: Sequence[Record]) -> bool:
+    """Whether the rows have the values of the keys, in their order; some keys may have no row."""
+    left = iter(keys)
+    candidates = repeat(keys) if len(keys) == 1 else repeat(left)
+    return all(any(_has(row, key) for key in some) for row, some in zip(rows, candidates, strict=False))
+
+
+def _has(row: Row, key: Record) -> bool:
     return all(column in row and may_be_same(value, row[column]) for column, value in key.items())
 
 
@@ -72,11 +87,15 @@ def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[Reco
     return Page(parse_rows(response, verb, table, keys=keys), _total(response))
 
 
-def parse_nothing(response: Response, verb: str, table: str) -> None:
-    """Nothing, where the response confirms a write without telling its rows; or the error that the response is."""
-    if response.status in (200, 201, 204) and (not response.body or _is_json(response)):
-        return
-    parse_rows(response, verb, table)
+def parse_stored(response: Response, verb: str, table: str, sent: int) -> int:
+    """How many rows are stored, where the response confirms a write without telling them; or the error that it is.
+
+    A server that does not count, though `count=exact` asked for it, is taken to have stored what was `sent`.
+    """
+    if response.status not in (200, 201, 204) or (response.body and not _is_json(response)):
+        parse_rows(response, verb, table)
+    counted = _total(response)
+    return sent if counted is None else counted
 
 
 def applies(response: Response, preference: str, verb: str, table: str) -> bool:
@@ -98,7 +117,7 @@ def _confirmed(response: Response, verb: str) -> FailureState:
 
 
 def parse_count(response: Response, table: str) -> int:
-    """The total behind the slash of Content-Range (RFC 9110, section 14.4)."""
+    """The number of rows that the response tells, or the error that it is."""
     if not 200 <= response.status < 300:
         raise parse_error(response, "count", table)
     total = _total(response)

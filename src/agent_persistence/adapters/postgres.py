@@ -20,7 +20,13 @@ from agent_persistence.adapters._roles import Claims, Roles
 from agent_persistence.adapters._sqlfilters import depends_on_types, simplified
 from agent_persistence.adapters._sqltext import Statement, quoted
 from agent_persistence.adapters._transactions import Answer, Transaction
-from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, ValidationError
+from agent_persistence.exceptions import (
+    AdapterError,
+    ConfigurationError,
+    FailureState,
+    RowsDroppedError,
+    ValidationError,
+)
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.hiding import Unpicklable, hidden
 from agent_persistence.identity import OWN, Identity
@@ -245,10 +251,10 @@ class PostgresAdapter(Unpicklable):
         statement = _sql.insert(self._named(table), records, on_conflict=target, returning=returning)
         # Records of different keys are read row by row: a rule that the first one breaks would hide a wrong value.
         check = _sql.reading(self._named(table), records) if differ_in_keys(records) else None
-        rows = await self._rows(verb, table, statement, writes=True, check=check)
-        if (returning is None or returning) and len(rows) != len(records):
-            told = f"{verb} on {table}: {len(records)} row(s) were sent, {len(rows)} came back"
-            raise AdapterError(told, state=FailureState.APPLIED)
+        answer = await self._run(verb, table, statement, writes=True, check=check)
+        rows: list[Row] = [] if answer.value is None else _read(answer.value, verb, table, writes=True)
+        if answer.affected < len(records):
+            raise RowsDroppedError(verb, table, sent=len(records), stored=answer.affected, rows=rows)
         return rows
 
     async def _target(self, table: str, on_conflict: Sequence[str] | None) -> Sequence[str] | None:

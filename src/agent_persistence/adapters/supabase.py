@@ -18,7 +18,13 @@ from agent_persistence.adapters._expected import Expected
 from agent_persistence.adapters._http import InjectedClient, base_url
 from agent_persistence.adapters._lanes import HttpTransport, Lifetimes
 from agent_persistence.adapters._postgrest import Request, Response
-from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, UnsupportedOperationError
+from agent_persistence.exceptions import (
+    AdapterError,
+    ConfigurationError,
+    FailureState,
+    RowsDroppedError,
+    UnsupportedOperationError,
+)
 from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.hiding import Unpicklable, hidden
 from agent_persistence.identity import OWN, Identity, RefreshingToken, asked, checked_token
@@ -150,10 +156,10 @@ class SupabaseAdapter(Unpicklable):
     async def bulk_write(
         self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
     ) -> int:
-        """Store the rows by one request with `Prefer: return=minimal`, which is one transaction."""
-        if records:
-            await self.insert(table, records, on_conflict=on_conflict)
-        return len(records)
+        """Store the rows by one request with `Prefer: return=minimal`, which is one transaction; how many were stored."""
+        if not records:
+            return 0
+        return await self._stored("bulk_write", table, records, on_conflict=on_conflict)
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
         keys = self._expected.keys(table, ({id_column: id_value},), (id_column,))
@@ -294,14 +300,24 @@ class SupabaseAdapter(Unpicklable):
         on_conflict: Sequence[str] | None = None,
         returning: Sequence[str] | None = None,
     ) -> list[Row]:
+        if returning is not None and not returning:
+            stored = await self._stored(verb, table, records, on_conflict=on_conflict)
+            if stored < len(records):
+                raise RowsDroppedError(verb, table, sent=len(records), stored=stored)
+            return []
         await self._check_defaults(table, records)
         request = _postgrest.render_insert(table, records, on_conflict=on_conflict, returning=returning)
-        if returning is not None and not returning:
-            await self._send(request, partial(_responses.parse_nothing, verb=verb, table=table))
-            return []
         keys = self._expected.keys(table, records, on_conflict or self._schema.primary_key(table), returning)
         parse = partial(_responses.parse_rows, verb=verb, table=table, expected=len(records), keys=keys)
         return await self._send(request, parse)
+
+    async def _stored(
+        self, verb: str, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None
+    ) -> int:
+        """How many of the rows were stored; none of them comes back."""
+        await self._check_defaults(table, records)
+        request = _postgrest.render_insert(table, records, on_conflict=on_conflict, returning=())
+        return await self._send(request, partial(_responses.parse_stored, verb=verb, table=table, sent=len(records)))
 
     async def _check_defaults(self, table: str, records: Sequence[Record]) -> None:
         """Refuse records of different keys where the server would write NULL, not the default, for those they lack.

@@ -10,8 +10,9 @@ from typing import Any, Final, TypeAlias
 from agent_persistence.adapter import only_row
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.equality import same
-from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError
+from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError, RowsDroppedError
 from agent_persistence.middleware._answers import copied
+from agent_persistence.middleware._dropped import own_rows
 from agent_persistence.middleware._fingerprint import fingerprint
 from agent_persistence.operations import BatchWrite, Count, Operation, Query, Read, Result, Write
 from agent_persistence.predicates import Comparison, Operator
@@ -62,6 +63,11 @@ def parts(answer: Result, operations: Sequence[Operation]) -> list[Part]:
             return _rows_by_key(answer, table, id_column, [each for each in operations if isinstance(each, Read)])
         case _:
             return [answer, *(replace(answer, value=copied(answer.value)) for _ in operations[1:])]
+
+
+def parts_of_some(error: RowsDroppedError, operations: Sequence[Operation]) -> list[Part]:
+    """Each operation's share where the database stored only some of their rows."""
+    return [*own_rows(error.stored, error.rows, [each for each in operations if isinstance(each, Write)])]
 
 
 def _rows_by_key(answer: Result, table: str, column: str, reads: Sequence[Read]) -> list[Part]:

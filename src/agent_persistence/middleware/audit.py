@@ -16,7 +16,13 @@ from agent_persistence.audit import AuditEvent, AuditHook, Outcome
 from agent_persistence.background import in_background
 from agent_persistence.chain import Rest
 from agent_persistence.context import CallContext
-from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError, PersistencePermissionError, printable
+from agent_persistence.exceptions import (
+    OutcomeUnknownError,
+    PersistenceError,
+    PersistencePermissionError,
+    RowsDroppedError,
+    printable,
+)
 from agent_persistence.identifiers import is_identifier
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Read, Result, Upsert, Write
 from agent_persistence.records import distinct
@@ -139,7 +145,7 @@ async def _finish(told: Awaitable[None], event: AuditEvent) -> None:
 def outcome_of(operation: Operation, error: BaseException) -> Outcome:
     if isinstance(error, PersistencePermissionError):
         return "denied"
-    if isinstance(error, OutcomeUnknownError):
+    if isinstance(error, OutcomeUnknownError) or (isinstance(error, RowsDroppedError) and error.stored):
         return "unknown"
     if isinstance(error, Exception) or not operation.writes:
         return "error"

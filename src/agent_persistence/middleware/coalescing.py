@@ -22,8 +22,9 @@ from agent_persistence.exceptions import (
     FailureState,
     OutcomeUnknownError,
     PersistenceError,
+    RowsDroppedError,
 )
-from agent_persistence.middleware._sharing import key_of, kind, own_error, parts, size, together
+from agent_persistence.middleware._sharing import key_of, kind, own_error, parts, parts_of_some, size, together
 from agent_persistence.operations import Operation, Result
 from agent_persistence.per_loop import PerLoop
 
@@ -152,6 +153,8 @@ async def _as_one(seats: Sequence[_Seat], call_next: Rest) -> None:
     operations = [seat.operation for seat in seats]
     try:
         shares = parts(await call_next(together(operations), _context(seats)), operations)
+    except RowsDroppedError as error:
+        shares = parts_of_some(error, operations)
     except Exception as error:  # whatever it is, it belongs to the callers
         if _is_harmless(error):
             return await _each_alone(seats, call_next)

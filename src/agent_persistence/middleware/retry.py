@@ -18,6 +18,7 @@ from agent_persistence.exceptions import (
     FailureState,
     OutcomeUnknownError,
     OverloadedError,
+    RowsDroppedError,
 )
 from agent_persistence.middleware._lost import Plan, applied, lost, queries, resent
 from agent_persistence.middleware.observing import attempt_failed
@@ -154,6 +155,9 @@ class _Recovery:
     async def _judge(self, error: AdapterError) -> Result:
         """The result, if the failure shows that the write was applied; else an error."""
         if not self._operation.writes:
+            raise error
+        if isinstance(error, RowsDroppedError) and self._doubt is None:
+            self._judged = True  # all is known, and the same rows would be dropped again
             raise error
         if error.state is FailureState.APPLIED:
             return await self._confirmed(error)
