@@ -156,7 +156,7 @@ class SupabaseAdapter(Unpicklable):
     async def bulk_write(
         self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
     ) -> int:
-        """Store the rows by one request with `Prefer: return=minimal`, which is one transaction; how many were stored."""
+        """Store the rows by one request, which is one transaction and reads nothing back; how many were stored."""
         if not records:
             return 0
         return await self._stored("bulk_write", table, records, on_conflict=on_conflict)
