@@ -16,6 +16,7 @@ from hypothesis import given, strategies as st
 
 from agent_persistence import InMemoryAdapter
 from agent_persistence.adapters._pgtypes import pg_type
+from agent_persistence.adapters._postgrest import differ_in_keys
 from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
 from agent_persistence.filters import eq, in_
 from agent_persistence.predicates import TRUE, Filter, fold
@@ -126,13 +127,23 @@ def step(draw: st.DrawFn) -> Step:
     if verb == "write":
         return Step(verb, name, (draw(record(name).filter(bool)),))
     if verb == "batch_write":
-        return Step(verb, name, (draw(st.lists(record(name).filter(bool), min_size=1, max_size=4)),))
+        return Step(verb, name, (_without_mixed_numbers(name, draw(st.lists(record(name), min_size=1, max_size=4))),))
     if verb == "upsert":
         return Step(verb, name, (draw(record(name).filter(bool)), draw(st.sampled_from(TARGETS.get(name, [None])))))
     options = {} if verb == "count" else draw(affected)
     if verb == "update":
         return Step(verb, name, (draw(record(name).filter(bool)), draw(some_rows(name))), options)
     return Step(verb, name, (draw(some_rows(name)),), options)
+
+
+def _without_mixed_numbers(name: str, records: list[Row]) -> list[Row]:
+    """No identity among records with different keys, for which PostgREST takes numbers: known_differences.py."""
+    identities = [
+        c for c, declared in strategies.SCHEMA.columns(name).items() if declared.default is Generated.IDENTITY
+    ]
+    if differ_in_keys(records):
+        return [{c: value for c, value in one.items() if c not in identities} for one in records]
+    return records
 
 
 def faults(one: Step) -> int:
@@ -163,6 +174,8 @@ def agree(one: Step, ours: Outcome, theirs: Outcome, *, is_rest: bool) -> None:
     """The same answer. Which of several faults is told is up to the order in which a statement is read."""
     if is_rest and theirs.code == "PGRST124" and ours.error:
         return  # known_differences.py: max_affected_before_the_rules
+    if one.verb == "update" and ours.value == "[]" and faults(one):
+        return  # known_differences.py: a_wrong_value_for_no_row
     if faults(one) > 1 and ours.error and theirs.error:
         assert ours.error[0] == theirs.error[0], one
     else:

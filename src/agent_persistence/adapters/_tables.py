@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from agent_persistence.adapters._paths import with_paths
 from agent_persistence.adapters._pgtypes import PgType, pg_type, sent
+from agent_persistence.adapters._postgrest import differ_in_keys
 from agent_persistence.adapters._predicates import check_operator, predicate
 from agent_persistence.adapters._rules import check_values, duplicate, merged_twice
 from agent_persistence.adapters._sqlstate import NoSuchOperatorError, NotOfTypeError, TwinCannotTellError
@@ -46,9 +47,11 @@ class MemoryTable:
         self._rows: dict[int, Row] = {}
         self._numbers = itertools.count()
         self._identity = itertools.count(1)
+        self._is_disordered = False
         self._indexes: dict[tuple[str, ...], dict[tuple[Any, ...], int]] = {
-            columns: {} for columns in (self.primary_key, *self._definition.unique)
+            columns: {} for columns in (self.primary_key, *self._definition.unique) if columns
         }
+        self._lookups: dict[tuple[str, ...], dict[tuple[Any, ...], dict[int, None]]] = {}
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -78,19 +81,36 @@ class MemoryTable:
         with self._told():
             return {number: row for number in numbers if holds(row := self._rows[number])}
 
-    def referring(self, column: str, values: frozenset[Any]) -> dict[int, Row]:
-        """The rows that hold one of the stored values in the column, by number."""
-        if (column,) in self._indexes:
-            index = self._indexes[(column,)]
-            return {number: self._rows[number] for value in values if (number := index.get((value,))) is not None}
-        return {number: row for number, row in self._rows.items() if row.get(column) in values}
+    def referring(self, column: str, value: Any) -> dict[int, Row]:
+        """The rows that hold the stored value in the column, by number."""
+        key = (self._index_value(column, value),)
+        return {number: self._rows[number] for number in self._lookup((column,)).get(key, ())}
 
     def holds(self, column: str, value: Any) -> bool:
         """Whether a row has this stored value in the column."""
+        key = (self._index_value(column, value),)
         index = self._indexes.get((column,))
-        if index is not None:
-            return (self._index_value(column, value),) in index
-        return any(row.get(column) == value for row in self._rows.values())
+        return key in (self._lookup((column,)) if index is None else index)
+
+    def _lookup(self, columns: tuple[str, ...]) -> Mapping[tuple[Any, ...], dict[int, None]]:
+        """The numbers of the rows by their values in the columns, NULLs left out; made when it is first needed."""
+        found = self._lookups.get(columns)
+        if found is None:
+            found = self._lookups[columns] = {}
+            for number, row in self._rows.items():
+                self._add_to_lookup(columns, number, row)
+        return found
+
+    def _add_to_lookup(self, columns: tuple[str, ...], number: int, row: Row) -> None:
+        key = self._key(row, columns)
+        if None not in key:
+            self._lookups[columns].setdefault(key, {})[number] = None
+
+    def _take_from_lookup(self, columns: tuple[str, ...], number: int, row: Row) -> None:
+        numbers = self._lookups[columns].get(key := self._key(row, columns), {})
+        numbers.pop(number, None)
+        if not numbers:
+            self._lookups[columns].pop(key, None)
 
     def ordered(self, rows: list[Row], order: Sequence[Order]) -> list[Row]:
         """The rows by the most significant key first; NULLs above every value; ties keep the order of insertion."""
@@ -177,6 +197,11 @@ class MemoryTable:
 
     def stored(self, record: Record) -> Row:
         """The record's values as their columns store them; PGRST204 for a column that is not there."""
+        self.check_record(record)
+        return {name: self._store(name, value) for name, value in record.items()}
+
+    def check_record(self, record: Record) -> None:
+        """Refuse a column that is not there, as PostgREST does before it looks at a value: PGRST204."""
         unknown = next((name for name in record if not self._open and name not in self._definition.columns), None)
         if unknown is not None:
             raise AdapterError(
@@ -184,7 +209,20 @@ class MemoryTable:
                 status=400,
                 code="PGRST204",
             )
-        return {name: self._store(name, value) for name, value in record.items()}
+
+    def all_stored(self, records: Sequence[Record]) -> list[Row]:
+        """The records' values as their columns store them.
+
+        PostgREST computes the defaults of the columns that it is told of where keys differ (`missing=default`), for
+        every row: an identity that any record gives takes a number for each of them (fromJsonBodyF in SqlFragment.hs).
+        """
+        for record in records:
+            self.check_record(record)
+        if differ_in_keys(records):
+            for name, column in self._definition.columns.items():
+                if column.default is Generated.IDENTITY and any(name in record for record in records):
+                    records = [{name: next(self._identity), **record} for record in records]
+        return [self.stored(record) for record in records]
 
     def _store(self, column: str, value: Any) -> Any:
         kind = self.type_of(column)
@@ -221,10 +259,12 @@ class MemoryTable:
         return self._put(next(self._numbers), row)
 
     def upsert(self, values: Row, target: Sequence[str]) -> tuple[Row | None, Row]:
-        """Store a new row, or set the values in the row that equals it in the target columns.
+        """Store a new row, or set the values in the row that equals it in the target columns, if there are any.
 
         Returns that row as it was, or None, and as it is.
         """
+        if not target:
+            return None, self.insert(values)
         self._check_target(target)
         row = self._complete(values)
         number = self._conflicting(row, target)
@@ -294,10 +334,7 @@ class MemoryTable:
         for columns, index in self._indexes.items():
             if set(columns) == set(target):
                 return index.get(self._key(row, columns))
-        wanted = self._key(row, target)
-        if None in wanted:
-            return None
-        return next((number for number, other in self._rows.items() if self._key(other, target) == wanted), None)
+        return next(iter(self._lookup(tuple(target)).get(self._key(row, target), ())), None)
 
     def _put(self, number: int, row: OptionalRow) -> OptionalRow:
         self._journal.append(partial(self._restore, number, self._rows.get(number)))
@@ -305,22 +342,37 @@ class MemoryTable:
         return row
 
     def _restore(self, number: int, row: Row | None) -> None:
-        is_back = number not in self._rows
+        self._is_disordered |= number not in self._rows
         self._replace(number, row)
-        if is_back:
+
+    def settle(self) -> None:
+        """Put rows that were taken back where they were."""
+        if self._is_disordered:
             self._rows = dict(sorted(self._rows.items()))
+            self._is_disordered = False
 
     def _replace(self, number: int, row: Row | None) -> None:
         before = self._rows.get(number)
-        for columns, index in self._indexes.items():
-            if before is not None:
-                index.pop(self._key(before, columns), None)
-            if row is not None and None not in (key := self._key(row, columns)):
-                index[key] = number
+        if before is not None:
+            self._take_from_indexes(number, before)
         if row is None:
             self._rows.pop(number, None)
         else:
+            self._add_to_indexes(number, row)
             self._rows[number] = row
+
+    def _take_from_indexes(self, number: int, row: Row) -> None:
+        for columns, index in self._indexes.items():
+            index.pop(self._key(row, columns), None)
+        for columns in self._lookups:
+            self._take_from_lookup(columns, number, row)
+
+    def _add_to_indexes(self, number: int, row: Row) -> None:
+        for columns, index in self._indexes.items():
+            if None not in (key := self._key(row, columns)):
+                index[key] = number
+        for columns in self._lookups:
+            self._add_to_lookup(columns, number, row)
 
 
 def _nothing(operand: Any) -> None:
