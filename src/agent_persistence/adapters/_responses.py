@@ -227,6 +227,8 @@ def _hint(status: int, code: str | None, message: str, told: str | None, verb: s
         return told
     if code in _REMEDIES:
         return _REMEDIES[code]
+    if code == "22P02" and verb in _FILTERED and re.match("invalid input syntax for type json", message):
+        return _NO_JSON
     if status == 401:
         return "the API key or access token was refused; check SUPABASE_SERVICE_KEY or SUPABASE_KEY"
     if 300 <= status < 400 and code is None:
@@ -248,6 +250,11 @@ def remedy_of(code: str, message: str, verb: str, table: str) -> str | None:
     return f"the role of the key lacks a right; grant it with: GRANT {right} TO <role>;"
 
 
+_FILTERED: Final = frozenset({"query", "read", "count", "update", "delete"})
+_NO_JSON: Final = (
+    "a json or jsonb column is compared with JSON; contains([…]) is sent as an array unless the adapter's schema="
+    " declares the column as jsonb"
+)
 _REMEDIES: Final = {
     "23505": "to change the row that exists, use upsert with on_conflict",
     "57014": "the statement ran into the statement_timeout of the key's role",
