@@ -58,7 +58,7 @@ class InMemoryAdapter:
             for index, given in enumerate(records):
                 record = strip_none(as_mapping(table, given, f"rows[{index}]"))
                 stored = self._table(table)
-                stored.insert(stored.stored(encode_record(table, record, f"rows[{index}]")))
+                stored.insert(stored.columns.stored(encode_record(table, record, f"rows[{index}]")))
         self._journal.clear()
         for table in tuple(self._tables):
             self._check_parents(table, self._table(table).rows())
@@ -76,7 +76,7 @@ class InMemoryAdapter:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
             stored = self._table(table)
-            rows = [stored.insert(values) for values in stored.all_stored(records)]
+            rows = [stored.insert(values) for values in stored.columns.all_stored(records)]
             self._check_parents(table, rows)
             return [printed(row) for row in rows]
 
@@ -84,7 +84,7 @@ class InMemoryAdapter:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
             stored = self._table(table)
-            before, row = stored.upsert(stored.stored(record), tuple(on_conflict or stored.primary_key))
+            before, row = stored.upsert(stored.columns.stored(record), tuple(on_conflict or stored.primary_key))
             self._check_parents(table, [row])
             self._check_children(table, [] if before is None else [before])
             told: Row = printed(row)
@@ -98,7 +98,7 @@ class InMemoryAdapter:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
             stored = self._table(table)
-            merged = stored.merge_all(stored.all_stored(records), tuple(on_conflict or stored.primary_key))
+            merged = stored.merge_all(stored.columns.all_stored(records), tuple(on_conflict or stored.primary_key))
             self._check_parents(table, [row for _, row in merged])
             self._check_children(table, [before for before, _ in merged if before is not None])
             return len(merged)
@@ -112,9 +112,9 @@ class InMemoryAdapter:
             return []
         with self._transaction():
             stored = self._table(table)
-            stored.check_record(changes)
+            stored.columns.check_record(changes)
             before = stored.select(tree)
-            rows = stored.update(stored.stored(changes), before) if before else []
+            rows = stored.update(stored.columns.stored(changes), before) if before else []
             self._check_parents(table, rows)
             self._check_children(table, before.values())
             _check_affected("update", table, len(rows), max_affected)
@@ -179,7 +179,7 @@ class InMemoryAdapter:
             raise AdapterError("a limit of 0 has no offset", status=416, code="PGRST103")
         with self._lock:
             stored = self._table(table)
-            stored.check_columns([*(select or ()), *(key.column for key in order)])
+            stored.columns.check_columns([*(select or ()), *(key.column for key in order)])
             rows = stored.ordered(stored.find(tree), order)[offset : None if limit is None else offset + limit]
             return [printed(row) for row in (stored.selected(rows, select) if select else rows)]
 
