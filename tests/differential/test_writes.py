@@ -21,7 +21,7 @@ from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellE
 from agent_persistence.filters import eq, in_
 from agent_persistence.predicates import TRUE, Filter, fold
 from agent_persistence.records import Row
-from agent_persistence.schema_registry import Generated, Table
+from agent_persistence.schema_registry import Column, Generated, Schema, Table
 from tests.differential import strategies
 from tests.differential.examples import examples
 from tests.differential.twins import Outcome, Twins
@@ -196,3 +196,19 @@ def test_a_history_of_writes_ends_alike(twins: Twins, history: list[Step]) -> No
         everything = Step("query", name, ())
         ours, theirs = twins.both(everything)
         assert ours == theirs
+
+
+def test_an_upsert_into_a_table_without_a_key_is_an_insertion(twins: Twins) -> None:
+    """There and here: equal rows stay two."""
+    memory = InMemoryAdapter(schema=Schema({"keyless": Table({"kind": Column("text")}, primary_key=())}))
+    twins.server.execute("create table keyless (kind text); grant all on keyless to service_role")
+    twins.server.reload_schema()
+    try:
+        for adapter in (memory, twins.real):
+            for _ in range(2):
+                told = twins.outcome(adapter, lambda either: either.upsert("keyless", {"kind": "a"}))
+                assert told == Outcome('{"kind": "a"}')
+            assert twins.outcome(adapter, lambda either: either.count("keyless")) == Outcome("2")
+    finally:
+        twins.server.execute("drop table keyless")
+        twins.server.reload_schema()
