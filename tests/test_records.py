@@ -6,12 +6,14 @@ import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv6Network
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given, strategies as st
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
 from agent_persistence import NULL, ValidationError
 from agent_persistence.records import (
@@ -72,6 +74,11 @@ class Wrapped(str):
         (time(3, 4, 5), "03:04:05"),
         (timedelta(minutes=1, microseconds=500_000), "PT60.500000S"),
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (HttpUrl("https://x.example/ü"), "https://x.example/%C3%BC"),
+        (IPv4Address("10.0.0.1"), "10.0.0.1"),
+        (IPv4Interface("10.0.0.1/8"), "10.0.0.1/8"),
+        (IPv6Network("fe80::/10"), "fe80::/10"),
+        (PurePosixPath("/a/ü"), "/a/ü"),
         (b"\x00\xff", "\\x00ff"),
         (bytearray(b"a"), "\\x61"),
         ((1, [2, {"k": (3,)}]), [1, [2, {"k": [3]}]]),
@@ -98,6 +105,7 @@ def test_every_kind_of_value_has_one_json_form(value: object, encoded: object) -
         ("a\0b", "custom", "NUL"),
         ({"a\0b": 1}, "custom", "NUL"),
         ("\ud800", "custom", "lone surrogate"),
+        (PurePosixPath("/a\udcff"), "custom", "surrogate"),
         (SecretStr("sb_secret_x"), "custom", "SecretStr has no JSON form"),
     ],
     ids=shown,

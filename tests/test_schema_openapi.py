@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from agent_persistence import ConfigurationError, Schema
-from agent_persistence.schema_registry import Column, ForeignKey, Generated, Table
+from agent_persistence import ConfigurationError, InMemoryAdapter, Schema, create_persistence_agent
+from agent_persistence.filters import gt
+from agent_persistence.schema_registry import Column, ForeignKey, Generated, Table, default_schema
 from tests.doubles import shown
+from tests.openapi import FORMS, Form, business, definition
 
 PRIMARY = "Note:\nThis is a Primary Key.<pk/>"
 DOCUMENT: dict[str, Any] = {
@@ -71,6 +74,55 @@ def test_a_document_is_read() -> None:
             "totals": Table({"n": Column("bigint")}, primary_key=()),
         }
     )
+
+
+def _told(table: Table) -> Table:
+    """The table without what a description does not tell: checks, unique sets, paths, cascades, documents, digits."""
+    columns = {
+        name: replace(
+            column,
+            pii=None,
+            one_of=(),
+            default=None if isinstance(column.default, (list, dict)) else column.default,
+            type=column.type.partition("(")[0],
+        )
+        for name, column in table.columns.items()
+    }
+    links = tuple(replace(link, on_delete_cascade=False) for link in table.foreign_keys)
+    return replace(table, columns=columns, foreign_keys=links, unique=(), paths=())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_business_tables_are_read_from_the_description_of_any_version(form: Form) -> None:
+    """Since 14.8 integers are int32 and int64; the columns are those of the default schema either way."""
+    pulled = Schema.from_openapi(business(form))
+    assert pulled == Schema({name: _told(table) for name, table in default_schema().tables.items()})
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.asyncio
+async def test_a_described_schema_makes_the_keys_in_memory(form: Form) -> None:
+    """An integer key without a default is an identity: a row may be written without it, and found by it."""
+    schema = Schema.from_openapi(business(form))
+    async with create_persistence_agent(adapter=InMemoryAdapter(schema=schema), schema=schema) as agent:
+        rows = [await agent.write("inquiries", {"body": body}) for body in "ab"]
+        assert [row["id"] for row in rows] == [1, 2]
+        assert await agent.read("inquiries", 2) == rows[1]
+        assert await agent.query("sequences", {"step": gt(1), "delay_hours": 24}) == []
+
+
+def test_int32_is_integer_because_smallint_cannot_be_told_apart() -> None:
+    """Of the two the wider one, so that no value of the column is refused; arrays have their own names."""
+    told = definition({"a": "smallint", "b": "integer", "c": "bigint", "d": "integer[]"}, "since 14.8")
+    columns = Schema.from_openapi({"definitions": {"things": told}}).columns("things")
+    assert [column.type for column in columns.values()] == ["integer", "integer", "bigint", "integer[]"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_key_that_refers_to_another_table_is_no_identity(form: Form) -> None:
+    """Its values are those of the other table's rows."""
+    told = {"profiles": definition({"id": "bigint! pk clients"}, form)}
+    assert Schema.from_openapi({"definitions": told}).columns("profiles")["id"].default is None
 
 
 def test_unique_sets_are_added_by_table() -> None:

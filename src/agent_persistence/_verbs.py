@@ -239,8 +239,8 @@ class WritingVerbs(ABC):
     async def upsert(self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None) -> Row:
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns.
 
-        Without `on_conflict` the primary key decides. Columns the record does not name keep their values, and so do
-        fields of a model that were not set; the row is returned as stored.
+        Without `on_conflict` the primary key decides; a table without one gets a new row. Columns the record does not
+        name keep their values, and so do fields of a model that were not set; the row is returned as stored.
         """
         target = _names(table, "on_conflict", on_conflict) or ()
         prepared = self._prepare(table, record, only_set=True)

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import PurePath
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AnyUrl, BaseModel
 
 from agent_persistence.exceptions import ValidationError, printable
 
@@ -132,8 +134,8 @@ def _encode_rich(value: object, path: str, depth: int) -> Any:
             return value.isoformat()
         case timedelta():
             return f"PT{value.total_seconds():f}S"
-        case UUID():
-            return str(value)
+        case UUID() | AnyUrl() | PurePath() | IPv4Address() | IPv6Address() | IPv4Network() | IPv6Network():
+            return _text(str(value), path)
         case bytes() | bytearray():
             return "\\x" + value.hex()
         case BaseModel():
@@ -142,7 +144,7 @@ def _encode_rich(value: object, path: str, depth: int) -> Any:
             raise _NotJsonError(
                 path,
                 f"{type(value).__name__} has no JSON form; use str, int, float, bool, Decimal, datetime, date,"
-                " UUID, Enum, bytes, a list, a mapping or a pydantic model",
+                " UUID, Enum, bytes, a URL, an IP address, a path, a list, a mapping or a pydantic model",
             )
 
 

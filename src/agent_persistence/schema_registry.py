@@ -140,7 +140,8 @@ class Schema:
 
         It tells no unique sets and no paths of JSON columns, which `unique` and `paths` add by table, no foreign keys
         of several columns, and no expressions but the usual generated ones; an integer primary key without a default
-        is taken for an identity. Tables whose names are no plain identifiers are left out.
+        that refers to no other table is taken for an identity. A smallint is read as integer, from which PostgREST
+        does not tell it apart since 14.8. Tables whose names are no plain identifiers are left out.
         """
         told = openapi.tables(document)
         for option, by_table in (("unique", unique), ("paths", paths)):

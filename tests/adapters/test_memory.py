@@ -347,7 +347,7 @@ async def test_a_value_of_a_failed_batch_is_free_again(store: InMemoryAdapter) -
         await store.batch_write("leads", [{"email": "e"}, {"email": "e"}])
     assert (await store.write("leads", {"email": "e"}))["email"] == "e"
     with pytest.raises(AdapterError):
-        await store.batch_write("inquiries", [{"body": "a"}, {"id": "no number"}])
+        await store.batch_write("inquiries", [{"id": 5}, {"id": "no number"}])
     assert (await store.write("inquiries", {"body": "b"}))["id"] == 1, (
         "a value of the wrong type is noticed before that"
     )
@@ -370,6 +370,30 @@ async def test_an_upsert_that_changes_an_indexed_value_frees_the_old_one(store: 
     assert await store.read("leads", "old", "email") is None
     assert (await store.read("leads", "new", "email") or {})["id"] == row["id"]
     await store.write("leads", {"email": "old"})
+
+
+KEYLESS = Schema({"events": Table({"kind": Column("text"), "at": Column("integer", default=0)}, primary_key=())})
+
+
+async def test_a_table_without_a_key_holds_equal_rows() -> None:
+    """Nothing says that they are one; updates and deletions reach all of them."""
+    store = InMemoryAdapter({"events": [{"kind": "a"}, {"kind": "a"}]}, schema=KEYLESS)
+    await store.batch_write("events", [{"kind": "a"}, {}, {}])
+    assert len(await store.query("events", {"kind": "a"})) == 3
+    assert len(await store.update("events", {"at": 1}, {"kind": "a"})) == 3
+    assert len(await store.delete("events", {"kind": "a"})) == 3
+    assert await store.query("events") == [{"kind": None, "at": 0}] * 2
+
+
+async def test_an_upsert_into_a_table_without_a_key_is_an_insertion() -> None:
+    """There is no primary key that could decide; a target of its own is refused as elsewhere: 42P10."""
+    store = InMemoryAdapter(schema=KEYLESS)
+    assert [await store.upsert("events", {"kind": "a"}) for _ in range(2)] == [{"kind": "a", "at": 0}] * 2
+    assert await store.bulk_write("events", [{"kind": "a"}] * 2, on_conflict=[]) == 2
+    assert len(await store.query("events")) == 4
+    with pytest.raises(AdapterError) as caught:
+        await store.upsert("events", {"kind": "a"}, ["kind"])
+    assert caught.value.code == "42P10"
 
 
 async def test_an_upsert_needs_a_unique_rule_for_its_target(store: InMemoryAdapter) -> None:

@@ -763,6 +763,7 @@ def test_a_row_that_a_policy_refuses_is_not_answered_with_a_grant() -> None:
             response(404, "PGRST205", message="Could not find it", hint="Perhaps you meant the table 'public.leads'"),
             "public.leads",
         ),
+        (response(400, "22P02", message="invalid input syntax for type json"), "the column as jsonb"),
     ],
 )
 def test_the_hint_says_what_to_do(found: Response, remedy: str) -> None:
@@ -778,6 +779,13 @@ def test_what_the_gateway_refuses_is_not_tried_again(status: int, told: str) -> 
     error = parse_error(response(status), "write", "leads")
     assert (error.state, error.may_be_retried) == (REJECTED, False)
     assert f"{told} (HTTP {status})" in str(error)
+
+
+@pytest.mark.parametrize(("verb", "kind"), [("write", "json"), ("query", "uuid")])
+def test_a_wrong_value_elsewhere_has_nothing_to_do_with_declared_columns(verb: str, kind: str) -> None:
+    """A record's JSON, or a filter on another type."""
+    found = response(400, "22P02", message=f"invalid input syntax for type {kind}")
+    assert parse_error(found, verb, "leads").hint is None
 
 
 @pytest.mark.parametrize("code", ["PGRST201", "PGRST203"])

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import anyio
 import httpx
+import psycopg
 import pytest
 from hypothesis import given, strategies as st
 from pydantic import BaseModel, SecretStr
@@ -28,7 +29,7 @@ from agent_persistence.exceptions import (
     UnsupportedOperationError,
     ValidationError,
 )
-from agent_persistence.filters import all_of, any_of, gt, in_, not_, not_in
+from agent_persistence.filters import all_of, any_of, contains, gt, in_, not_, not_in
 from agent_persistence.schema_registry import Column, Schema, Table
 from tests.adapters.doubles import (
     LEGACY,
@@ -705,3 +706,16 @@ async def test_missing_keys_take_their_defaults_on_the_server(server: LocalServe
     await adapter.aclose()
     assert [row["status"] for row in written] == ["new", "won"]
     assert server.execute("select status from leads order by email") == [{"status": "new"}, {"status": "won"}]
+
+
+async def test_a_list_compared_with_a_json_column_that_is_not_declared_is_refused_with_the_remedy(
+    server: LocalServer,
+) -> None:
+    """It is sent as an array, as the request shows; these are PostgreSQL's words for it, which the server lacks."""
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation) as refused:
+        server.execute("select * from leads where custom @> '{1}'")
+    told = {"code": refused.value.sqlstate, "message": refused.value.diag.message_primary}
+    recorder = Recorder(lambda _: httpx.Response(400, json=told))
+    with pytest.raises(AdapterError, match="declares the column as jsonb"):
+        await recorder.adapter().query("things", {"custom": contains([1])})
+    assert recorder.requests[0].url.params["custom"] == "cs.{1}"

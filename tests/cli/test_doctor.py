@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
-from tests.adapters.stub_server import Exchange, answer, stub_server
+from tests.adapters.stub_server import Exchange, Script, answer, stub_server
 from tests.cli.program import Outcome, in_terminal, ran
 from tests.cli.test_schema_pull import OPENAPI
+from tests.openapi import FORMS, Form, business
 from tests.server import LocalServer
 
 TABLES = ["campaigns", "clients", "conversations", "inquiries", "leads", "messages", "sequences", "staging_leads"]
@@ -173,6 +176,30 @@ def test_types_are_compared_where_the_server_describes_itself(monkeypatch: pytes
         ended = ran("doctor", "--schema", "schema.toml", "--policy", "policy.toml", "--json")
     assert ("Tables", "leads", "email is text, and jsonb in the schema") in _found(ended)
     assert any(subject == "the clock" for _, subject, _ in _found(ended))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_described_project_in_order_is_fine(monkeypatch: pytest.MonkeyPatch, form: Form) -> None:
+    """Against the description of either version: all eight tables, with their types."""
+    monkeypatch.setenv("SUPABASE_KEY", "sb_secret_x")
+    with stub_server(_describing(business(form))) as server:
+        monkeypatch.setenv("SUPABASE_URL", server.url)
+        ended = ran("doctor", "--json")
+    assert (ended.status, _found(ended)) == (0, [])
+    told = {check["subject"]: check["told"] for check in ended.document["checks"] if check["area"] == "Tables"}
+    assert sorted(told) == TABLES
+    assert all(text.endswith("with their types") for text in told.values())
+
+
+def _describing(document: object) -> Script:
+    """A server of empty tables that describes itself so."""
+
+    async def answered(exchange: Exchange) -> None:
+        is_root = exchange.request.target.rstrip("/") == "/rest/v1"
+        now = format_datetime(datetime.now(UTC), usegmt=True)
+        await exchange.send(answer(json.dumps(document).encode() if is_root else b"[]", headers={"Date": now}))
+
+    return answered
 
 
 def test_what_everybody_may_read_is_found_with_a_public_key(

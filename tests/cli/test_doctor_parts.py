@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from agent_persistence._cli.checks import Area, Check, Level, counted, has_problems, remedies, shown_checks
-from agent_persistence._cli.doctor.differences import differences, same_type
+from agent_persistence._cli.doctor.differences import differences, same_described_type, same_type
 from agent_persistence._cli.doctor.environment import environment, host
 from agent_persistence._cli.doctor.keys import key_checks, read_key
 from agent_persistence._cli.doctor.reach import clock_check
@@ -125,6 +125,24 @@ def test_the_clock_is_compared_with_the_servers(date: str | None, level: Level, 
 def test_types_are_the_same_by_any_name(one: str, other: str, same: bool) -> None:
     """Either way round."""
     assert same_type(one, other) is same_type(other, one) is same
+
+
+@pytest.mark.parametrize(
+    ("declared", "described", "same"),
+    [
+        ("smallint", "integer", True),
+        ("int2", "integer", True),
+        ("integer", "integer", True),
+        ("integer", "smallint", False),
+        ("smallint", "bigint", False),
+        ("bigint", "integer", False),
+        ("smallint[]", "integer[]", False),
+    ],
+)
+def test_a_described_integer_may_be_a_smallint(declared: str, described: str, same: bool) -> None:
+    """int32 stands for both since PostgREST 14.8; arrays and bigint are told as they are."""
+    assert same_described_type(declared, described) is same
+    assert same_type("smallint", "integer") is False
 
 
 def test_a_table_differs_by_columns_and_types() -> None:

@@ -11,6 +11,7 @@ import pytest
 from agent_persistence.schema_registry import Schema, Table, default_schema
 from tests.adapters.stub_server import answer, stub_server
 from tests.cli.program import ran
+from tests.openapi import FORMS, Form, business
 from tests.server import LocalServer
 
 OPENAPI = {
@@ -53,6 +54,18 @@ def test_an_openapi_description_becomes_a_file(monkeypatch: pytest.MonkeyPatch) 
         assert Schema.from_file("schema.toml") == Schema.from_openapi(OPENAPI)
         assert ran("schema", "pull").out == Path("schema.toml").read_text()
         assert ran("schema", "pull", "--json").document["schema"] == Schema.from_openapi(OPENAPI).to_document()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_pulled_schema_works_in_memory(monkeypatch: pytest.MonkeyPatch, form: Form) -> None:
+    """A file from the description of either version: rows are imported without their numbers, and found by them."""
+    monkeypatch.setenv("SUPABASE_KEY", "sb_secret_x")
+    with stub_server(answer(json.dumps(business(form)).encode())) as server:
+        monkeypatch.setenv("SUPABASE_URL", server.url)
+        assert ran("schema", "pull", "--output", "schema.toml").status == 0
+    Path("rows.json").write_text(json.dumps({"inquiries": [{"body": "a"}, {"body": "b"}]}))
+    arguments = ("--kind", "memory", "--rows", "rows.json", "--schema", "schema.toml", "--where", "id=2", "--json")
+    assert [row["body"] for row in ran("query", "inquiries", *arguments).document["rows"]] == ["b"]
 
 
 def test_a_file_that_exists_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

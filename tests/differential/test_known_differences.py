@@ -15,6 +15,7 @@ import pytest
 
 from agent_persistence import InMemoryAdapter
 from agent_persistence.filters import contains, imatch, in_, match
+from agent_persistence.records import Row
 from tests.differential import strategies
 from tests.differential.known_differences import KNOWN
 from tests.differential.twins import Call, Outcome, Twins, query_of, write_of
@@ -62,10 +63,67 @@ def test_in_on_an_array(fresh: Twins) -> None:
         fresh.server.execute("select * from clients where tags = any (%s)", '{"{a}"}')
 
 
-def test_no_limit_with_an_offset(fresh: Twins) -> None:
-    """PostgREST lets limit=0 stand beside any offset."""
-    call = query_of("clients", limit=0, offset=1)
-    check(fresh, call, (None, "[]"), ("PGRST103", None))
+def test_a_wrong_value_for_no_row(fresh: Twins) -> None:
+    """PostgreSQL does not read a lateral document for rows that are not there."""
+
+    async def call(adapter: Any) -> Any:
+        return await adapter.update("inquiries", {"handled": "no boolean"}, {"id": 1})
+
+    ours, theirs = fresh.outcome(fresh.memory, call), fresh.outcome(fresh.real, call)
+    assert (ours, theirs.code) == (Outcome("[]"), "22P02")
+    update = """update inquiries set handled = body.handled from (select %s::json as told) as sent,
+        lateral (select handled from json_to_record(told) as r(handled boolean)) as body where id = 1"""
+    told = json.dumps({"handled": "no boolean"})
+    assert fresh.server.execute(update, told) == []
+    for adapter in (fresh.memory, fresh.real):
+        fresh.outcome(adapter, write_of("inquiries", {"id": 1}))
+        assert fresh.outcome(adapter, call).code == "22P02"
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        fresh.server.execute(update, told)
+
+
+@pytest.mark.parametrize(
+    ("records", "code", "later"),
+    [
+        ([{"id": 1, "body": "a"}, {"body": "b"}], None, 3),
+        ([{"id": 7, "body": "a"}, {"body": "b"}, {"body": "c"}], None, 4),
+        ([{"body": "a"}, {"id": "no number", "body": "b"}], "22P02", 3),
+        ([{"body": "a"}, {"id": 2, "handled": None}, {"id": 2, "body": "c"}], "23505", 4),
+    ],
+)
+def test_numbers_of_rows_that_give_theirs(fresh: Twins, records: list[Row], code: str | None, later: int) -> None:
+    """Every record takes one, also where the call fails: as the statement that PostgREST writes, not as the server."""
+
+    async def call(adapter: Any) -> Any:
+        return [row["id"] for row in await adapter.batch_write("inquiries", records)]
+
+    ours = fresh.outcome(fresh.memory, call)
+    assert (ours.code, _number_of_the_next(fresh, fresh.memory)) == (code, later)
+    fresh.outcome(fresh.real, call)
+    assert _number_of_the_next(fresh, fresh.real) != later
+    fresh.server.reset()
+    names = ", ".join(dict.fromkeys(name for record in records for name in record))
+    insert = f"""with made as (insert into inquiries ({names}) select {names} from
+          (select %s::jsonb as told) as sent,
+          lateral (select jsonb_agg(jsonb_build_object('id', nextval('inquiries_id_seq')) || one) as told
+            from jsonb_array_elements(sent.told) as one) as whole,
+          lateral (select * from jsonb_to_recordset(whole.told) as r(id bigint, body text, handled boolean)) as body
+        returning id) select json_agg(id)::text as ids from made"""
+    assert _ids_or_code(fresh, insert, json.dumps(records)) == (code or ours.value)
+    assert fresh.server.execute("select nextval('inquiries_id_seq') as id") == [{"id": later}]
+
+
+def _ids_or_code(twins: Twins, insert: str, told: str) -> str | None:
+    try:
+        (found,) = twins.server.execute(insert, told)
+    except psycopg.Error as error:
+        return error.sqlstate
+    return str(found["ids"])
+
+
+def _number_of_the_next(twins: Twins, adapter: object) -> Any:
+    told = twins.outcome(adapter, write_of("inquiries", {"body": "later"})).value
+    return json.loads(told)["id"] if told else None
 
 
 def test_operators_on_a_path(fresh: Twins) -> None:

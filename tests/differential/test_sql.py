@@ -8,16 +8,22 @@ from typing import Any
 import psycopg
 import pytest
 from hypothesis import given, strategies as st
-from pydantic_core import to_json
 
 from agent_persistence import InMemoryAdapter
 from agent_persistence.filters import eq, imatch, match
 from agent_persistence.predicates import Filter
-from agent_persistence.records import exact_number
 from agent_persistence.schema_registry import Column, Generated, Schema, Table
 from tests.differential import strategies
 from tests.differential.examples import examples
-from tests.differential.twins import Twins, canonical, check_against_postgresql, judged, query_of, write_of
+from tests.differential.twins import (
+    Twins,
+    canonical,
+    check_against_postgresql,
+    judged,
+    query_of,
+    read_by_postgresql,
+    write_of,
+)
 
 TABLES = sorted(strategies.SCHEMA.tables)
 
@@ -68,18 +74,6 @@ def test_a_value_is_stored_as_postgresql_stores_it(
             theirs = read_by_postgresql(twins, name, value)
             mine = ours.code or canonical(json.loads(ours.value or "")["c"])
             assert mine == theirs, (value, mine, theirs)
-
-
-def read_by_postgresql(twins: Twins, name: str, value: Any) -> str:
-    """The JSON of the value in a column of the type, or the SQLSTATE."""
-    try:
-        (row,) = twins.server.execute(
-            f"select to_json(c)::text as told from json_to_record(%s::json) as r(c {name})",
-            to_json({"c": value}).decode(),
-        )
-    except psycopg.Error as error:
-        return str(error.sqlstate)
-    return canonical(json.loads(row["told"] or "null", parse_float=exact_number))
 
 
 @pytest.mark.parametrize("name", ["date", "timestamptz", "boolean", "uuid", "numeric", "integer", "jsonb", "text[]"])

@@ -16,11 +16,12 @@ from hypothesis import given, strategies as st
 
 from agent_persistence import InMemoryAdapter
 from agent_persistence.adapters._pgtypes import pg_type
+from agent_persistence.adapters._postgrest import differ_in_keys
 from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
 from agent_persistence.filters import eq, in_
 from agent_persistence.predicates import TRUE, Filter, fold
 from agent_persistence.records import Row
-from agent_persistence.schema_registry import Generated, Table
+from agent_persistence.schema_registry import Column, Generated, Schema, Table
 from tests.differential import strategies
 from tests.differential.examples import examples
 from tests.differential.twins import Outcome, Twins
@@ -126,13 +127,23 @@ def step(draw: st.DrawFn) -> Step:
     if verb == "write":
         return Step(verb, name, (draw(record(name).filter(bool)),))
     if verb == "batch_write":
-        return Step(verb, name, (draw(st.lists(record(name).filter(bool), min_size=1, max_size=4)),))
+        return Step(verb, name, (_without_mixed_numbers(name, draw(st.lists(record(name), min_size=1, max_size=4))),))
     if verb == "upsert":
         return Step(verb, name, (draw(record(name).filter(bool)), draw(st.sampled_from(TARGETS.get(name, [None])))))
     options = {} if verb == "count" else draw(affected)
     if verb == "update":
         return Step(verb, name, (draw(record(name).filter(bool)), draw(some_rows(name))), options)
     return Step(verb, name, (draw(some_rows(name)),), options)
+
+
+def _without_mixed_numbers(name: str, records: list[Row]) -> list[Row]:
+    """No identity among records with different keys, for which PostgREST takes numbers: known_differences.py."""
+    identities = [
+        c for c, declared in strategies.SCHEMA.columns(name).items() if declared.default is Generated.IDENTITY
+    ]
+    if differ_in_keys(records):
+        return [{c: value for c, value in one.items() if c not in identities} for one in records]
+    return records
 
 
 def faults(one: Step) -> int:
@@ -163,6 +174,8 @@ def agree(one: Step, ours: Outcome, theirs: Outcome, *, is_excused: bool) -> Non
     """The same answer. Which of several faults is told is up to the order in which a statement is read."""
     if is_excused and theirs.code == "PGRST124" and ours.error:
         return  # known_differences.py: max_affected_before_the_rules
+    if one.verb == "update" and ours.value == "[]" and faults(one):
+        return  # known_differences.py: a_wrong_value_for_no_row
     if faults(one) > 1 and ours.error and theirs.error:
         assert ours.error[0] == theirs.error[0], one
     else:
@@ -183,3 +196,19 @@ def test_a_history_of_writes_ends_alike(twins: Twins, history: list[Step]) -> No
         everything = Step("query", name, ())
         ours, theirs = twins.both(everything)
         assert ours == theirs
+
+
+def test_an_upsert_into_a_table_without_a_key_is_an_insertion(twins: Twins) -> None:
+    """There and here: equal rows stay two."""
+    memory = InMemoryAdapter(schema=Schema({"keyless": Table({"kind": Column("text")}, primary_key=())}))
+    twins.server.execute("create table keyless (kind text); grant all on keyless to service_role")
+    twins.server.reload_schema()
+    try:
+        for adapter in (memory, twins.real):
+            for _ in range(2):
+                told = twins.outcome(adapter, lambda either: either.upsert("keyless", {"kind": "a"}))
+                assert told == Outcome('{"kind": "a"}')
+            assert twins.outcome(adapter, lambda either: either.count("keyless")) == Outcome("2")
+    finally:
+        twins.server.execute("drop table keyless")
+        twins.server.reload_schema()

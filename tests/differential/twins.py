@@ -28,7 +28,7 @@ from agent_persistence.predicates import (
     comparisons,
     fold,
 )
-from agent_persistence.records import Row
+from agent_persistence.records import Row, exact_number
 from agent_persistence.schema_registry import Schema, Table
 from tests.differential.known_differences import as_the_server_tells, excused
 from tests.differential.strategies import array_text
@@ -249,3 +249,15 @@ def check_against_postgresql(twins: Twins, table: str, tree: Filter, order: Sequ
     else:
         assert ours.value is not None, f"refused here only: {ours.error}"
         assert keys(json.loads(ours.value)) == theirs
+
+
+def read_by_postgresql(twins: Twins, name: str, value: Any) -> str:
+    """The JSON of the value in a column of the type, or the SQLSTATE."""
+    try:
+        (row,) = twins.server.execute(
+            f"select to_json(c)::text as told from json_to_record(%s::json) as r(c {name})",
+            to_json({"c": value}).decode(),
+        )
+    except psycopg.Error as error:
+        return str(error.sqlstate)
+    return canonical(json.loads(row["told"] or "null", parse_float=exact_number))

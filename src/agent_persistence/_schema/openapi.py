@@ -13,6 +13,8 @@ from agent_persistence.identifiers import is_identifier
 
 _FOREIGN_KEY: Final = re.compile(r"<fk table='([^']+)' column='([^']+)'/>")
 _INTEGERS: Final = frozenset({"smallint", "integer", "bigint"})
+_FORMATS: Final = {"int32": "integer", "int64": "bigint"}
+"""PostgREST since 14.8 (its #4641); int32 stands for smallint too, which cannot be told from integer."""
 
 
 def tables(document: object) -> dict[str, Any]:
@@ -35,13 +37,10 @@ def _table(definition: Mapping[str, Any]) -> dict[str, Any]:
     required = words("required", definition.get("required", ()))
     key = [name for name, told in properties.items() if "<pk/>" in _description(told)]
     columns = {name: _column(told, nullable=name not in required) for name, told in properties.items()}
-    if len(key) == 1 and _is_bare_integer(columns[key[0]]):
+    links = [link for name, told in properties.items() for link in _foreign_keys(name, told)]
+    if len(key) == 1 and _is_bare_integer(columns[key[0]]) and key[0] not in [link["column"] for link in links]:
         columns[key[0]]["generated"] = "identity"
-    return {
-        "columns": columns,
-        "primary_key": key,
-        "foreign_keys": [link for name, told in properties.items() for link in _foreign_keys(name, told)],
-    }
+    return {"columns": columns, "primary_key": key, "foreign_keys": links}
 
 
 def _is_bare_integer(column: Mapping[str, Any]) -> bool:
@@ -50,12 +49,17 @@ def _is_bare_integer(column: Mapping[str, Any]) -> bool:
 
 
 def _column(told: Mapping[str, Any], *, nullable: bool) -> dict[str, Any]:
-    form = told.get("format") or told.get("type") or "any"
-    length = told.get("maxLength")
-    column = {"type": short_name(form) if length is None else f"{form}({length})", "nullable": nullable}
+    column = {"type": _type(told), "nullable": nullable}
     if isinstance(told.get("enum"), Sequence):
         column["one_of"] = told["enum"]
     return column | default_of(told.get("default"))
+
+
+def _type(told: Mapping[str, Any]) -> Any:
+    form, length = told.get("format") or told.get("type") or "any", told.get("maxLength")
+    if length is not None:
+        return f"{form}({length})"
+    return short_name(_FORMATS.get(form, form)) if isinstance(form, str) else form
 
 
 _GENERATED: Final = (

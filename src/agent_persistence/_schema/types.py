@@ -25,6 +25,17 @@ class Family(Enum):
 
 
 _FAMILIES: Final = {name.replace("·", " "): family for family in Family for name in family.value.split()}
+_OTHER_BUILT_IN: Final = """
+    "char" bit bit·varying varbit cidr inet macaddr macaddr8 money name national·character national·character·varying
+    nchar interval json jsonb xml jsonpath oid oidvector int2vector xid xid8 cid tid pg_lsn pg_snapshot txid_snapshot
+    box circle line lseg path point polygon tsvector tsquery gtsvector refcursor aclitem regclass regcollation regconfig
+    regdatabase regdictionary regnamespace regoper regoperator regproc regprocedure regrole regtype pg_node_tree
+    pg_ndistinct pg_dependencies pg_mcv_list pg_brin_bloom_summary pg_brin_minmax_multi_summary datemultirange
+    int4multirange int8multirange nummultirange tsmultirange tstzmultirange daterange int4range int8range numrange
+    tsrange tstzrange
+"""
+BUILT_IN: Final = (_FAMILIES.keys() - {"any", "citext"}) | {name.replace("·", " ") for name in _OTHER_BUILT_IN.split()}
+"""PostgreSQL's own types; the test of the in-memory adapter's types compares them with pg_type."""
 _REFUSED: Final[dict[Family, frozenset[type]]] = {
     Family.NUMBER: frozenset({bool, list, dict}),
     Family.BOOLEAN: frozenset({list, dict}),
@@ -49,6 +60,13 @@ def family(type_name: str) -> Family:
     if plain.endswith("]") or plain.startswith("_"):
         return Family.ARRAY
     return _FAMILIES.get(plain, Family.UNKNOWN)
+
+
+def base_name(type_name: str) -> str:
+    """The name without its schema, modifiers, dimensions and fields: `numeric` for `pg_catalog.numeric(12,2)[]`."""
+    plain = re.sub(r"\s*(\([^)]*\)|\[\d*\])", "", type_name).lower().removeprefix("pg_catalog.").removeprefix("_")
+    words = plain.split()
+    return "interval" if words[:1] == ["interval"] else " ".join(words)
 
 
 def takes(type_name: str, value: Any) -> bool:

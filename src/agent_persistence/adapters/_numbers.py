@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from fractions import Fraction
+from math import inf, isinf, nextafter
+from struct import pack, unpack
 from typing import Any, Final
 
 from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
@@ -142,14 +145,49 @@ def _quantized(value: Decimal, precision: int, scale: int) -> int | Decimal:
 
 def read_double(text: str) -> Any:
     """float8in; an int where PostgreSQL prints no point (shortest digits, no exponent below 1e15)."""
+    value = _read_float(text, "double precision")
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
+
+
+def read_real(text: str) -> Any:
+    """float4in: the shortest digits that tell the number of 32 bits; an int where there is no point (below 1e6)."""
+    value = _read_float(text, "real")
+    if isinstance(value, Decimal):
+        return value
+    single = _single(value, text)
+    if isinf(single) or (single == 0 and value != 0):
+        raise NotOfTypeError("22003", "real")
+    texts = (f"{single:.{digits}g}" for digits in range(1, 10))
+    shortest = next(short for text in texts if _single(short := float(text), text) == single)
+    return int(shortest) if shortest.is_integer() and abs(shortest) < 1e6 else shortest
+
+
+def _single(value: float, text: str) -> float:
+    """The nearest number of 32 bits. Of the two of 64 bits about the text the odd one is rounded, which is exact."""
+    exact = Fraction(text.strip(_BLANK))
+    (bits,) = unpack("<Q", pack("<d", value))
+    if Fraction(value) != exact and not bits & 1:
+        value = nextafter(value, inf if exact > value else -inf)
+    return _to_single(value)
+
+
+def _to_single(value: float) -> float:
+    try:
+        (single,) = unpack("<f", pack("<f", value))
+    except OverflowError:
+        return inf
+    return float(single)
+
+
+def _read_float(text: str, name: str) -> float | int | Decimal:
     text = text.strip(_BLANK)
     if not _DOUBLE.fullmatch(text):
         if text.lower() == "nan" or _INFINITY.fullmatch(text):
             return _unusual_numeric(text)
         if text[:3].lower().lstrip("+-").startswith("0x"):
             raise TwinCannotTellError("hexadecimal floats")
-        raise NotOfTypeError("22P02", "double precision")
+        raise NotOfTypeError("22P02", name)
     value = float(text)
-    if value in (float("inf"), float("-inf")) or (value == 0 and re.search("[1-9]", re.split("[eE]", text)[0])):
-        raise NotOfTypeError("22003", "double precision")
-    return int(value) if value.is_integer() and abs(value) < 1e15 else value
+    if value in (inf, -inf) or (value == 0 and re.search("[1-9]", re.split("[eE]", text)[0])):
+        raise NotOfTypeError("22003", name)
+    return value

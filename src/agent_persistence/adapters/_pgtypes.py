@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pydantic_core import to_json
 
+from agent_persistence._schema.types import BUILT_IN, base_name
+from agent_persistence.adapters._addresses import address_key, read_cidr, read_inet
 from agent_persistence.adapters._arrays import array_items
+from agent_persistence.adapters._bytes import read_bytes
 from agent_persistence.adapters._documents import JSON_NULL, document, document_key, read_document
-from agent_persistence.adapters._numbers import number, read_double, read_integer, read_numeric, round_numeric
+from agent_persistence.adapters._numbers import (
+    number,
+    read_double,
+    read_integer,
+    read_numeric,
+    read_real,
+    round_numeric,
+)
 from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
-from agent_persistence.adapters._times import read_date, read_timestamp, read_timestamptz
+from agent_persistence.adapters._times import read_date, read_time, read_timestamp, read_timestamptz
 
 _BLANK: Final = " \t\n\r\v\f"
 
@@ -31,7 +42,10 @@ class PgType:
     """
 
     kind: str
-    """text, boolean, number, time, uuid, array, jsonb, json; any (no type at all) or unknown (a type not followed)."""
+    """text, boolean, number, time, uuid, array, jsonb, json; scalar: compared and ordered, and no other operator is
+    followed; any: no type at all; refused: a type of PostgreSQL's that is not followed; unknown: none of PostgreSQL's
+    own, such as an enum, whose values are kept as they are.
+    """
     read: Callable[[str], Any]
     store: Callable[[Any], Any]
     key: Callable[[Any], Any] | None = None
@@ -61,21 +75,42 @@ def printed(value: Any) -> Any:
 @cache
 def pg_type(name: str) -> PgType:
     """The type of this name; its modifiers, as in numeric(12,2), count in `store` only."""
-    found = _NAME.fullmatch(name)
-    if found is None or name == "any":
-        return _ANY if name == "any" else _UNKNOWN
+    if name == "any":
+        return _ANY
+    plain = name.strip().lower().removeprefix("pg_catalog.")
+    found = _NAME.fullmatch(f"{plain[1:]}[]" if plain.startswith("_") and plain != "_char" else plain)
+    if found is None:
+        return _refused(name) if base_name(name) in BUILT_IN else _UNKNOWN
     base, modifier, dimensions = found.groups()
     scalar = _scalar(_ALIASES.get(base, base), modifier)
-    return scalar if not dimensions or scalar.kind == "unknown" else _array_of(scalar)
+    return scalar if not dimensions or scalar.kind in ("unknown", "refused") else _array_of(scalar)
 
 
 def _scalar(name: str, modifier: str | None) -> PgType:
-    if name == "character varying" and modifier:
-        return _plain("text", str, partial(_cut, int(modifier)))
-    if name == "numeric" and modifier:
-        precision, _, scale = modifier.partition(",")
-        return _plain("number", read_numeric, partial(_rounded, int(precision), int(scale or 0)))
-    return _UNKNOWN if modifier else _TYPES.get(name, _UNKNOWN)
+    has_length = modifier or name == "character"
+    known = _modified(name, modifier or "1") if has_length else _TYPES.get(name)
+    return known or (_refused(name) if base_name(name) in BUILT_IN else _UNKNOWN)
+
+
+def _modified(name: str, modifier: str) -> PgType | None:
+    first, _, second = modifier.partition(",")
+    match name:
+        case "character varying":
+            return _plain("text", str, partial(_cut, int(first)))
+        case "character" | "bpchar":
+            return replace(_TYPES["bpchar"], store=lambda value: _padded(int(first), sent(value)))
+        case "numeric":
+            return _plain("number", read_numeric, partial(_rounded, int(first), int(second or 0)))
+    return None
+
+
+def _refused(name: str) -> PgType:
+    """A type of which no value is taken."""
+
+    def refuse(_: object) -> NoReturn:
+        raise TwinCannotTellError(f"values of type {name}")
+
+    return PgType("refused", refuse, refuse)
 
 
 def _plain(kind: str, read: Callable[[str], Any], modify: Callable[[Any], Any] | None = None) -> PgType:
@@ -85,15 +120,17 @@ def _plain(kind: str, read: Callable[[str], Any], modify: Callable[[Any], Any] |
 
 
 def _array_of(element: PgType) -> PgType:
-    def read(text: str) -> list[Any]:
-        return [None if item is None else element.read(item) for item in array_items(text)]
+    is_document = element.kind in ("jsonb", "json")
+
+    def read(text: str, of_item: Callable[[str], Any] = element.read) -> list[Any]:
+        return [None if item is None else of_item(item) for item in array_items(text)]
 
     def store(value: Any) -> list[Any]:
         if isinstance(value, str):
-            return read(value)
+            return read(value, element.read if is_document else element.store)
         if not isinstance(value, list):
             raise NotOfTypeError("22P02", "array")
-        if any(isinstance(item, list) for item in value) and element.kind not in ("jsonb", "json"):
+        if any(isinstance(item, list) for item in value) and not is_document:
             raise TwinCannotTellError("arrays of more than one dimension")
         return [None if item is None else element.store(item) for item in value]
 
@@ -109,6 +146,17 @@ def _cut(length: int, text: str) -> str:
     if len(text) > length and text[length:].strip(" "):
         raise NotOfTypeError("22001", f"character varying({length})")
     return text[:length]
+
+
+def _padded(length: int, text: str) -> str:
+    """char(n): blanks fill it up, and too many of them are cut off (bpchar_input in varchar.c)."""
+    if len(text) > length and text[length:].strip(" "):
+        raise NotOfTypeError("22001", f"character({length})")
+    return text[:length].ljust(length)
+
+
+def _unpadded(text: str) -> str:
+    return text.rstrip(" ")
 
 
 def _rounded(precision: int, scale: int, value: Any) -> Any:
@@ -147,24 +195,34 @@ _ALIASES: Final = {
     "int": "integer",
     "int8": "bigint",
     "decimal": "numeric",
+    "float": "double precision",
+    "float4": "real",
     "float8": "double precision",
+    "char": "character",
     "varchar": "character varying",
+    "time": "time without time zone",
     "timestamp": "timestamp without time zone",
     "timestamptz": "timestamp with time zone",
 }
 _TYPES: Final = {
     "text": _plain("text", str),
     "character varying": _plain("text", str),
+    "bpchar": replace(_plain("text", str), key=_unpadded),
     "boolean": _plain("boolean", _read_boolean),
     "smallint": _plain("number", partial(read_integer, "smallint", 15)),
     "integer": _plain("number", partial(read_integer, "integer", 31)),
     "bigint": _plain("number", partial(read_integer, "bigint", 63)),
     "numeric": _plain("number", read_numeric, round_numeric),
+    "real": _plain("number", read_real),
     "double precision": _plain("number", read_double),
     "uuid": _plain("uuid", _read_uuid),
+    "bytea": _plain("scalar", read_bytes),
+    "inet": replace(_plain("scalar", read_inet), key=address_key),
+    "cidr": PgType("scalar", read_inet, lambda value: read_cidr(sent(value)), address_key),
     "date": _plain("time", read_date),
+    "time without time zone": _plain("time", read_time),
     "timestamp without time zone": _plain("time", read_timestamp),
     "timestamp with time zone": _plain("time", read_timestamptz),
     "jsonb": PgType("jsonb", read_document, document, document_key),
-    "json": PgType("json", read_document, document),
+    "json": PgType("json", read_document, deepcopy),
 }

@@ -24,6 +24,7 @@ ValueTest: TypeAlias = Callable[[Any], bool]
 TypeOf: TypeAlias = Callable[[str], PgType]
 
 _ORDERING: Final = frozenset({Operator.EQ, Operator.NE, Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
+_COMPARING: Final = _ORDERING | {Operator.IN, Operator.NOT_IN}
 _TEXT_ONLY: Final = frozenset({Operator.LIKE, Operator.ILIKE, Operator.MATCH, Operator.IMATCH})
 _CONTAINMENT: Final = frozenset({Operator.CONTAINS, Operator.CONTAINED_BY, Operator.OVERLAPS})
 
@@ -96,7 +97,7 @@ _NULL_TESTS: Final = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
 
 def check_operator(operator: Operator, column: str, kind: PgType) -> None:
     """Refuse an operator that PostgreSQL does not have for the type, with its code for that."""
-    if kind.kind == "unknown":
+    if kind.kind in ("unknown", "refused") or (kind.kind == "scalar" and operator not in _COMPARING):
         raise TwinCannotTellError(f"{operator.function} on {column}, which has a type that it does not know")
     code = _missing(operator, kind.kind)
     if code is not None:
@@ -217,7 +218,7 @@ def _array_test(leaf: Comparison, kind: PgType) -> ValueTest:
 
 def _array_operand(operand: Any, kind: PgType) -> list[Any]:
     element = kind.element or kind
-    if element.key is not None or element.kind in ("json", "unknown"):
+    if element.key is not None or element.kind in ("json", "unknown", "refused"):
         raise TwinCannotTellError("comparing the elements of arrays of this type")
     if isinstance(operand, dict):
         items: list[Any] = kind.read(sent(operand))

@@ -359,6 +359,8 @@ def _hint(status: int, code: str | None, message: str, told: str | None, verb: s
         return f"{told.rstrip('.')}; {remedy}" if remedy else told
     if remedy:
         return remedy
+    if code == "22P02" and verb in _FILTERED and re.match("invalid input syntax for type json", message):
+        return _NO_JSON
     if code is None and status in _GATEWAY:
         return _GATEWAY[status][1]
     if status == 401:
@@ -390,6 +392,11 @@ _RETURNED: Final = (
     " out of the read list of the TablePolicy"
 )
 _RELOAD: Final = "if it was just made or changed, run: notify pgrst, 'reload schema'"
+_FILTERED: Final = frozenset({"query", "read", "count", "update", "delete"})
+_NO_JSON: Final = (
+    "a json or jsonb column is compared with JSON; contains([…]) is sent as an array unless the adapter's schema="
+    " declares the column as jsonb"
+)
 _REMEDIES: Final = {
     "23505": "to change the row that exists, use upsert with on_conflict",
     "57014": "it was cancelled: by an administrator, by a caller that went away, or by a timeout",

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from agent_persistence.adapters._columns import TableColumns
 from agent_persistence.adapters._paths import with_paths
-from agent_persistence.adapters._pgtypes import PgType, pg_type, sent
+from agent_persistence.adapters._pgtypes import sent
 from agent_persistence.adapters._predicates import check_operator, predicate
-from agent_persistence.adapters._rules import check_values, duplicate, merged_twice
-from agent_persistence.adapters._sqlstate import NoSuchOperatorError, NotOfTypeError, TwinCannotTellError
-from agent_persistence.adapters._times import stamp
+from agent_persistence.adapters._rules import duplicate, merged_twice
 from agent_persistence.adapters._untyped import rank
-from agent_persistence.client_keys import uuid7
-from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
-from agent_persistence.identifiers import base_column, is_path
+from agent_persistence.exceptions import AdapterError
+from agent_persistence.identifiers import is_path
 from agent_persistence.ordering import Order, with_nulls_placed
 from agent_persistence.predicates import AllOf, Comparison, Filter, Operator, comparisons
-from agent_persistence.records import Record, Row
-from agent_persistence.schema_registry import Column, Generated, Table
+from agent_persistence.records import Row
+from agent_persistence.schema_registry import Table
 
 OptionalRow = TypeVar("OptionalRow", Row, None)
 _PLACE = ""
 """No column has this name."""
-_UNDECLARED = Table({"id": Column("any", default=Generated.UUID), "created_at": Column("any", default=Generated.NOW)})
 
 
 class MemoryTable:
@@ -40,19 +35,18 @@ class MemoryTable:
     def __init__(self, name: str, declared: Table | None, journal: list[Callable[[], None]]) -> None:
         self._name = name
         self._journal = journal
-        self._open = declared is None
-        self._definition = declared or _UNDECLARED
-        self._types = {column: pg_type(declared.type) for column, declared in self._definition.columns.items()}
+        self.columns = TableColumns(name, declared)
         self._rows: dict[int, Row] = {}
         self._numbers = itertools.count()
-        self._identity = itertools.count(1)
+        self._is_disordered = False
         self._indexes: dict[tuple[str, ...], dict[tuple[Any, ...], int]] = {
-            columns: {} for columns in (self.primary_key, *self._definition.unique)
+            columns: {} for columns in (self.primary_key, *self.columns.definition.unique) if columns
         }
+        self._lookups: dict[tuple[str, ...], dict[tuple[Any, ...], dict[int, None]]] = {}
 
     @property
     def primary_key(self) -> tuple[str, ...]:
-        return self._definition.primary_key
+        return self.columns.definition.primary_key
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -67,7 +61,7 @@ class MemoryTable:
         holds = self._predicate(tree)
         found = self._found(tree)
         rows = self._rows.values() if found is None else [self._rows[number] for number in found]
-        with self._told():
+        with self.columns.translated():
             return [row for row in rows if holds(row)]
 
     def select(self, tree: Filter) -> dict[int, Row]:
@@ -75,22 +69,39 @@ class MemoryTable:
         holds = self._predicate(tree)
         found = self._found(tree)
         numbers = self._rows if found is None else found
-        with self._told():
+        with self.columns.translated():
             return {number: row for number in numbers if holds(row := self._rows[number])}
 
-    def referring(self, column: str, values: frozenset[Any]) -> dict[int, Row]:
-        """The rows that hold one of the stored values in the column, by number."""
-        if (column,) in self._indexes:
-            index = self._indexes[(column,)]
-            return {number: self._rows[number] for value in values if (number := index.get((value,))) is not None}
-        return {number: row for number, row in self._rows.items() if row.get(column) in values}
+    def referring(self, column: str, value: Any) -> dict[int, Row]:
+        """The rows that hold the stored value in the column, by number."""
+        key = (self.columns.index_value(column, value),)
+        return {number: self._rows[number] for number in self._lookup((column,)).get(key, ())}
 
     def holds(self, column: str, value: Any) -> bool:
         """Whether a row has this stored value in the column."""
+        key = (self.columns.index_value(column, value),)
         index = self._indexes.get((column,))
-        if index is not None:
-            return (self._index_value(column, value),) in index
-        return any(row.get(column) == value for row in self._rows.values())
+        return key in (self._lookup((column,)) if index is None else index)
+
+    def _lookup(self, columns: tuple[str, ...]) -> Mapping[tuple[Any, ...], dict[int, None]]:
+        """The numbers of the rows by their values in the columns, NULLs left out; made when it is first needed."""
+        found = self._lookups.get(columns)
+        if found is None:
+            found = self._lookups[columns] = {}
+            for number, row in self._rows.items():
+                self._add_to_lookup(columns, number, row)
+        return found
+
+    def _add_to_lookup(self, columns: tuple[str, ...], number: int, row: Row) -> None:
+        key = self.columns.key(row, columns)
+        if None not in key:
+            self._lookups[columns].setdefault(key, {})[number] = None
+
+    def _take_from_lookup(self, columns: tuple[str, ...], number: int, row: Row) -> None:
+        numbers = self._lookups[columns].get(key := self.columns.key(row, columns), {})
+        numbers.pop(number, None)
+        if not numbers:
+            self._lookups[columns].pop(key, None)
 
     def ordered(self, rows: list[Row], order: Sequence[Order]) -> list[Row]:
         """The rows by the most significant key first; NULLs above every value; ties keep the order of insertion."""
@@ -109,15 +120,15 @@ class MemoryTable:
     def selected(self, rows: list[Row], names: Sequence[str]) -> list[Row]:
         """These columns and paths of the rows."""
         for path in filter(is_path, names):
-            self._check_readable(path)
+            self.columns.check_readable(path)
         seen = with_paths(names)
         return [{name: row.get(name) for name in names} for row in map(seen, rows)]
 
     def _sort_key(self, column: str) -> Callable[[Row], tuple[Any, Any]]:
-        kind = self.type_of(column)
+        kind = self.columns.type_of(column)
         if kind.kind == "any":
             return lambda row: rank(row.get(column))
-        with self._told():
+        with self.columns.translated():
             check_operator(Operator.LT, column, kind)
         key = kind.key
         if key is None:
@@ -126,9 +137,9 @@ class MemoryTable:
 
     def _predicate(self, tree: Filter) -> Callable[[Mapping[str, Any]], bool | None]:
         names = [leaf.column or "" for leaf in comparisons(tree)]
-        self.check_columns(names)
-        with self._told():
-            holds = predicate(tree, self.type_of)
+        self.columns.check_columns(names)
+        with self.columns.translated():
+            holds = predicate(tree, self.columns.type_of)
         if not any(map(is_path, names)):
             return holds
         seen = with_paths(names)
@@ -144,89 +155,33 @@ class MemoryTable:
         return None
 
     def _numbers_of(self, column: str, operands: Sequence[Any]) -> list[int]:
-        index, kind = self._indexes[(column,)], self.type_of(column)
+        index, kind = self._indexes[(column,)], self.columns.type_of(column)
         values = operands if kind.kind == "any" else [kind.read(sent(operand)) for operand in operands]
-        found = {index.get((self._index_value(column, value),)) for value in values}
+        found = {index.get((self.columns.index_value(column, value),)) for value in values}
         return sorted(number for number in found if number is not None)
 
-    # --- columns and values -------------------------------------------------------------------------------------------
-
-    def type_of(self, column: str) -> PgType:
-        """The type of a column, or of what a path reads."""
-        if is_path(column):
-            self._check_readable(column)
-            return pg_type("text" if "->>" in column else "jsonb")
-        return self._types.get(column) or pg_type("any")
-
-    def _check_readable(self, path: str) -> None:
-        """Refuse paths of what is no jsonb: a json column keeps its text, which is not kept here."""
-        if self.type_of(base_column(path)).kind not in ("jsonb", "any"):
-            problem = "paths of columns that are not jsonb"
-            raise UnsupportedOperationError(f"{self._name}.{path}", "json", str(TwinCannotTellError(problem)))
-
     def column_names(self) -> list[str] | None:
-        if not self._open:
-            return list(self._definition.columns)
+        if not self.columns.is_open:
+            return list(self.columns.declared)
         return list(dict.fromkeys(name for row in self._rows.values() for name in row)) or None
-
-    def check_columns(self, names: Iterable[str]) -> None:
-        """Refuse names that a declared table does not have, as PostgreSQL does."""
-        for name in names:
-            if not self._open and base_column(name) not in self._definition.columns:
-                raise AdapterError(f"column {self._name}.{name} does not exist", status=400, code="42703")
-
-    def stored(self, record: Record) -> Row:
-        """The record's values as their columns store them; PGRST204 for a column that is not there."""
-        unknown = next((name for name in record if not self._open and name not in self._definition.columns), None)
-        if unknown is not None:
-            raise AdapterError(
-                f"{self._name} has no column {unknown!r}; it has {', '.join(self._definition.columns)}",
-                status=400,
-                code="PGRST204",
-            )
-        return {name: self._store(name, value) for name, value in record.items()}
-
-    def _store(self, column: str, value: Any) -> Any:
-        kind = self.type_of(column)
-        if value is None or kind.kind in ("any", "unknown"):
-            return _copied(value)
-        with self._told(column):
-            return kind.store(value)
-
-    @contextmanager
-    def _told(self, column: str | None = None) -> Iterator[None]:
-        """What was raised below without knowledge of the table, as errors of this package."""
-        where = self._name if column is None else f"{self._name}.{column}"
-        try:
-            yield
-        except (NotOfTypeError, NoSuchOperatorError) as problem:
-            status = 404 if problem.code == "42883" else 400
-            raise AdapterError(f"{where}: {problem}", status=status, code=problem.code) from None
-        except TwinCannotTellError as problem:
-            raise UnsupportedOperationError(where, "types", str(problem)) from None
-
-    def _index_value(self, column: str, value: Any) -> Any:
-        key = self.type_of(column).key
-        return hashable(value) if key is None or value is None else key(value)
-
-    def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
-        return tuple([self._index_value(column, row.get(column)) for column in columns])
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def insert(self, values: Row) -> Row:
         """Store a new row of these stored values and return it, or raise what PostgreSQL would."""
-        row = self._complete(values)
+        row = self.columns.complete(values)
         self._check_unique(row, None)
         return self._put(next(self._numbers), row)
 
     def upsert(self, values: Row, target: Sequence[str]) -> tuple[Row | None, Row]:
-        """Store a new row, or set the values in the row that equals it in the target columns.
+        """Store a new row, or set the values in the row that equals it in the target columns, if there are any.
 
         Returns that row as it was, or None, and as it is.
         """
+        if not target:
+            return None, self.insert(values)
         self._check_target(target)
-        row = self._complete(values)
+        row = self.columns.complete(values)
         number = self._conflicting(row, target)
         if number is None:
             self._check_unique(row, None)
@@ -253,51 +208,27 @@ class MemoryTable:
             self._put(number, None)
 
     def _merge(self, number: int, values: Row) -> Row:
-        merged = {**self._rows[number], **_copied(values)}
-        check_values(self._name, self._definition.columns, merged)
+        merged = self.columns.merged(self._rows[number], values)
         self._check_unique(merged, number)
         return self._put(number, merged)
 
-    def _complete(self, values: Row) -> Row:
-        """The row with defaults filled in, in the table's column order."""
-        row = {
-            name: values[name] if name in values else self._default(name, column)
-            for name, column in self._definition.columns.items()
-        }
-        check_values(self._name, self._definition.columns, row)
-        return row | {name: value for name, value in values.items() if name not in row}
-
-    def _default(self, name: str, column: Column) -> Any:
-        match column.default:
-            case Generated.UUID:
-                return uuid7()  # rising, so that the order by key is the order of insertion
-            case Generated.NOW:
-                return stamp(datetime.now(UTC))
-            case Generated.IDENTITY:
-                return next(self._identity)
-            case constant:
-                return self._store(name, constant)
-
     def _check_target(self, target: Sequence[str]) -> None:
-        self.check_columns(target)
-        if not self._open and set(target) not in [set(columns) for columns in self._indexes]:
+        self.columns.check_columns(target)
+        if not self.columns.is_open and set(target) not in [set(columns) for columns in self._indexes]:
             raise AdapterError(
                 f"{self._name} has no unique constraint on ({', '.join(target)})", status=400, code="42P10"
             )
 
     def _check_unique(self, row: Row, own_number: int | None) -> None:
         for columns, index in self._indexes.items():
-            if index.get(self._key(row, columns), own_number) != own_number:
+            if index.get(self.columns.key(row, columns), own_number) != own_number:
                 raise duplicate(self._name, columns, is_primary=columns == self.primary_key)
 
     def _conflicting(self, row: Row, target: Sequence[str]) -> int | None:
         for columns, index in self._indexes.items():
             if set(columns) == set(target):
-                return index.get(self._key(row, columns))
-        wanted = self._key(row, target)
-        if None in wanted:
-            return None
-        return next((number for number, other in self._rows.items() if self._key(other, target) == wanted), None)
+                return index.get(self.columns.key(row, columns))
+        return next(iter(self._lookup(tuple(target)).get(self.columns.key(row, target), ())), None)
 
     def _put(self, number: int, row: OptionalRow) -> OptionalRow:
         self._journal.append(partial(self._restore, number, self._rows.get(number)))
@@ -305,22 +236,37 @@ class MemoryTable:
         return row
 
     def _restore(self, number: int, row: Row | None) -> None:
-        is_back = number not in self._rows
+        self._is_disordered |= number not in self._rows
         self._replace(number, row)
-        if is_back:
+
+    def settle(self) -> None:
+        """Put rows that were taken back where they were."""
+        if self._is_disordered:
             self._rows = dict(sorted(self._rows.items()))
+            self._is_disordered = False
 
     def _replace(self, number: int, row: Row | None) -> None:
         before = self._rows.get(number)
-        for columns, index in self._indexes.items():
-            if before is not None:
-                index.pop(self._key(before, columns), None)
-            if row is not None and None not in (key := self._key(row, columns)):
-                index[key] = number
+        if before is not None:
+            self._take_from_indexes(number, before)
         if row is None:
             self._rows.pop(number, None)
         else:
+            self._add_to_indexes(number, row)
             self._rows[number] = row
+
+    def _take_from_indexes(self, number: int, row: Row) -> None:
+        for columns, index in self._indexes.items():
+            index.pop(self.columns.key(row, columns), None)
+        for columns in self._lookups:
+            self._take_from_lookup(columns, number, row)
+
+    def _add_to_indexes(self, number: int, row: Row) -> None:
+        for columns, index in self._indexes.items():
+            if None not in (key := self.columns.key(row, columns)):
+                index[key] = number
+        for columns in self._lookups:
+            self._add_to_lookup(columns, number, row)
 
 
 def _nothing(operand: Any) -> None:
@@ -331,16 +277,3 @@ _EQUALS: dict[Operator, Callable[[Any], Sequence[Any] | None]] = {
     Operator.EQ: lambda operand: (operand,),
     Operator.IN: lambda operands: tuple(operands),
 }
-
-
-def hashable(value: Any) -> Any:
-    """A key's value that equals another one exactly when the JSON values do."""
-    if isinstance(value, (list, dict)):
-        raise AdapterError(f"a key holds one value, not a {type(value).__name__}", status=400, code="22P02")
-    return ("bool", value) if isinstance(value, bool) else value
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value

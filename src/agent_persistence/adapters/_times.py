@@ -18,6 +18,9 @@ _ISO = re.compile(
            (?:\s*(?:[Zz]|(?P<sign>[+-])(?P<zone>\d{1,2}(?::\d{2}(?::\d{2})?)?|\d{4}|\d{6})))?)?\s*""",
     re.VERBOSE | re.ASCII,
 )
+_CLOCK = re.compile(
+    r"\s*(?P<hour>\d{1,2}):(?P<minute>\d{1,2})(?::(?P<second>\d{1,2})(?:\.(?P<fraction>\d*))?)?\s*", re.ASCII
+)
 _SPECIAL = re.compile(r"\s*([+-]?infinity|epoch)\s*", re.IGNORECASE | re.ASCII)
 _RELATIVE = re.compile(
     r"\s*(?:now|today|tomorrow|yesterday|allballs|infinity|epoch)(?:\s.*)?", re.IGNORECASE | re.ASCII | re.DOTALL
@@ -77,6 +80,20 @@ def read_date(text: str) -> str:
     _time(found, "date")
     _offset(found, "date")
     return _day(found, "date").isoformat()
+
+
+def read_time(text: str) -> str:
+    """Hours, minutes and seconds alone: with a date or a zone they are not followed."""
+    name = "time without time zone"
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        if re.fullmatch(r"\s*[A-Za-z]*\s*", text, re.ASCII) and not _RELATIVE.fullmatch(text):
+            raise NotOfTypeError("22007", name)
+        raise TwinCannotTellError(f"reading a {name} that is not in ISO 8601")
+    since_midnight = _time(found, name)
+    if since_midnight >= timedelta(days=1):
+        return "24:00:00"
+    return _printed(datetime(1, 1, 1) + since_midnight).partition("T")[2]  # noqa: DTZ001
 
 
 def _special(text: str, epoch: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -59,7 +60,7 @@ class InMemoryAdapter:
             for index, given in enumerate(records):
                 record = strip_none(as_mapping(table, given, f"rows[{index}]"))
                 stored = self._table(table)
-                stored.insert(stored.stored(encode_record(table, record, f"rows[{index}]")))
+                stored.insert(stored.columns.stored(encode_record(table, record, f"rows[{index}]")))
         self._journal.clear()
         for table in tuple(self._tables):
             self._check_parents(table, self._table(table).rows())
@@ -82,7 +83,7 @@ class InMemoryAdapter:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
             stored = self._table(table)
-            rows = [stored.insert(values) for values in [stored.stored(record) for record in records]]
+            rows = [stored.insert(values) for values in stored.columns.all_stored(records)]
             self._check_parents(table, rows)
             return [printed(row) for row in rows]
 
@@ -90,7 +91,7 @@ class InMemoryAdapter:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
             stored = self._table(table)
-            before, row = stored.upsert(stored.stored(record), tuple(on_conflict or stored.primary_key))
+            before, row = stored.upsert(stored.columns.stored(record), tuple(on_conflict or stored.primary_key))
             self._check_parents(table, [row])
             self._check_children(table, [] if before is None else [before])
             told: Row = printed(row)
@@ -104,8 +105,7 @@ class InMemoryAdapter:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
             stored = self._table(table)
-            rows = [stored.stored(record) for record in records]
-            merged = stored.merge_all(rows, tuple(on_conflict or stored.primary_key))
+            merged = stored.merge_all(stored.columns.all_stored(records), tuple(on_conflict or stored.primary_key))
             self._check_parents(table, [row for _, row in merged])
             self._check_children(table, [before for before, _ in merged if before is not None])
             return len(merged)
@@ -119,9 +119,9 @@ class InMemoryAdapter:
             return []
         with self._transaction():
             stored = self._table(table)
-            values = stored.stored(changes)
+            stored.columns.check_record(changes)
             before = stored.select(tree)
-            rows = stored.update(values, before)
+            rows = stored.update(stored.columns.stored(changes), before) if before else []
             self._check_parents(table, rows)
             self._check_children(table, before.values())
             _check_affected("update", table, len(rows), max_affected)
@@ -133,22 +133,29 @@ class InMemoryAdapter:
         if tree == FALSE:
             return []
         with self._transaction():
-            rows = self._delete(table, self._table(table).select(tree))
+            rows = self._table(table).select(tree)
+            self._delete(table, rows)
             _check_affected("delete", table, len(rows), max_affected)
-            return [printed(row) for row in rows]
+            return [printed(row) for row in rows.values()]
 
-    def _delete(self, table: str, numbered: Mapping[int, Row]) -> list[Row]:
-        """Remove the rows, and below them those whose foreign keys cascade."""
-        rows = list(numbered.values())
+    def _delete(self, table: str, numbered: Mapping[int, Row]) -> None:
+        """Remove the rows, and below them those whose foreign keys cascade.
+
+        PostgreSQL looks at each row that is gone in the order of its removal, and at its foreign keys in the order of
+        their declaration; what a cascade removes comes last (AfterTriggerEndQuery in trigger.c).
+        """
         self._table(table).delete(numbered)
-        for child, foreign_key in self._children(table):
-            if foreign_key.on_delete_cascade and rows:
-                keys = frozenset(row[foreign_key.references] for row in rows)
-                orphans = self._table(child).referring(foreign_key.column, keys)
-                if orphans:
-                    self._delete(child, orphans)
-        self._check_children(table, rows)
-        return rows
+        gone = deque((table, row) for row in numbered.values())
+        children = {name: self._children(name) for name in self._schema.tables}
+        while gone:
+            parent, row = gone.popleft()
+            for child, foreign_key in children.get(parent, ()):
+                if foreign_key.on_delete_cascade:
+                    orphans = self._table(child).referring(foreign_key.column, row[foreign_key.references])
+                    self._table(child).delete(orphans)
+                    gone.extend((child, orphan) for orphan in orphans.values())
+                else:
+                    self._check_unused(parent, row, child, foreign_key)
 
     async def count(self, table: str, filters: Filters | None = None) -> int:
         await anyio.lowlevel.checkpoint()
@@ -175,9 +182,11 @@ class InMemoryAdapter:
         if tree == FALSE:
             return []
         order = parse_order(table, order_by, descending)
+        if limit == 0 and offset:
+            raise AdapterError("a limit of 0 has no offset", status=416, code="PGRST103")
         with self._lock:
             stored = self._table(table)
-            stored.check_columns([*(select or ()), *(key.column for key in order)])
+            stored.columns.check_columns([*(select or ()), *(key.column for key in order)])
             rows = stored.ordered(stored.find(tree), order)[offset : None if limit is None else offset + limit]
             return [printed(row) for row in (stored.selected(rows, select) if select else rows)]
 
@@ -208,6 +217,8 @@ class InMemoryAdapter:
             except BaseException:
                 for take_back in reversed(self._journal):
                     take_back()
+                for table in self._tables.values():
+                    table.settle()
                 raise
             finally:
                 self._journal.clear()
@@ -228,26 +239,19 @@ class InMemoryAdapter:
                     raise _dangling(table, foreign_key, f"refers to no row of {foreign_key.table}")
 
     def _check_children(self, table: str, before: Iterable[Row]) -> None:
-        """Refuse that rows which are gone, or have another key now, are still referred to."""
-        before = list(before)
-        still_used = [
-            (child, foreign_key, self._still_used(table, before, child, foreign_key))
-            for child, foreign_key in (self._children(table) if before else ())
-        ]
-        for row in before:
-            for child, foreign_key, values in still_used:
-                if row[foreign_key.references] in values:
-                    raise _dangling(child, foreign_key, f"still refers to the row of {table}")
+        """Refuse that rows which have another key now are still referred to."""
+        children = self._children(table)
+        for row in before if children else ():
+            for child, foreign_key in children:
+                self._check_unused(table, row, child, foreign_key)
 
-    def _still_used(self, table: str, before: list[Row], child: str, foreign_key: ForeignKey) -> frozenset[Any]:
-        """The keys that these rows had, that none has any more, and that the child refers to."""
-        parents, column = self._table(table), foreign_key.references
-        gone = frozenset(row[column] for row in before if not parents.holds(column, row[column]))
-        if not gone:
-            return gone
-        return frozenset(
-            row[foreign_key.column] for row in self._table(child).referring(foreign_key.column, gone).values()
-        )
+    def _check_unused(self, table: str, row: Row, child: str, foreign_key: ForeignKey) -> None:
+        """Refuse that a row refers to the key that this one had, and that none has any more."""
+        value = row.get(foreign_key.references)
+        if value is None or self._table(table).holds(foreign_key.references, value):
+            return
+        if self._table(child).referring(foreign_key.column, value):
+            raise _dangling(child, foreign_key, f"still refers to the row of {table}")
 
     def _children(self, table: str) -> list[tuple[str, ForeignKey]]:
         return [

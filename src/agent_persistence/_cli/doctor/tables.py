@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from agent_persistence._cli.checks import Area, Check, Level
-from agent_persistence._cli.doctor.differences import differences, missing_column
+from agent_persistence._cli.doctor.differences import differences, missing_column, same_described_type
 from agent_persistence._cli.doctor.expected import Expected
 from agent_persistence._cli.doctor.probing import Reading, probe_reading
 from agent_persistence._cli.rest import Rest
@@ -34,7 +34,7 @@ def _told_table(expected: Expected, table: str, reading: Reading) -> Iterator[Ch
     else:
         actual = None if expected.described is None else expected.described.tables.get(table)
         if actual is not None:
-            found = list(differences(TABLES, table, declared, actual))
+            found = list(differences(TABLES, table, declared, actual, same_described_type))
         else:
             found = [missing_column(TABLES, table, name, _type(expected, table, name)) for name in reading.missing]
         yield from found
