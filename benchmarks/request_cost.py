@@ -19,12 +19,12 @@ from _measure import Rounds, arguments, interleave, pinned, report
 from canned_server import ROW, canned_server
 from throughput import KEY, READ, RECORD, Floor, service, written
 
-from agent_persistence.adapters import _postgrest, _responses
-from agent_persistence.adapters._aiohttp import AiohttpLanes
-from agent_persistence.adapters._http import base_url
-from agent_persistence.adapters._httpcore import Lanes
-from agent_persistence.adapters._postgrest import Request, Response
-from agent_persistence.adapters._slots import Slots
+from agent_persistence.backends.postgrest import parsing, rendering
+from agent_persistence.backends.postgrest.rendering import Request, Response
+from agent_persistence.backends.transport.admission import Slots
+from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
+from agent_persistence.backends.transport.over_httpcore import Lanes
+from agent_persistence.backends.transport.over_httpx import base_url
 
 CALLS: Final = 400
 ANSWER: Final = Response(200, {"content-type": "application/json"}, json.dumps([ROW], ensure_ascii=False).encode())
@@ -90,16 +90,16 @@ def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
     call: Callable[[], Awaitable[object]]
     if writes:
         call, alone = partial(whole.write, "leads", RECORD), partial(adapter.write, "leads", STORED)
-        render: Callable[[], Request] = partial(_postgrest.render_insert, "leads", [STORED])
+        render: Callable[[], Request] = partial(rendering.render_insert, "leads", [STORED])
     else:
         call, alone = partial(whole.read, "leads", KEY), partial(adapter.read, "leads", KEY)
-        render = partial(_postgrest.render_read, "leads", "id", KEY)
+        render = partial(rendering.render_read, "leads", "id", KEY)
     return {
         "verb, chain and adapter": partial(computing, call),
         "of them the adapter": partial(computing, alone),
         "of it rendering": partial(plain, render),
         "of it credentials": partial(plain, partial(adapter._signed, render(), None)),
-        "of it parsing the rows": partial(plain, partial(_responses.parse_rows, ANSWER, verb, "leads")),
+        "of it parsing the rows": partial(plain, partial(parsing.parse_rows, ANSWER, verb, "leads")),
         "a slot, taken and released": partial(computing, slot),
     }
 

@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from agent_persistence import AsyncPersistenceService
-from agent_persistence.adapters import _httpcore
-from agent_persistence.adapters._aiohttp import AiohttpLanes
-from agent_persistence.adapters._lanes import Lane, Lifetimes
+from agent_persistence.backends.transport import over_httpcore
+from agent_persistence.backends.transport.connections import Lane, Lifetimes
+from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
 from agent_persistence.chain import compose
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.coalescing import CoalescePolicy
@@ -46,7 +46,7 @@ def chosen() -> Iterator[None]:
     """While it is suspended, adapters and services are made as STACK says."""
     with pytest.MonkeyPatch.context() as patch:
         if "aiohttp" in STACK:
-            patch.setattr(_httpcore, "Lanes", _LanesOfTheLoop)
+            patch.setattr(over_httpcore, "Lanes", _LanesOfTheLoop)
         if "shared" in STACK:
             patch.setitem(AsyncPersistenceService.__init__.__kwdefaults__ or {}, "coalesce", True)
         yield
@@ -55,7 +55,7 @@ def chosen() -> Iterator[None]:
 class _LanesOfTheLoop(AiohttpLanes):
     """aiohttp's under asyncio, httpcore's under trio."""
 
-    _LANES = _httpcore.Lanes
+    _LANES = over_httpcore.Lanes
 
     def __init__(self, url: httpx.URL, *, lifetimes: Lifetimes | None = None) -> None:
         super().__init__(url, lifetimes=lifetimes)

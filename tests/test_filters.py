@@ -32,8 +32,8 @@ from agent_persistence import (
     not_in,
     not_null,
 )
-from agent_persistence.adapters._pgtypes import pg_type
-from agent_persistence.adapters._predicates import predicate
+from agent_persistence.backends.memory.predicates import predicate
+from agent_persistence.backends.memory.types import pg_type
 from agent_persistence.filters import Filters, equalities, parse_filters
 from agent_persistence.predicates import (
     FALSE,

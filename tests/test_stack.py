@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from agent_persistence import AsyncPersistenceService, SupabaseAdapter
-from agent_persistence.adapters._aiohttp import AiohttpLanes
-from agent_persistence.adapters._httpcore import Lanes
+from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
+from agent_persistence.backends.transport.over_httpcore import Lanes
 from agent_persistence.middleware.coalescing import Coalescing
 from tests import stack
 from tests.adapters.doubles import SECRET, URL

@@ -10,11 +10,11 @@ from agent_persistence._version import __version__ as __version__
 if TYPE_CHECKING:
     from agent_persistence import metrics as metrics
     from agent_persistence.adapter import PersistenceAdapter as PersistenceAdapter
-    from agent_persistence.adapters.memory import InMemoryAdapter as InMemoryAdapter
-    from agent_persistence.adapters.postgres import PostgresAdapter as PostgresAdapter
-    from agent_persistence.adapters.supabase import SupabaseAdapter as SupabaseAdapter
     from agent_persistence.audit import AuditEvent as AuditEvent
     from agent_persistence.audit_log import AuditLog as AuditLog, verify_audit_log as verify_audit_log
+    from agent_persistence.backends.memory.adapter import InMemoryAdapter as InMemoryAdapter
+    from agent_persistence.backends.postgres.adapter import PostgresAdapter as PostgresAdapter
+    from agent_persistence.backends.postgrest.adapter import SupabaseAdapter as SupabaseAdapter
     from agent_persistence.bulk import bulk_import as bulk_import
     from agent_persistence.cache_policy import CachePolicy as CachePolicy
     from agent_persistence.chain import Middleware as Middleware, Next as Next

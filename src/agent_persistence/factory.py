@@ -105,14 +105,14 @@ def _environ(tables: frozenset[str] | None) -> Mapping[str, str]:
 
 def _adapter(kind: str, config: PersistenceConfig, schema: Schema) -> PersistenceAdapter:
     if kind == "memory":
-        from agent_persistence.adapters.memory import shared_memory
+        from agent_persistence.backends.memory.adapter import shared_memory
 
         return shared_memory(schema)
     if kind == "postgres":
-        from agent_persistence.adapters.postgres import PostgresAdapter
+        from agent_persistence.backends.postgres.adapter import PostgresAdapter
 
         return PostgresAdapter(_database_url(config))
-    from agent_persistence.adapters.supabase import SupabaseAdapter
+    from agent_persistence.backends.postgrest.adapter import SupabaseAdapter
 
     url, key = _credentials(config)
     return SupabaseAdapter(url, key, schema=schema, transport=config.transport)

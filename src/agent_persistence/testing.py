@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from agent_persistence._contract import changing, inserting, lasting, reading, refusing, values
 from agent_persistence.adapter import PersistenceAdapter
-from agent_persistence.adapters.memory import reset_shared_memory
+from agent_persistence.backends.memory.adapter import reset_shared_memory
 
 __all__ = ["CONTRACT", "Law", "reset_memory"]
 

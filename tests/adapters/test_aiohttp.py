@@ -17,10 +17,10 @@ import pytest
 from aiohttp import client_exceptions, http_exceptions
 
 from agent_persistence import SupabaseAdapter
-from agent_persistence.adapters._aiohttp import CONNECTING, STATES, AiohttpLanes
-from agent_persistence.adapters._http import base_url
-from agent_persistence.adapters._lanes import as_adapter_error
-from agent_persistence.adapters._postgrest import Request
+from agent_persistence.backends.postgrest.rendering import Request
+from agent_persistence.backends.transport.connections import as_adapter_error
+from agent_persistence.backends.transport.over_aiohttp import CONNECTING, STATES, AiohttpLanes
+from agent_persistence.backends.transport.over_httpx import base_url
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
 from tests.adapters.doubles import SECRET, URL, subclasses
 from tests.adapters.stub_server import Exchange, answer, stub_server
@@ -220,7 +220,7 @@ def test_trio_is_told_that_aiohttp_needs_asyncio() -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the command that installs it."""
-    monkeypatch.delitem(sys.modules, "agent_persistence.adapters._aiohttp")
+    monkeypatch.delitem(sys.modules, "agent_persistence.backends.transport.over_aiohttp")
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(ConfigurationError, match=r"agent-persistence\[aiohttp\]"):
         SupabaseAdapter(URL, SECRET, transport="aiohttp")

@@ -21,8 +21,8 @@ from agent_persistence import (
     SupabaseAdapter,
     TablePolicy,
 )
-from agent_persistence.adapters import _copying
 from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.postgres import copying
 from agent_persistence.bulk import bulk_import
 from agent_persistence.exceptions import FailureState
 from tests.server import LocalServer
@@ -120,7 +120,7 @@ async def test_a_batch_of_which_rows_are_kept_out_says_how_many_are_in(make: Mak
 
 
 @pytest.mark.parametrize("on_conflict", [None, ["name"]], ids=["insert", "merge"])
-@pytest.mark.parametrize("rows", [_copying.WORTHWHILE - 50, _copying.WORTHWHILE + 100])
+@pytest.mark.parametrize("rows", [copying.WORTHWHILE - 50, copying.WORTHWHILE + 100])
 async def test_a_bulk_write_returns_how_many_rows_are_stored(make: Make, rows: int, on_conflict: Any) -> None:
     """Not how many were sent, by whatever way they went."""
     service = make()
@@ -175,7 +175,7 @@ async def test_callers_whose_rows_nothing_tells_apart_learn_that_it_is_not_known
     assert [type(one) for one in gone] == [RowsDroppedError] * 3
 
 
-@pytest.mark.parametrize("rows", [_copying.WORTHWHILE - 1, _copying.WORTHWHILE])
+@pytest.mark.parametrize("rows", [copying.WORTHWHILE - 1, copying.WORTHWHILE])
 async def test_rules_hold_for_few_rows_and_for_many(make: Make, rows: int) -> None:
     """COPY would pass them by."""
     service = make()
@@ -183,7 +183,7 @@ async def test_rules_hold_for_few_rows_and_for_many(make: Make, rows: int) -> No
     assert await service.count("archive") == rows
 
 
-@pytest.mark.parametrize("rows", [_copying.WORTHWHILE - 1, _copying.WORTHWHILE])
+@pytest.mark.parametrize("rows", [copying.WORTHWHILE - 1, copying.WORTHWHILE])
 @pytest.mark.parametrize(("table", "column"), [("numbered", "n"), ("computed", "loud")])
 async def test_a_column_that_the_database_alone_fills_takes_no_value(
     make: Make, table: str, column: str, rows: int

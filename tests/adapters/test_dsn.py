@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from agent_persistence import ConfigurationError
-from agent_persistence.adapters._dsn import checked_server
-from agent_persistence.adapters._libpq import parsed
 from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.postgres.dsn import checked_server
+from agent_persistence.backends.postgres.libpq import parsed
 
 PASSWORD = "pa55word"
 URL = f"postgresql://me:{PASSWORD}@{{}}/crm"
@@ -84,7 +84,7 @@ def test_each_host_has_a_port_or_all_have_one() -> None:
 
 def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is connected."""
-    monkeypatch.setitem(sys.modules, "agent_persistence.adapters._libpq", None)
+    monkeypatch.setitem(sys.modules, "agent_persistence.backends.postgres.libpq", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'agent-persistence\[postgres\]'"):
         PostgresAdapter(URL.format("127.0.0.1"))
 

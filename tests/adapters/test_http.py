@@ -24,12 +24,12 @@ import httpcore
 import httpx
 import pytest
 
-from agent_persistence.adapters import _http, _httpcore, _lanes, _slots
-from agent_persistence.adapters._aiohttp import AiohttpLanes
-from agent_persistence.adapters._http import InjectedClient, base_url
-from agent_persistence.adapters._httpcore import Lanes
-from agent_persistence.adapters._lanes import mapped_exceptions
-from agent_persistence.adapters._postgrest import Request
+from agent_persistence.backends.postgrest.rendering import Request
+from agent_persistence.backends.transport import admission, connections, over_httpcore, over_httpx
+from agent_persistence.backends.transport.connections import mapped_exceptions
+from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
+from agent_persistence.backends.transport.over_httpcore import Lanes
+from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, OverloadedError
 from tests.adapters.doubles import BACKENDS, SELF_SIGNED, Backend, self_signed_context, subclasses
 from tests.adapters.stub_server import PATIENCE_S, Exchange, Script, answer, stub_server
@@ -378,7 +378,7 @@ def test_a_body_of_exactly_the_limit_passes(way: Way) -> None:
 
 def test_too_many_waiting_calls_are_refused_at_once(own: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent for them, and those that wait are served."""
-    monkeypatch.setattr(_slots, "MAX_WAITING", 2)
+    monkeypatch.setattr(admission, "MAX_WAITING", 2)
     errors: list[AdapterError] = []
 
     async def held(exchange: Exchange) -> None:
@@ -530,7 +530,7 @@ HTTPCORE_ERRORS: list[type[Exception]] = sorted(
     {value for _, value in inspect.getmembers(httpcore, inspect.isclass) if issubclass(value, Exception)},
     key=lambda cls: cls.__name__,
 )
-STATES = {**_http.STATES, **_httpcore.STATES}
+STATES = {**over_httpx.STATES, **over_httpcore.STATES}
 KNOWN_AS_NOT_SENT = {
     "ConnectError",
     "ConnectTimeout",
@@ -782,7 +782,7 @@ def test_closing_waits_for_the_requests_under_way(own: Way) -> None:
 
 def test_a_request_that_outlives_the_closing_leaves_no_connection(own: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answer is still delivered; its connection is closed afterwards, not kept for nobody."""
-    monkeypatch.setattr(_lanes, "DRAIN_S", 0.01)
+    monkeypatch.setattr(connections, "DRAIN_S", 0.01)
     answers: list[int] = []
 
     async def held(exchange: Exchange) -> None:
@@ -810,7 +810,7 @@ def test_a_call_that_waits_when_the_transport_is_closed_sends_nothing(
     own: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closing stops admission, also for those who stand in the queue already."""
-    monkeypatch.setattr(_lanes, "DRAIN_S", 0.01)
+    monkeypatch.setattr(connections, "DRAIN_S", 0.01)
     errors: list[AdapterError] = []
 
     async def held(exchange: Exchange) -> None:

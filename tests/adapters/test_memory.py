@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 from pydantic import BaseModel
 
 from agent_persistence import InMemoryAdapter, create_persistence_agent
-from agent_persistence.adapters.memory import shared_memory
+from agent_persistence.backends.memory.adapter import shared_memory
 from agent_persistence.exceptions import (
     AdapterError,
     ConfigurationError,

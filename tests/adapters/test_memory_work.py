@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from agent_persistence import InMemoryAdapter
-from agent_persistence.adapters import _tables
+from agent_persistence.backends.memory import tables
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.filters import gte
 from agent_persistence.records import Row
@@ -64,7 +64,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
         return trace
 
     before = sys.gettrace()
-    monkeypatch.setattr(_tables, "sorted", counting, raising=False)
+    monkeypatch.setattr(tables, "sorted", counting, raising=False)
     sys.settrace(trace)
     try:
         yield work

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent_persistence import InMemoryAdapter, Schema, UnsupportedOperationError, desc
-from agent_persistence.adapters._paths import document_text
+from agent_persistence.backends.memory.paths import document_text
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.schema_registry import Column, Table
 from tests.doubles import shown

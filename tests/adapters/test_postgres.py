@@ -15,8 +15,8 @@ import anyio
 import pytest
 
 from agent_persistence import AdapterError, PersistenceError, ValidationError, contains, gt, in_, is_true, text_search
-from agent_persistence.adapters import _copying
 from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.postgres import copying
 from agent_persistence.exceptions import ConflictError, FailureState
 from agent_persistence.predicates import Comparison, Operator
 from tests.doubles import shown
@@ -117,7 +117,7 @@ async def test_a_row_of_every_type_comes_back_as_it_was_sent(adapter: PostgresAd
     assert await adapter.read("kinds", row["id"]) == row
 
 
-@pytest.mark.parametrize("rows", [1, _copying.WORTHWHILE], ids=["inserted", "copied"])
+@pytest.mark.parametrize("rows", [1, copying.WORTHWHILE], ids=["inserted", "copied"])
 @pytest.mark.parametrize("secured", ["disable", "enable"], ids=["directly", "by a temporary table"])
 async def test_a_bulk_write_stores_what_a_write_stores(
     adapter: PostgresAdapter, database: LocalServer, rows: int, secured: str
@@ -132,7 +132,7 @@ async def test_a_bulk_write_stores_what_a_write_stores(
 
 async def test_a_bulk_write_of_a_row_type_is_inserted(adapter: PostgresAdapter) -> None:
     """COPY could not read the JSON of it."""
-    rows = _copying.WORTHWHILE
+    rows = copying.WORTHWHILE
     assert await adapter.bulk_write("kinds", [{"spot": {"x": n, "y": "z"}} for n in range(rows)]) == rows
     assert (await adapter.query("kinds", order_by="id"))[7]["spot"] == {"x": 7, "y": "z"}
 
@@ -144,7 +144,7 @@ async def test_a_bulk_write_stores_the_text_that_a_domain_within_another_or_an_a
     database.execute("create domain document as jsonb; create domain report as document")
     database.execute("create table reports (id int primary key, whole report, parts document[])")
     try:
-        rows = [{"id": n, "whole": "1", "parts": ["1", "x"]} for n in range(_copying.WORTHWHILE)]
+        rows = [{"id": n, "whole": "1", "parts": ["1", "x"]} for n in range(copying.WORTHWHILE)]
         assert await adapter.bulk_write("reports", rows) == len(rows)
         assert await adapter.query("reports", order_by="id") == rows
     finally:
@@ -153,7 +153,7 @@ async def test_a_bulk_write_stores_the_text_that_a_domain_within_another_or_an_a
 
 async def test_a_bulk_write_of_rows_without_any_column_is_inserted(adapter: PostgresAdapter) -> None:
     """COPY has no rows of no columns: all of them take their defaults."""
-    rows = _copying.WORTHWHILE
+    rows = copying.WORTHWHILE
     assert await adapter.bulk_write("keyless", [{}] * rows) == rows
     assert await adapter.count("keyless") == rows
 
@@ -166,7 +166,7 @@ async def test_a_deadline_beyond_the_longest_statement_timeout_is_no_error(adapt
 
 async def test_a_bulk_write_of_differing_columns_is_inserted_but_not_merged(adapter: PostgresAdapter) -> None:
     """What a record lacks takes its default, which a merge would write over what is there."""
-    rows = _copying.WORTHWHILE
+    rows = copying.WORTHWHILE
     assert await adapter.bulk_write("keyless", [{"body": "a"}, {}] * rows) == 2 * rows
     with pytest.raises(ValidationError, match="same columns"):
         await adapter.bulk_write("pairs", [{"a": 1, "b": 1}, {"a": 2, "b": 2, "note": "x"}], on_conflict=["a", "b"])
@@ -175,7 +175,7 @@ async def test_a_bulk_write_of_differing_columns_is_inserted_but_not_merged(adap
 @pytest.mark.parametrize("on_conflict", [[], ["a", "b"]], ids=["by the key", "by columns"])
 async def test_a_large_bulk_write_merges(adapter: PostgresAdapter, on_conflict: list[str]) -> None:
     """By way of a temporary table, in one statement."""
-    rows = [{"a": n, "b": 1, "note": "new"} for n in range(2 * _copying.WORTHWHILE)]
+    rows = [{"a": n, "b": 1, "note": "new"} for n in range(2 * copying.WORTHWHILE)]
     await adapter.write("pairs", {"a": 1, "b": 1, "note": "old"})
     assert await adapter.bulk_write("pairs", rows, on_conflict=on_conflict) == len(rows)
     assert await adapter.count("pairs", {"note": "new"}) == len(rows)
@@ -183,7 +183,7 @@ async def test_a_large_bulk_write_merges(adapter: PostgresAdapter, on_conflict: 
 
 async def test_a_large_bulk_write_is_all_or_nothing(adapter: PostgresAdapter, database: LocalServer) -> None:
     """On either way, and the connection serves on."""
-    rows: list[dict[str, Any]] = [{"a": n, "b": 1} for n in range(_copying.WORTHWHILE)]
+    rows: list[dict[str, Any]] = [{"a": n, "b": 1} for n in range(copying.WORTHWHILE)]
     for secured in ("disable", "enable"):
         database.execute(f"alter table pairs {secured} row level security")
         for wrong, code in (({"a": 0, "b": 1}, "23505"), ({"a": "x", "b": 1}, "22P02")):

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from agent_persistence import AdapterError, ConflictError
-from agent_persistence.adapters import _copying
 from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.postgres import copying
 from agent_persistence.exceptions import FailureState
 from agent_persistence.service import AsyncPersistenceService
 from tests.adapters.pg_proxies import Relay, listening, through
@@ -28,7 +28,7 @@ Call: TypeAlias = Callable[[PostgresAdapter], Coroutine[Any, Any, Any]]
 LEAD = "00000000-0000-4000-8000-00000000000a"
 RECORD = {"id": LEAD, "email": "a@example.com", "created_at": "2026-01-02T03:04:05+00:00"}
 """With every value that would else be another one, and of another length, in each answer."""
-BULK = [{"email": f"{number}@example.com"} for number in range(_copying.WORTHWHILE)]
+BULK = [{"email": f"{number}@example.com"} for number in range(copying.WORTHWHILE)]
 
 
 @asynccontextmanager

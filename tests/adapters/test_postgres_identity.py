@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from agent_persistence import AdapterError, ConfigurationError
-from agent_persistence.adapters import _copying
 from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.postgres import copying
 from agent_persistence.exceptions import FailureState
 from tests.server import LocalServer
 
@@ -109,7 +109,7 @@ async def test_nothing_of_a_call_is_left_on_the_connection(database: LocalServer
     async with over(database, claims=user(A)) as adapter, over(database) as plain:
         plain._lanes = adapter._lanes  # the same connection, as the user who logged in
         before = await _session(plain)
-        rows = [{"line": str(n)} for n in range(_copying.WORTHWHILE)]
+        rows = [{"line": str(n)} for n in range(copying.WORTHWHILE)]
         assert await adapter.bulk_write("diary", rows) == len(rows)
         await adapter.query("diary")
         for refused in (
@@ -208,7 +208,7 @@ async def test_a_role_has_its_own_rights_and_no_more(database: LocalServer) -> N
     """One that may only insert inserts, by COPY too, and is told which grant it lacks for the rest."""
     async with over(database, claims=user(A)) as adapter:
         assert await adapter.insert("ledger", [{"line": "a"}]) == []
-        rows = [{"line": str(n)} for n in range(_copying.WORTHWHILE)]
+        rows = [{"line": str(n)} for n in range(copying.WORTHWHILE)]
         assert await adapter.bulk_write("ledger", rows) == len(rows)
         for call, grant in (
             (adapter.query("ledger"), "SELECT ON ledger"),
@@ -223,7 +223,7 @@ async def test_a_role_has_its_own_rights_and_no_more(database: LocalServer) -> N
 
 async def test_a_policy_holds_for_a_bulk_write(database: LocalServer) -> None:
     """COPY alone would be refused on a table with row-level security, or go around it."""
-    rows: list[dict[str, Any]] = [{"line": str(n), "owner": A} for n in range(_copying.WORTHWHILE)]
+    rows: list[dict[str, Any]] = [{"line": str(n), "owner": A} for n in range(copying.WORTHWHILE)]
     async with over(database, claims=user(A)) as adapter:
         with pytest.raises(AdapterError, match="row-level security") as caught:
             await adapter.bulk_write("diary", [*rows, {"line": "x", "owner": B}])

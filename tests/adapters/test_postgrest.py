@@ -14,7 +14,15 @@ from urllib.parse import parse_qsl, unquote
 import pytest
 from hypothesis import given, strategies as st
 
-from agent_persistence.adapters._postgrest import (
+from agent_persistence.backends.postgrest.parsing import (
+    parse_columns,
+    parse_count,
+    parse_error,
+    parse_rows,
+    parse_stored,
+    parse_value,
+)
+from agent_persistence.backends.postgrest.rendering import (
     MAX_HEAD,
     REST_PATH,
     Request,
@@ -28,14 +36,6 @@ from agent_persistence.adapters._postgrest import (
     render_read,
     render_select,
     render_update,
-)
-from agent_persistence.adapters._responses import (
-    parse_columns,
-    parse_count,
-    parse_error,
-    parse_rows,
-    parse_stored,
-    parse_value,
 )
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, RowsDroppedError, ValidationError
 from agent_persistence.filters import (

@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from agent_persistence import AdapterError
-from agent_persistence.adapters import _http, _httpcore, _responses
-from agent_persistence.adapters._lanes import mapped_exceptions
-from agent_persistence.adapters._postgrest import Response
+from agent_persistence.backends.postgrest import parsing
+from agent_persistence.backends.postgrest.rendering import Response
+from agent_persistence.backends.transport import over_httpcore, over_httpx
+from agent_persistence.backends.transport.connections import mapped_exceptions
 from agent_persistence.exceptions import FailureState
 
 NOT_SENT, REJECTED, RETRYABLE, AMBIGUOUS, APPLIED = (
@@ -118,11 +119,11 @@ SIGNALS: list[tuple[Any, FailureState]] = [
 def state_of(signal: Answer | Exception) -> FailureState:
     """What a write is told by it."""
     try:
-        states = _httpcore.STATES if type(signal).__module__.startswith("httpcore") else _http.STATES
+        states = over_httpcore.STATES if type(signal).__module__.startswith("httpcore") else over_httpx.STATES
         with mapped_exceptions(states):
             if isinstance(signal, Exception):
                 raise signal
-            _responses.parse_rows(Response(*signal), "write", "leads", expected=1)
+            parsing.parse_rows(Response(*signal), "write", "leads", expected=1)
     except AdapterError as error:
         return error.state
     raise AssertionError("the signal is a success")
@@ -146,7 +147,7 @@ def test_a_signal_has_its_state(signal: Any, state: FailureState) -> None:
 
 def mutations() -> Iterator[tuple[dict[Any, FailureState], Any, FailureState | None]]:
     """Every way to get one row of the classifier's tables wrong: another state, or no row."""
-    for table in (_responses._STATE_BY_CODE, _responses._STATE_BY_STATUS, _http.STATES, _httpcore.STATES):
+    for table in (parsing._STATE_BY_CODE, parsing._STATE_BY_STATUS, over_httpx.STATES, over_httpcore.STATES):
         for row, state in list(table.items()):
             yield from ((table, row, other) for other in (*FailureState, None) if other is not state)  # type: ignore[misc]
 

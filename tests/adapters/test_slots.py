@@ -7,7 +7,7 @@ import pytest
 from trio.testing import MockClock
 
 from agent_persistence import AdapterError, AsyncPersistenceService, InMemoryAdapter, RetryPolicy
-from agent_persistence.adapters._slots import Slots
+from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.exceptions import FailureState
 from agent_persistence.records import Record, Row
 from agent_persistence.retry import LEAST_DEADLINE_S

@@ -23,11 +23,11 @@ from agent_persistence import (
     not_in,
     text_search,
 )
-from agent_persistence.adapters import _sql
-from agent_persistence.adapters._catalogue import TableFacts, Type
-from agent_persistence.adapters._copying import chunked
-from agent_persistence.adapters._sqlfilters import simplified
-from agent_persistence.adapters._sqltext import Statement, array_text, quoted
+from agent_persistence.backends.postgres import sql
+from agent_persistence.backends.postgres.catalogue import TableFacts, Type
+from agent_persistence.backends.postgres.copying import chunked
+from agent_persistence.backends.postgres.filters import simplified
+from agent_persistence.backends.postgres.statements import Statement, array_text, quoted
 from agent_persistence.filters import parse_filters
 from agent_persistence.predicates import Filter
 from tests.doubles import shown
@@ -41,7 +41,7 @@ def parsed(filters: Any) -> Filter | None:
 
 
 def where(filters: Any, types: Mapping[str, str] = TYPES) -> tuple[str, tuple[str | None, ...]]:
-    statement = _sql.count(T, parsed(filters), types)
+    statement = sql.count(T, parsed(filters), types)
     return statement.text.removeprefix(f"select count(*)::text from {T}").strip(), statement.parameters
 
 
@@ -81,7 +81,7 @@ def test_a_filter_is_a_clause_of_names_and_parameters(filters: Any, text: str, p
 
 def test_a_query_is_one_json_array() -> None:
     """Of the columns asked for, in the order asked for, with a page in parameters."""
-    statement = _sql.select(
+    statement = sql.select(
         T, None, {}, columns=["id", "custom->>a"], order=(asc("id", nulls="first"), desc("b")), limit=5, offset=2
     )
     assert statement.text == (
@@ -94,7 +94,7 @@ def test_a_query_is_one_json_array() -> None:
 
 def test_records_of_one_kind_are_one_parameter() -> None:
     """As many as there are."""
-    statement = _sql.insert(T, [{"a": 1, "b": None}, {"b": "x", "a": 2}], returning=())
+    statement = sql.insert(T, [{"a": 1, "b": None}, {"b": "x", "a": 2}], returning=())
     assert statement == Statement(
         'insert into "public"."leads" ("a", "b") select "a", "b"'
         ' from json_populate_recordset(null::"public"."leads", $1::json)',
@@ -104,7 +104,7 @@ def test_records_of_one_kind_are_one_parameter() -> None:
 
 def test_a_column_that_a_record_lacks_is_the_default() -> None:
     """Which is not NULL."""
-    statement = _sql.insert(T, [{"a": 1}, {"b": 2}], returning=())
+    statement = sql.insert(T, [{"a": 1}, {"b": 2}], returning=())
     assert statement.text == (
         'insert into "public"."leads" ("a", "b")'
         ' values ((json_populate_record(null::"public"."leads", $1::json))."a", default),'
@@ -115,15 +115,15 @@ def test_a_column_that_a_record_lacks_is_the_default() -> None:
 def test_no_more_records_of_different_keys_than_parameters() -> None:
     """The connection would break; of one kind there may be any number."""
     with pytest.raises(ValidationError, match="same keys"):
-        _sql.insert(T, [{"a": 1}, *[{"b": 1}] * _sql.MAX_PARAMETERS])
-    _sql.insert(T, [{"a": 1}] * (_sql.MAX_PARAMETERS + 1))
+        sql.insert(T, [{"a": 1}, *[{"b": 1}] * sql.MAX_PARAMETERS])
+    sql.insert(T, [{"a": 1}] * (sql.MAX_PARAMETERS + 1))
 
 
 def test_a_merge_sets_the_columns_that_were_given() -> None:
     """And does nothing where none was."""
-    merging = _sql.insert(T, [{"a": 1, "b": 2}], on_conflict=["a"], returning=())
+    merging = sql.insert(T, [{"a": 1, "b": 2}], on_conflict=["a"], returning=())
     assert merging.text.endswith(' on conflict ("a") do update set "a" = excluded."a", "b" = excluded."b"')
-    assert _sql.insert(T, [{}], on_conflict=["a"], returning=()).text.endswith(' on conflict ("a") do nothing')
+    assert sql.insert(T, [{}], on_conflict=["a"], returning=()).text.endswith(' on conflict ("a") do nothing')
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_a_merge_sets_the_columns_that_were_given() -> None:
 def test_what_comes_back_is_what_was_asked_for(returning: Any, told: str) -> None:
     """Nothing at all needs no right to read."""
     for statement in (
-        _sql.insert(T, [{"a": 1}], returning=returning),
-        _sql.update(T, {"a": 1}, parsed({"b": 1}), {}, returning=returning),
-        _sql.delete(T, parsed({"b": 1}), {}, returning=returning),
+        sql.insert(T, [{"a": 1}], returning=returning),
+        sql.update(T, {"a": 1}, parsed({"b": 1}), {}, returning=returning),
+        sql.delete(T, parsed({"b": 1}), {}, returning=returning),
     ):
         assert told in statement.text
         assert ("returning" in statement.text) is bool(told)
@@ -142,8 +142,8 @@ def test_what_comes_back_is_what_was_asked_for(returning: Any, told: str) -> Non
 
 def test_settings_hold_for_the_transaction_and_the_role_comes_last() -> None:
     """Nothing is set where nothing is given."""
-    assert _sql.settings(None, None, None, None) is None
-    statement = _sql.settings("anon", "{}", 'odd"one', 1500)
+    assert sql.settings(None, None, None, None) is None
+    statement = sql.settings("anon", "{}", 'odd"one', 1500)
     assert statement
     assert statement.text.count("true)") == 4
     assert statement.text.endswith("set_config('role', $4, true)")

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from agent_persistence import SupabaseAdapter
-from agent_persistence.adapters._postgrest import Response
-from agent_persistence.adapters._responses import parse_error
-from agent_persistence.adapters._sqlerrors import (
+from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.postgres.errors import (
     Moment,
     Refusal,
     as_lost,
@@ -22,8 +21,9 @@ from agent_persistence.adapters._sqlerrors import (
     as_unset,
     state_of,
 )
-from agent_persistence.adapters._transactions import Transaction
-from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.postgres.transactions import Transaction
+from agent_persistence.backends.postgrest.parsing import parse_error
+from agent_persistence.backends.postgrest.rendering import Response
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
 from tests.server import LocalServer
 

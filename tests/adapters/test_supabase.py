@@ -21,7 +21,7 @@ from hypothesis import given, strategies as st
 from pydantic import BaseModel, SecretStr
 
 from agent_persistence import AsyncPersistenceService, PersistenceAgent, RefreshingToken, SupabaseAdapter
-from agent_persistence.adapters._http import base_url
+from agent_persistence.backends.transport.over_httpx import base_url
 from agent_persistence.exceptions import (
     AdapterError,
     ConfigurationError,

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis import Phase, given, settings, strategies as st
 
-from agent_persistence.adapters import _patterns, _predicates, _tables
-from agent_persistence.adapters._sqlstate import TwinCannotTellError
+from agent_persistence.backends.memory import patterns, predicates, tables
+from agent_persistence.backends.memory.refusals import TwinCannotTellError
 from agent_persistence.filters import contains, eq, like, not_, not_null
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import Filter
@@ -21,33 +21,33 @@ LEADS = strategies.SCHEMA.tables["leads"]
 
 
 def takes_underscore_for_a_letter(patch: pytest.MonkeyPatch) -> None:
-    faithful = _patterns.like
+    faithful = patterns.like
 
     def letter(pattern: str) -> Callable[[str], bool]:
         return faithful(pattern.replace("\\_", "_").replace("_", "\\_"))
 
-    patch.setattr(_patterns, "like", letter)
+    patch.setattr(patterns, "like", letter)
 
 
 def negates_the_unknown(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_predicates, "_not", lambda term: lambda row: not term(row))
+    patch.setattr(predicates, "_not", lambda term: lambda row: not term(row))
 
 
 def finds_null_elements(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_predicates, "_array_test", lambda leaf, kind: lambda value: set(leaf.operand) <= set(value))
+    patch.setattr(predicates, "_array_test", lambda leaf, kind: lambda value: set(leaf.operand) <= set(value))
 
 
 def sorts_null_first(patch: pytest.MonkeyPatch) -> None:
-    def sort_key(table: _tables.MemoryTable, column: str) -> Callable[[Mapping[str, Any]], Any]:
+    def sort_key(table: tables.MemoryTable, column: str) -> Callable[[Mapping[str, Any]], Any]:
         return lambda row: (row[column] is not None, str(row[column]))
 
-    patch.setattr(_tables.MemoryTable, "_sort_key", sort_key)
+    patch.setattr(tables.MemoryTable, "_sort_key", sort_key)
 
 
 def compares_numbers_as_texts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_predicates, "sent", str)
+    patch.setattr(predicates, "sent", str)
     patch.setattr(
-        _predicates, "_compared", lambda operator, column, operand: lambda row: str(row[column]) == str(operand)
+        predicates, "_compared", lambda operator, column, operand: lambda row: str(row[column]) == str(operand)
     )
 
 
@@ -115,7 +115,7 @@ def refuses_everything(leaf: object, kind: object) -> None:
 
 def test_a_twin_that_refuses_is_caught(loaded: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
     """No comparison fails when nothing is compared; the tally does."""
-    monkeypatch.setattr(_predicates, "_comparison", refuses_everything)
+    monkeypatch.setattr(predicates, "_comparison", refuses_everything)
     run(loaded, on("email", st.just(not_null())))
     with pytest.raises(AssertionError, match="refused"):
         loaded.tally.check()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from agent_persistence import InMemoryAdapter
-from agent_persistence.adapters import _lexemes, _tsquery
+from agent_persistence.backends.memory import lexemes, tsquery
 from agent_persistence.filters import text_search
 from tests.differential import strategies
 from tests.differential.examples import examples
@@ -179,7 +179,7 @@ def test_a_text_search_finds_what_postgresql_finds(
 def test_a_text_has_the_lexemes_that_postgresql_finds(twins: Twins, text: str) -> None:
     """With their positions."""
     theirs = twins.server.execute("select * from unnest(to_tsvector('simple', %s))", f"{text} b")
-    assert _lexemes.vector(f"{text} b") == {row["lexeme"]: row["positions"] for row in theirs}
+    assert lexemes.vector(f"{text} b") == {row["lexeme"]: row["positions"] for row in theirs}
 
 
 @pytest.mark.parametrize("text", REFUSED)
@@ -193,19 +193,19 @@ def test_a_text_that_is_not_followed_is_refused(twins: Twins, text: str) -> None
 
 def test_every_letter_that_is_followed_is_one_to_postgresql(twins: Twins) -> None:
     """And has the lower case that is its there."""
-    letters = [chr(code) for code in range(0xC0, 0x10000) if _lexemes._is_letter_everywhere(chr(code))]
+    letters = [chr(code) for code in range(0xC0, 0x10000) if lexemes._is_letter_everywhere(chr(code))]
     rows = twins.server.execute(
         "select tsvector_to_array(to_tsvector('simple', 'x' || c || 'y')) as told"
         " from unnest(%s::text[]) with ordinality as r(c, n) order by n",
         letters,
     )
-    assert [_lexemes.lexemes(f"x{letter}y") for letter in letters] == [row["told"] for row in rows]
+    assert [lexemes.lexemes(f"x{letter}y") for letter in letters] == [row["told"] for row in rows]
     assert len(letters) > 40_000
 
 
 def test_an_unfaithful_search_is_caught(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: one that takes a phrase for its words in any order."""
     compare(twins, ["b a"], "phrase", "a b")
-    monkeypatch.setattr(_tsquery.Followed, "holds", _tsquery.Both.holds)
+    monkeypatch.setattr(tsquery.Followed, "holds", tsquery.Both.holds)
     with pytest.raises(AssertionError):
         compare(twins, ["b a"], "phrase", "a b")

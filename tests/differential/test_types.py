@@ -9,7 +9,7 @@ import pytest
 
 from agent_persistence import InMemoryAdapter
 from agent_persistence._schema.types import BUILT_IN, base_name
-from agent_persistence.adapters._pgtypes import pg_type
+from agent_persistence.backends.memory.types import pg_type
 from agent_persistence.filters import eq, gt, gte, ilike, in_, like, lt, match, not_in
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import Filter

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from agent_persistence import AdapterError, AsyncPersistenceService, RetryPolicy, SupabaseAdapter
-from agent_persistence.adapters import _aiohttp, _httpcore
+from agent_persistence.backends.transport import over_aiohttp, over_httpcore
 from agent_persistence.exceptions import FailureState
 from tests.adapters.stub_server import StubServer, answer, stub_server
 from tests.faults.certificates import DAY, authority
@@ -28,7 +28,7 @@ ROW = answer(b'[{"id":"1","subject":"one"}]', status=201)
 @pytest.fixture(params=["httpx", "aiohttp", "injected"])
 def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Client:
     """What moves the bytes; each of them trusts the tests' authority and no other."""
-    for module in (_httpcore, _aiohttp):
+    for module in (over_httpcore, over_aiohttp):
         monkeypatch.setattr(module, "tls_context", authority().trusting)
     found: Client = request.param
     return found

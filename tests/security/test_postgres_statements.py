@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import find, given
 
-from agent_persistence.adapters import _sql, _sqlfilters
-from agent_persistence.adapters._sqltext import Parameters
-from agent_persistence.adapters._transactions import Answer, Transaction
 from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.postgres import filters, sql
+from agent_persistence.backends.postgres.statements import Parameters
+from agent_persistence.backends.postgres.transactions import Answer, Transaction
 from agent_persistence.middleware.guard import Guard
 from agent_persistence.service import AsyncPersistenceService
 from tests.differential.examples import examples
@@ -85,8 +85,8 @@ WEAKENED: dict[str, tuple[Any, str, Any]] = {
     "no guard": (Guard, "__call__", lambda self, operation, context, call_next: call_next(operation, context)),
     "no column rules": (Guard, "_check_columns", lambda self, operation, rules: None),
     "no narrowing": (Guard, "_within", lambda self, operation, rules: operation),
-    "no quotes": (_sqlfilters, "quoted", lambda name: name),
-    "no quotes in writes": (_sql, "names", ", ".join),
+    "no quotes": (filters, "quoted", lambda name: name),
+    "no quotes in writes": (sql, "names", ", ".join),
     "values in the text": (Parameters, "add", lambda self, value: f"'{value}'"),
 }
 

@@ -12,8 +12,8 @@ from math import isfinite
 from typing import Any, Final, NoReturn, TypeAlias
 
 from agent_persistence._schema.types import Family, family, short_name
-from agent_persistence.adapters._arrays import array_items
-from agent_persistence.adapters._sqlstate import NotOfTypeError, TwinCannotTellError
+from agent_persistence.backends.memory.arrays import array_items
+from agent_persistence.backends.memory.refusals import NotOfTypeError, TwinCannotTellError
 from agent_persistence.records import NULL, exact_integer, exact_number
 
 Converter: TypeAlias = Callable[[str], Any]

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 import anyio
 
 from agent_persistence._cli.target import Target
-from agent_persistence.adapters._json import read_json
-from agent_persistence.adapters._sqltext import Statement
+from agent_persistence.backends.exact_json import read_json
+from agent_persistence.backends.postgres.statements import Statement
 from agent_persistence.exceptions import AdapterError, FailureState
 
 Found: TypeAlias = list[dict[str, Any]]

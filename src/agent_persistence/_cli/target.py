@@ -84,7 +84,7 @@ def _is_list_of_rows(told: object) -> bool:
 
 
 def _memory(path: Path, schema: Schema) -> Any:
-    from agent_persistence.adapters.memory import InMemoryAdapter
+    from agent_persistence.backends.memory.adapter import InMemoryAdapter
 
     rows = read_json(path)
     if not isinstance(rows, Mapping) or not all(map(_is_list_of_rows, rows.values())):

@@ -1,1 +1,1 @@
-"""Storage backends. Application code gets them from `agent_persistence.factory`."""
+"""The adapters under the names of the first releases; they live in `agent_persistence.backends`."""

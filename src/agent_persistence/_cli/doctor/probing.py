@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_persistence._cli.rest import Rest
-from agent_persistence.adapters import _postgrest, _responses
-from agent_persistence.adapters._json import read_json
-from agent_persistence.adapters._postgrest import Request, Response
+from agent_persistence.backends.exact_json import read_json
+from agent_persistence.backends.postgrest import parsing, rendering
+from agent_persistence.backends.postgrest.rendering import Request, Response
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.predicates import AllOf, Comparison, Operator
 
@@ -49,7 +49,7 @@ async def probe_reading(rest: Rest, table: str, columns: Sequence[str]) -> Readi
     """Ask for no row of these columns, or of all, leaving out those that are missing, until an answer comes."""
     wanted, missing = list(columns), list[str]()
     while True:
-        request = _postgrest.render_select(table, None, select=wanted or None, limit=0)
+        request = rendering.render_select(table, None, select=wanted or None, limit=0)
         refusal = await _refusal(rest, request, "query", table)
         code = None if refusal is None else refusal.error.code
         if refusal is None:
@@ -71,7 +71,7 @@ async def _denied(rest: Rest, table: str, columns: Sequence[str]) -> tuple[str, 
     """Those of the columns that may not be read; None where it is all of them."""
     denied = []
     for column in columns:
-        request = _postgrest.render_select(table, None, select=[column], limit=0)
+        request = rendering.render_select(table, None, select=[column], limit=0)
         refusal = await _refusal(rest, request, "query", table)
         if refusal is not None and refusal.error.code == DENIED:
             denied.append(column)
@@ -80,9 +80,9 @@ async def _denied(rest: Rest, table: str, columns: Sequence[str]) -> tuple[str, 
 
 async def gives_a_row(rest: Rest, table: str, columns: Sequence[str]) -> bool | AdapterError:
     """Whether a row comes when one is asked for; what is in it is not looked at."""
-    response = await rest.ask(_postgrest.render_select(table, None, select=list(columns)[:1] or None, limit=1))
+    response = await rest.ask(rendering.render_select(table, None, select=list(columns)[:1] or None, limit=1))
     try:
-        return bool(_responses.parse_rows(response, "query", table))
+        return bool(parsing.parse_rows(response, "query", table))
     except AdapterError as error:
         return error
 
@@ -98,9 +98,9 @@ async def probe_writing(
     empty = dict.fromkeys(columns)
     nowhere = AllOf((Comparison(Operator.IS_NULL, column=columns[0]), Comparison(Operator.NOT_NULL, column=columns[0])))
     requests: dict[str, Request] = {
-        "insert": _postgrest.render_question(table, [empty, dict(list(empty.items())[1:])]),
-        "update": _postgrest.render_update(table, empty, nowhere, returning=()),
-        "delete": _postgrest.render_delete(table, nowhere, returning=()),
+        "insert": rendering.render_question(table, [empty, dict(list(empty.items())[1:])]),
+        "update": rendering.render_update(table, empty, nowhere, returning=()),
+        "delete": rendering.render_delete(table, nowhere, returning=()),
     }
     errors = {}
     for right in rights:
@@ -115,7 +115,7 @@ async def _refusal(rest: Rest, request: Request, verb: str, table: str) -> _Refu
     response = await rest.ask(request)
     if 200 <= response.status < 300:
         return None
-    return _Refusal(_responses.parse_error(response, verb, table), _missing_column(response))
+    return _Refusal(parsing.parse_error(response, verb, table), _missing_column(response))
 
 
 def _missing_column(response: Response) -> str | None:

@@ -15,11 +15,11 @@ import anyio
 from pydantic_core import to_json
 
 from agent_persistence._verbs import Closing
-from agent_persistence.adapters._http import InjectedClient, base_url as checked_url
-from agent_persistence.adapters._httpcore import Lanes
-from agent_persistence.adapters._lanes import HttpTransport
-from agent_persistence.adapters._postgrest import Request
 from agent_persistence.attempts import limited
+from agent_persistence.backends.postgrest.rendering import Request
+from agent_persistence.backends.transport.connections import HttpTransport
+from agent_persistence.backends.transport.over_httpcore import Lanes
+from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url as checked_url
 from agent_persistence.exceptions import AdapterError, BackendUnavailableError, ConfigurationError, FailureState
 from agent_persistence.ext._embeddings.answers import read_vectors
 from agent_persistence.ext._embeddings.embedder import batches, check_positive, checked_texts

@@ -1,0 +1,1 @@
+"""Where rows are kept: PostgREST, PostgreSQL and memory behind one contract, and the transport of the first."""

@@ -1,0 +1,1 @@
+"""PostgreSQL itself: one transaction a call, under a role and claims."""

@@ -1,0 +1,159 @@
+"""Connections to one PostgreSQL server, and the course of a transaction over one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent_persistence.attempts import connecting
+from agent_persistence.backends.postgres.dsn import Server
+from agent_persistence.backends.postgres.errors import Moment, Refusal, as_lost, as_refused, as_too_many, as_unset
+from agent_persistence.backends.postgres.libpq import LostError, Told, Wire
+from agent_persistence.backends.postgres.statements import Statement
+from agent_persistence.backends.postgres.transactions import COMMIT, ROLLBACK, Answer, Load, Transaction
+from agent_persistence.backends.transport.connections import Connection, Lifetimes, Pool
+from agent_persistence.exceptions import AdapterError
+
+
+class PgLanes(Pool[Transaction, Answer]):
+    """Connections for one transaction at a time. Nothing that a session remembers is relied upon, or left behind."""
+
+    def __init__(self, server: Server, *, lanes: int, lifetimes: Lifetimes) -> None:
+        super().__init__(lanes, lifetimes)
+        self._server = server
+
+    def _new_lane(self) -> Connection[Transaction, Answer]:
+        return _Lane(self._server)
+
+    def _is_writing(self, request: Transaction) -> bool:
+        return request.writes
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._server.place})"
+
+
+class _RefusedError(Exception):
+    def __init__(self, statement: Statement | None, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.statement = statement
+        self.refusal = refusal
+
+
+class _Lane:
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._wire: Wire | None = None
+        self._broken = False
+
+    async def exchange(self, transaction: Transaction, /) -> Answer:
+        """What came of the transaction: a refusal is an answer too, after which the connection is fit for the next."""
+        if self._wire is None:
+            with connecting():
+                self._wire = await Wire.connected(self._server)
+        course = _Course(self._wire, transaction)
+        answer = await course.run()
+        self._broken = course.broken
+        return answer
+
+    def is_spoilt(self) -> bool:
+        return self._broken or self._wire is None or not self._wire.is_idle()
+
+    def is_stale(self) -> bool:
+        return self._wire is None or self._wire.is_stale()
+
+    async def aclose(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+
+
+class _Course:
+    """One transaction on its way: `moment` is how far it has come."""
+
+    def __init__(self, wire: Wire, transaction: Transaction) -> None:
+        self._wire = wire
+        self._transaction = transaction
+        self._moment = Moment.RUNNING
+        self.broken = False
+
+    async def run(self) -> Answer:
+        try:
+            return await self._committed()
+        except _RefusedError as refused:
+            error = self._as_error(refused)
+        except AdapterError as refused:
+            error = refused
+        except LostError:
+            self.broken = True
+            return Answer(error=as_lost(self._moment, self._transaction))
+        await self._roll_back()
+        return Answer(error=error)
+
+    async def _committed(self) -> Answer:
+        transaction = self._transaction
+        if transaction.load is not None:
+            told = await self._loaded(transaction.load)
+        elif transaction.at_most is not None:
+            told = await self._asked(transaction.until_commit())
+            if told.affected > transaction.at_most:
+                raise as_too_many(transaction)
+        else:
+            return await self._at_once()
+        self._moment = Moment.COMMITTING
+        await self._asked([COMMIT])
+        return Answer(told.value, told.affected)
+
+    async def _at_once(self) -> Answer:
+        """Statement and COMMIT in one round trip. COMMIT is a segment of its own: after an error it rolls back."""
+        statements = self._transaction.until_commit()
+        self._moment = Moment.SENT
+        self._wire.send(statements)
+        self._wire.send([COMMIT])
+        told = await self._heard(statements)
+        self._moment = Moment.COMMITTING
+        await self._heard([COMMIT])
+        return Answer(told.value, told.affected)
+
+    async def _loaded(self, load: Load) -> Told:
+        transaction = self._transaction
+        await self._asked(transaction.before_copy())
+        copied = await self._copied(load)
+        closing = transaction.after_copy()
+        return await self._asked(closing) if closing else copied
+
+    async def _copied(self, load: Load) -> Told:
+        told = await self._wire.copy(load.copy, load.chunks)
+        if told.refusal:
+            raise _RefusedError(load.copy, told.refusal)
+        return told
+
+    async def _asked(self, statements: Sequence[Statement]) -> Told:
+        self._wire.send(statements)
+        return await self._heard(statements)
+
+    async def _heard(self, statements: Sequence[Statement]) -> Told:
+        """What the last of the statements told. The server's last words before it went are an answer as well."""
+        told: list[Told] = []
+        try:
+            await self._wire.receive(told)
+        except LostError:
+            self.broken = True
+            if not told or told[-1].refusal is None:
+                raise
+        for statement, one in zip(statements, told, strict=False):
+            if one.refusal is not None:
+                raise _RefusedError(statement, one.refusal)
+        return told[-1]
+
+    async def _roll_back(self) -> None:
+        """The transaction is over. One that cannot be ended leaves the connection broken."""
+        try:
+            if self._moment is Moment.RUNNING and not self.broken:
+                self._wire.send([ROLLBACK])
+            if self._moment is not Moment.COMMITTING and not self.broken:
+                await self._wire.receive([])
+        except LostError:
+            self.broken = True
+
+    def _as_error(self, refused: _RefusedError) -> AdapterError:
+        if refused.statement is self._transaction.settings:
+            return as_unset(refused.refusal, self._transaction)
+        return as_refused(refused.refusal, self._moment, self._transaction)

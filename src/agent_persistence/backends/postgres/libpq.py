@@ -1,0 +1,215 @@
+"""A connection by libpq: the only file that imports psycopg, of which it uses `pq`, the interface to libpq.
+
+psycopg's own connections ask the server to stop when a task is cancelled, and wait for that; a wire that was cancelled
+is closed at once. anyio waits for the socket, so that asyncio and trio both serve.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.lowlevel
+import psycopg
+from psycopg import pq
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
+
+from agent_persistence.backends.postgres.dsn import Server
+from agent_persistence.backends.postgres.errors import Refusal, as_unreached
+from agent_persistence.backends.postgres.statements import Statement
+from agent_persistence.backends.transport.connections import CONNECT_TIMEOUT_S, is_readable
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn, PGresult
+    from pydantic import SecretStr
+
+
+class LostError(Exception):
+    """The connection has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one statement told: the first column of its first row, the number of rows, or the server's refusal."""
+
+    value: bytes | None = field(default=None, repr=False)
+    affected: int = 0
+    refusal: Refusal | None = None
+
+
+def parsed(dsn: str) -> dict[str, str] | None:
+    """The options that a URL or a `key=value` text names; None for what is neither."""
+    try:
+        options = pq.Conninfo.parse(dsn.encode())
+    except (psycopg.Error, UnicodeEncodeError):
+        return None
+    return {one.keyword.decode(): one.val.decode() for one in options if one.val is not None}
+
+
+class Wire:
+    """One connection, in pipeline mode: statements are sent in segments, each answered by itself."""
+
+    def __init__(self, connection: PGconn) -> None:
+        self._pg = connection
+        connection.nonblocking = 1
+        connection.enter_pipeline_mode()
+
+    @classmethod
+    async def connected(cls, server: Server) -> Wire:
+        """A new connection within five seconds, or an AdapterError. Names are looked up without blocking the loop."""
+        with anyio.move_on_after(CONNECT_TIMEOUT_S):
+            try:
+                return cls(await _opened(server.conninfo(await _addresses(server.options))))
+            except psycopg.Error as error:
+                raise as_unreached(str(error), server.place) from None
+            except (OSError, UnicodeError):
+                raise as_unreached("the name was not found", server.place) from None
+        raise as_unreached("no answer in time", server.place)
+
+    def send(self, statements: Iterable[Statement]) -> None:
+        """Put a segment into the pipeline. An error in it skips the rest of the segment, and no other."""
+        try:
+            for statement in statements:
+                parameters = [None if value is None else value.encode() for value in statement.parameters]
+                self._pg.send_query_params(statement.text.encode(), parameters)
+            self._pg.pipeline_sync()
+        except psycopg.Error as error:
+            raise LostError from error
+
+    async def receive(self, told: list[Told]) -> None:
+        """Add to `told` what each statement of the next segment told; LostError where the connection ends before."""
+        try:
+            await self._flushed()
+            ends = 0
+            while ends < 2:
+                result = await self._result()
+                ends = ends + 1 if result is None else 0
+                if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
+                    return
+                if result is not None and result.status != ExecStatus.PIPELINE_ABORTED:
+                    told.append(_told(result))
+        except (psycopg.Error, OSError, anyio.ClosedResourceError) as error:
+            raise LostError from error
+        raise LostError
+
+    async def copy(self, statement: Statement, chunks: Iterable[bytes]) -> Told:
+        """Send the rows that a COPY … FROM STDIN takes; what it told."""
+        try:
+            self._pg.exit_pipeline_mode()
+            self._pg.send_query(statement.text.encode())
+            await self._flushed()
+            told = await self._result()
+            if told is not None and told.status == ExecStatus.COPY_IN:
+                await self._put(chunks)
+                told = await self._result()
+            while await self._result() is not None:
+                pass
+            self._pg.enter_pipeline_mode()
+        except (psycopg.Error, OSError, anyio.ClosedResourceError) as error:
+            raise LostError from error
+        if told is None:
+            raise LostError
+        return _told(told)
+
+    async def _put(self, chunks: Iterable[bytes]) -> None:
+        for chunk in chunks:
+            while self._pg.put_copy_data(chunk) == 0:
+                await anyio.wait_writable(self._pg.socket)
+            await self._flushed()
+            await anyio.lowlevel.checkpoint()
+        while self._pg.put_copy_end() == 0:
+            await anyio.wait_writable(self._pg.socket)
+        await self._flushed()
+
+    async def _flushed(self) -> None:
+        while self._pg.flush():
+            await anyio.wait_writable(self._pg.socket)
+            self._pg.consume_input()
+
+    async def _result(self) -> PGresult | None:
+        while self._pg.is_busy():
+            await anyio.wait_readable(self._pg.socket)
+            self._pg.consume_input()
+        return self._pg.get_result()
+
+    def is_idle(self) -> bool:
+        """Whether it is in no transaction, and owes no answer."""
+        return self._pg.transaction_status == pq.TransactionStatus.IDLE
+
+    def is_stale(self) -> bool:
+        """Whether the server has ended it, or said something unasked."""
+        return self._pg.status != ConnStatus.OK or is_readable(self._pg.socket)
+
+    def close(self) -> None:
+        self._pg.finish()
+
+
+def _told(result: PGresult) -> Told:
+    if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        return Told(refusal=_refusal(result))
+    if not result.ntuples or not result.nfields:
+        return Told(affected=result.command_tuples or 0)
+    counted = result.get_value(0, 1) if result.nfields > 1 else None
+    return Told(result.get_value(0, 0), int(counted) if counted and counted.isdigit() else 0)
+
+
+def _refusal(result: PGresult) -> Refusal:
+    code, message, constraint, source = (
+        (result.error_field(about) or b"").decode(errors="replace") for about in _TOLD_OF_ERRORS
+    )
+    if not code:  # libpq's own: the connection broke
+        raise LostError
+    return Refusal(code, message, constraint or None, is_hearsay=not source)
+
+
+_TOLD_OF_ERRORS: Final = (
+    DiagnosticField.SQLSTATE,
+    DiagnosticField.MESSAGE_PRIMARY,
+    DiagnosticField.CONSTRAINT_NAME,
+    DiagnosticField.SOURCE_FUNCTION,
+)
+
+
+async def _addresses(options: Mapping[str, str]) -> dict[str, str]:
+    """Each host once for each of its addresses, beside which libpq looks nothing up."""
+    if "hostaddr" in options:
+        return {}
+    hosts = options["host"].split(",")
+    ports = options["port"].split(",")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    found = [
+        (host, address, port) for host, port in zip(hosts, ports, strict=True) for address in await _looked_up(host)
+    ]
+    told = (",".join(one) for one in zip(*found, strict=True))
+    return dict(zip(("host", "hostaddr", "port"), told, strict=True))
+
+
+async def _looked_up(host: str) -> list[str]:
+    if host.startswith(("/", "@")) or _is_address(host):
+        return ["" if host.startswith(("/", "@")) else host]
+    found = await anyio.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False
+
+
+async def _opened(conninfo: SecretStr) -> PGconn:
+    connection = pq.PGconn.connect_start(conninfo.get_secret_value().encode())
+    try:
+        while (step := connection.connect_poll()) != PollingStatus.OK:
+            if step == PollingStatus.FAILED:
+                raise psycopg.OperationalError(connection.get_error_message())
+            await (anyio.wait_readable if step == PollingStatus.READING else anyio.wait_writable)(connection.socket)
+    except BaseException:
+        connection.finish()
+        raise
+    return connection

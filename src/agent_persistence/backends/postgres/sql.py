@@ -1,0 +1,169 @@
+"""The verbs as SQL: rows go in and come out as JSON, which PostgreSQL itself reads and writes. Pure.
+
+A record is read by `json_populate_record`, as PostgREST has it read, and a row is written by `json_agg`, so that both
+adapters take and tell the same values.
+"""
+
+# ruff: noqa: S608  every name is quoted by `_sqltext`, every value is a parameter
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from agent_persistence.backends.postgres.filters import selected, sort_key, where
+from agent_persistence.backends.postgres.statements import Parameters, Statement, json_text, names, quoted
+from agent_persistence.backends.postgrest.rendering import differ_in_keys
+from agent_persistence.exceptions import ValidationError
+from agent_persistence.ordering import Order
+from agent_persistence.predicates import Filter
+from agent_persistence.records import Record, distinct
+
+ROW: Final = "_agent_persistence_row"
+"""The alias of what comes back: a column of this name would be told in its place."""
+MAX_PARAMETERS: Final = 65_535
+"""The protocol counts them by 16 bits."""
+_AS_JSON: Final = f"select coalesce(json_agg({ROW}), '[]')::text, count(*)::text from"
+
+
+def select(
+    table: str,
+    predicate: Filter | None,
+    types: Mapping[str, str],
+    *,
+    columns: Sequence[str] | None = None,
+    order: Sequence[Order] = (),
+    limit: int | None = None,
+    offset: int = 0,
+) -> Statement:
+    """The rows as one JSON array. `table` is quoted already, here and below."""
+    parameters = Parameters()
+    text = f"select {', '.join(map(selected, columns)) if columns else '*'} from {table}"
+    text += where(predicate, types, parameters)
+    if order:
+        text += f" order by {', '.join(map(sort_key, order))}"
+    if limit is not None:
+        text += f" limit {parameters.add(str(limit))}"
+    if offset:
+        text += f" offset {parameters.add(str(offset))}"
+    return Statement(f"{_AS_JSON} ({text}) as {ROW}", parameters.in_order())
+
+
+def count(table: str, predicate: Filter | None, types: Mapping[str, str]) -> Statement:
+    parameters = Parameters()
+    return Statement(f"select count(*)::text from {table}{where(predicate, types, parameters)}", parameters.in_order())
+
+
+def insert(
+    table: str,
+    records: Sequence[Record],
+    *,
+    on_conflict: Sequence[str] | None = None,
+    returning: Sequence[str] | None = None,
+) -> Statement:
+    """One statement, all rows or none; a column that a record lacks takes its default.
+
+    `on_conflict` are the columns by which a row that exists is merged, None for an error. `returning` are the columns
+    that come back, all by default.
+    """
+    columns = distinct(name for record in records for name in record)
+    source = _of_several_kinds if differ_in_keys(records) else _of_one_kind
+    text, parameters = source(table, columns, records)
+    merging = "" if on_conflict is None else merge(columns, on_conflict)
+    return _telling(f"{_into(table, columns)} {text}{merging}", parameters, returning)
+
+
+def reading(table: str, records: Sequence[Record]) -> Statement:
+    """All values are read as those of the columns, and nothing is done with them: a wrong one is an error."""
+    return Statement(
+        f"select count(*) from json_populate_recordset(null::{table}, $1::json)", (json_text(list(records)),)
+    )
+
+
+def _into(table: str, columns: Sequence[str]) -> str:
+    return f"insert into {table} ({names(columns)})" if columns else f"insert into {table}"
+
+
+def merge(columns: Sequence[str], on_conflict: Sequence[str]) -> str:
+    changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in columns)
+    return f" on conflict ({names(on_conflict)}) do " + (f"update set {changes}" if changes else "nothing")
+
+
+def _of_one_kind(table: str, columns: Sequence[str], records: Sequence[Record]) -> tuple[str, tuple[str | None, ...]]:
+    document = json_text(list(records))
+    return f"select {names(columns)} from json_populate_recordset(null::{table}, $1::json)", (document,)
+
+
+def _of_several_kinds(
+    table: str, columns: Sequence[str], records: Sequence[Record]
+) -> tuple[str, tuple[str | None, ...]]:
+    """`values` alone knows the word `default`. A record is read once for each of its columns there."""
+    if len(records) > MAX_PARAMETERS:
+        raise ValidationError(
+            table.rpartition(".")[2].strip('"'),
+            f"{len(records)} records of different keys, of which at most {MAX_PARAMETERS} can be sent at once;"
+            " give every record the same keys, NULL where it has no value",
+        )
+    parameters = Parameters()
+    rows = []
+    for record in records:
+        document = parameters.add(json_text(record)) if record else "null"  # each parameter has to be used
+        row = f"json_populate_record(null::{table}, {document}::json)"
+        values = (f"({row}).{quoted(name)}" if name in record else "default" for name in columns)
+        rows.append(f"({', '.join(values)})")
+    return f"values {', '.join(rows)}", parameters.in_order()
+
+
+def update(
+    table: str,
+    changes: Record,
+    predicate: Filter | None,
+    types: Mapping[str, str],
+    *,
+    returning: Sequence[str] | None = None,
+) -> Statement:
+    """Set the columns. Whether wrong values are refused where no row is selected is the planner's choice."""
+    parameters = Parameters()
+    document = parameters.add(json_text(changes))
+    new = f"select {names(changes)} from json_populate_record(null::{table}, {document}::json)"
+    text = f"update {table} set ({names(changes)}) = ({new}){where(predicate, types, parameters)}"
+    return _telling(text, parameters.in_order(), returning)
+
+
+def delete(
+    table: str, predicate: Filter | None, types: Mapping[str, str], *, returning: Sequence[str] | None = None
+) -> Statement:
+    parameters = Parameters()
+    text = f"delete from {table}{where(predicate, types, parameters)}"
+    return _telling(text, parameters.in_order(), returning)
+
+
+def _telling(text: str, parameters: tuple[str | None, ...], returning: Sequence[str] | None) -> Statement:
+    """The statement with these columns of its rows as a JSON array; without any, it needs no right to SELECT."""
+    if returning is not None and not returning:
+        return Statement(text, parameters)
+    told = "*" if returning is None else names(returning)
+    return Statement(f"with {ROW} as ({text} returning {told}) {_AS_JSON} {ROW}", parameters)
+
+
+def settings(role: str | None, claims: str | None, search_path: str | None, limit_ms: int | None) -> Statement | None:
+    """What holds until the transaction ends; None where there is nothing to set.
+
+    The time limit of a statement is made shorter by `limit_ms`, never longer. The role comes last: what is set before
+    needs its rights no more.
+    """
+    parameters = Parameters()
+    parts = []
+    if limit_ms is not None:
+        own = "nullif(extract(epoch from current_setting('statement_timeout')::interval) * 1000, 0)"
+        parts.append(
+            f"set_config('statement_timeout', least({own}, {parameters.add(str(limit_ms))})::bigint::text, true)"
+        )
+    if search_path is not None:
+        first = parameters.add(f"{quoted(search_path)}, ")
+        parts.append(f"set_config('search_path', {first}::text || current_setting('search_path'), true)")
+    if claims is not None:
+        parts.append(f"set_config('request.jwt.claims', {parameters.add(claims)}, true)")
+    if role is not None:
+        parts.append(f"set_config('role', {parameters.add(role)}, true)")
+    return Statement(f"select {', '.join(parts)}", parameters.in_order()) if parts else None

@@ -1,0 +1,1 @@
+"""PostgREST over HTTP: calls to requests, responses to rows and errors."""

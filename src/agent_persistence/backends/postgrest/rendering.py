@@ -1,0 +1,389 @@
+"""The PostgREST codec: calls to requests (`_responses` reads what comes back). Pure; it moves no bytes.
+
+Wire rules: https://docs.postgrest.org/en/v14/references/api/tables_views.html (filters, logical operators, quoting) and
+…/preferences.html (Prefer).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic_core import to_json
+
+from agent_persistence.backends.exact_json import is_json
+from agent_persistence.exceptions import AdapterError, ValidationError
+from agent_persistence.identifiers import RESERVED, is_path
+from agent_persistence.ordering import Order
+from agent_persistence.predicates import (
+    AllOf,
+    AnyOf,
+    Comparison,
+    Filter,
+    Not,
+    Operator,
+    TextQuery,
+    fold,
+)
+from agent_persistence.records import Record, distinct
+
+REST_PATH: Final = "/rest/v1/"
+MAX_HEAD: Final = 50_000
+"""Bytes of a request's path, query and headers: PostgREST's server takes 51,200, and answers more with a 400 that says
+nothing (https://hackage.haskell.org/package/warp, maxTotalHeaderLength). Gateways often take less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be sent: `target` is the raw path and query below the project's URL."""
+
+    method: str
+    target: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    error_texts: bool = False
+    """Whether an error may repeat what the database's author wrote."""
+
+
+class MisdeliveredError(AdapterError):
+    """The response is that of another request: whoever sent it has lost count, and so the connection is closed."""
+
+
+_JSON: Final = ("Content-Type", "application/json")
+
+
+def render_insert(
+    table: str,
+    records: Sequence[Record],
+    *,
+    on_conflict: Sequence[str] | None = None,
+    returning: Sequence[str] | None = None,
+) -> Request:
+    """One POST, which is one statement: all rows or none.
+
+    Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty.
+    `returning` are the columns of the stored rows that come back, all of them by default. Their number comes beside
+    them, or alone, for which PostgREST needs no right to SELECT: by it rows that a trigger dropped are told from an
+    answer that was cut.
+    """
+    prefer = [_wanted(returning), "count=exact"]
+    parameters = [("select", _names(returning))] if returning else []
+    if on_conflict is not None:
+        prefer.append("resolution=merge-duplicates")
+        if on_conflict:
+            parameters.append(("on_conflict", _names(on_conflict)))
+    if differ_in_keys(records):
+        prefer += ["missing=default", "handling=strict"]
+        parameters.append(("columns", _names(distinct(name for record in records for name in record))))
+    body = to_json(records[0] if len(records) == 1 else list(records))
+    return Request("POST", _target(table, parameters), (_JSON, ("Prefer", ", ".join(prefer))), body)
+
+
+def _wanted(returning: Sequence[str] | None) -> str:
+    return "return=minimal" if returning is not None and not returning else "return=representation"
+
+
+def differ_in_keys(records: Sequence[Record]) -> bool:
+    """Whether a record lacks a key that another one has."""
+    return any(record.keys() != records[0].keys() for record in records)
+
+
+def render_question(table: str, records: Sequence[Record]) -> Request:
+    """The insertion of no rows, with the columns and preferences that these records need.
+
+    Its answer says which preferences the server applies. Rights are asked as for the rows themselves, but SELECT;
+    triggers of a statement run, those of a row do not.
+    """
+    return replace(render_insert(table, records, returning=()), body=b"[]")
+
+
+def render_select(
+    table: str,
+    filters: Filter | None,
+    *,
+    select: Sequence[str] | None = None,
+    order: Sequence[Order] = (),
+    limit: int | None = None,
+    offset: int = 0,
+) -> Request:
+    return Request("GET", target_of(table, filters, select, order, limit, offset))
+
+
+def render_read(table: str, column: str, key: str) -> Request:
+    """The select of the rows whose column equals a text, two at most.
+
+    Of most reads the key alone is new: what stands before it is rendered once, which saves half of an adapter's time.
+    """
+    before = _before_key(table, column)
+    if before is None:
+        return render_select(table, Comparison(Operator.EQ, key, column), limit=2)
+    return Request("GET", f"{before}{_escaped(key)}&limit=2")
+
+
+@lru_cache(maxsize=1024)
+def _before_key(table: str, column: str) -> str | None:
+    """The target up to the key, if it ends there."""
+    return target_of(table, Comparison(Operator.EQ, "", column), None, (), None, 0) if _is_parameter(column) else None
+
+
+def target_of(
+    table: str,
+    filters: Filter | None,
+    select: Sequence[str] | None,
+    order: Sequence[Order],
+    limit: int | None,
+    offset: int,
+) -> str:
+    """The path and query of a select."""
+    parameters = [("select", ",".join(map(_selected, select)) if select else "*"), *_filter_parameters(filters)]
+    if order:
+        parameters.append(("order", ",".join(map(_sort_key, order))))
+    if limit is not None:
+        parameters.append(("limit", str(limit)))
+    if offset:
+        parameters.append(("offset", str(offset)))
+    return _target(table, parameters)
+
+
+SHORT: Final = 4096
+"""Bytes of a target beside which no credentials make a head too long."""
+_BETWEEN: Final = len(": \r\n")
+
+
+def checked_head(request: Request) -> Request:
+    """The request, if path, query and headers together are no longer than the server reads."""
+    head = len(request.target) + sum(len(name) + len(value) + _BETWEEN for name, value in request.headers)
+    if head > MAX_HEAD:
+        table = request.target.partition("?")[0].rpartition("/")[2]
+        raise ValidationError(
+            table,
+            f"the filters need a URL of {len(request.target)} bytes; with its headers the request would have {head},"
+            f" and at most {MAX_HEAD} can be sent; ask for fewer values",
+        )
+    return request
+
+
+def render_count(table: str, filters: Filter | None, *, select: Sequence[str] | None = None) -> Request:
+    """A page of no rows, whose Content-Range tells how many there are; `select` need only name what may be read."""
+    return counted(render_select(table, filters, select=select, limit=0))
+
+
+def counted(request: Request) -> Request:
+    """The select that also tells how many rows there are without limit and offset."""
+    return replace(request, headers=(("Prefer", "count=exact"),))
+
+
+def render_update(
+    table: str,
+    changes: Record,
+    filters: Filter,
+    *,
+    max_affected: int | None = None,
+    returning: Sequence[str] | None = None,
+) -> Request:
+    return _change("PATCH", table, filters, max_affected, returning, body=to_json(changes))
+
+
+def render_delete(
+    table: str, filters: Filter, *, max_affected: int | None = None, returning: Sequence[str] | None = None
+) -> Request:
+    return _change("DELETE", table, filters, max_affected, returning)
+
+
+def _change(
+    method: str,
+    table: str,
+    filters: Filter,
+    max_affected: int | None,
+    returning: Sequence[str] | None,
+    body: bytes = b"",
+) -> Request:
+    """`limit` would be ignored here since PostgREST 13; `max-affected` is enforced, and rolls back, when strict."""
+    prefer = _wanted(returning)
+    parameters = [("select", _names(returning))] if returning else []
+    if max_affected is not None:
+        prefer += f", handling=strict, max-affected={max_affected}"
+    headers = (_JSON, ("Prefer", prefer)) if body else (("Prefer", prefer),)
+    target = _target(table, (*parameters, *_filter_parameters(filters)))
+    return Request(method, target, headers, body)
+
+
+CALL_BY_URL: Final = 2048
+"""Bytes of arguments above which a call goes by POST."""
+_COUNTED: Final = ("Prefer", "count=exact")
+
+
+def render_call(function: str, arguments: Record, *, by_url: bool) -> Request:
+    """A call that also asks how many rows there are; the server runs it in a read-only transaction if it is a GET.
+
+    POST where a URL would not do, or would change what an argument means: it is long, null or no scalar, a text that
+    a parameter of type json would read as a document, or what PostgREST would take for a parameter of its own (`limit`)
+    or for a filter of the result (`eq.x`).
+    """
+    if by_url and all(map(_is_argument, arguments, arguments.values())):
+        target = _target(function, [(name, _raw(value)) for name, value in arguments.items()], below="rpc/")
+        if len(target) <= CALL_BY_URL:
+            return Request("GET", target, (_COUNTED,))
+    return Request("POST", _target(function, (), below="rpc/"), (_JSON, _COUNTED), to_json(arguments))
+
+
+_LIKE_A_FILTER = re.compile(r"(not\.)?[a-z]+(\([a-z_]+\))?\.")
+
+
+def _is_argument(name: str, value: Any) -> bool:
+    if name in RESERVED or value is None or isinstance(value, (list, dict)):
+        return False
+    return not isinstance(value, str) or not (_LIKE_A_FILTER.match(value) or is_json(value))
+
+
+def render_openapi() -> Request:
+    return Request("GET", REST_PATH, (("Accept", "application/openapi+json"),))
+
+
+def _target(name: str, parameters: Iterable[tuple[str, str]], *, below: str = "") -> str:
+    """The path of a table, or of a function below `rpc/`, which no character of its name can leave."""
+    if name in ("", ".", ".."):
+        raise ValidationError(name, "this is a path, not a name")
+    query = "&".join([f"{_escaped_name(key)}={_escaped(value)}" for key, value in parameters])
+    path = f"{REST_PATH}{below}{_escaped_name(name)}"
+    return f"{path}?{query}" if query else path
+
+
+_SAFE: Final = "(),:*"
+_NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9_.~(),:*-]*")
+
+
+def _escaped(value: str) -> str:
+    """`quote` looks at every character in Python, for a microsecond; most values have none to be escaped."""
+    return value if _NEEDS_NO_ESCAPE.fullmatch(value) else quote(value, safe=_SAFE)
+
+
+@lru_cache(maxsize=1024)
+def _escaped_name(name: str) -> str:
+    return quote(name, safe="")
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _name(column: str) -> str:
+    return column if _PLAIN_NAME.fullmatch(column) else _quoted(column)
+
+
+def _field(column: str) -> str:
+    """A column, or a path of one, where something is read. Quotes would make one name of a path; its keys need none."""
+    return column if is_path(column) else _name(column)
+
+
+def _selected(column: str) -> str:
+    """A path under the alias of its own name; PostgREST would give it that of its last key."""
+    return f"{_quoted(column)}:{column}" if is_path(column) else _name(column)
+
+
+def _is_parameter(column: str) -> bool:
+    """Whether PostgREST takes a parameter of this name for a filter of the column."""
+    return (_PLAIN_NAME.fullmatch(column) is not None and column not in RESERVED) or is_path(column)
+
+
+def _sort_key(key: Order) -> str:
+    nulls = f".nulls{key.nulls}" if key.nulls else ""
+    return f"{_field(key.column)}.{'desc' if key.descending else 'asc'}{nulls}"
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ",".join(map(_name, columns))
+
+
+def _filter_parameters(filters: Filter | None) -> Iterator[tuple[str, str]]:
+    """Conditions that must all hold, one parameter each; at this level values are raw, quotes would be literal."""
+    filters = None if filters is None else fold(filters)
+    for term in filters.terms if isinstance(filters, AllOf) else () if filters is None else (filters,):
+        match term:
+            case Comparison(column=str(column)) if _is_parameter(column):
+                yield column, _condition(term, _raw)
+            case Not(Comparison(column=str(column)) as leaf) if _is_parameter(column):
+                yield column, f"not.{_condition(leaf, _raw)}"
+            case AnyOf(terms):
+                yield "or", _group(terms)
+            case _:
+                yield "and", _group((term,))
+
+
+def _logic(term: Filter) -> str:
+    """A condition inside parentheses, where reserved characters are protected by quotes."""
+    match term:
+        case Comparison(column=column):
+            return f"{_field(column or '')}.{_condition(term, _protected)}"
+        case AllOf(terms):
+            return f"and{_group(terms)}"
+        case AnyOf(terms):
+            return f"or{_group(terms)}"
+        case Not(Comparison(column=column) as leaf):
+            return f"{_field(column or '')}.not.{_condition(leaf, _protected)}"
+        case Not(Not(term)):
+            return _logic(term)
+        case Not(term):
+            return f"not.{_logic(term)}"
+
+
+def _group(terms: Iterable[Filter]) -> str:
+    return f"({','.join(map(_logic, terms))})"
+
+
+_CONSTANT: Final = {
+    Operator.IS_NULL: "is.null",
+    Operator.NOT_NULL: "not.is.null",
+    Operator.IS_TRUE: "is.true",
+    Operator.IS_FALSE: "is.false",
+}
+_WIRE: Final = {Operator.NE: "neq", Operator.CONTAINS: "cs", Operator.CONTAINED_BY: "cd", Operator.OVERLAPS: "ov"}
+_SEARCH: Final = {"plain": "plfts", "phrase": "phfts", "websearch": "wfts", "tsquery": "fts"}
+
+
+def _condition(leaf: Comparison, text: Any) -> str:
+    if leaf.operator in _CONSTANT:
+        return _CONSTANT[leaf.operator]
+    if leaf.operator in (Operator.IN, Operator.NOT_IN):
+        if leaf.operand == ("",):  # PostgREST reads in.("") as the empty list
+            return f"{'neq' if leaf.operator is Operator.NOT_IN else 'eq'}.{text('')}"
+        members = ",".join(map(_protected, leaf.operand))
+        return f"{'not.' if leaf.operator is Operator.NOT_IN else ''}in.({members})"
+    operand = leaf.operand
+    if isinstance(operand, TextQuery):
+        config = f"({operand.config})" if operand.config else ""
+        return f"{_SEARCH[operand.kind]}{config}.{text(operand.text)}"
+    if isinstance(operand, tuple):
+        operand = _array(operand)
+    elif isinstance(operand, dict):
+        operand = to_json(operand).decode()
+    return f"{_WIRE.get(leaf.operator, leaf.operator)}.{text(operand)}"
+
+
+def _array(items: Iterable[Any]) -> str:
+    """An array as PostgreSQL writes it, `{"a","b,c"}`; its elements are quoted as those of a list are."""
+    return "{" + ",".join("null" if item is None else _protected(item) for item in items) + "}"
+
+
+def _raw(value: Any) -> str:
+    return value if isinstance(value, str) else to_json(value).decode()
+
+
+def _protected(value: Any) -> str:
+    return _quoted(value) if isinstance(value, str) else to_json(value).decode()
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,1 @@
+"""Connections: pools, admission, and the HTTP clients that move bytes."""

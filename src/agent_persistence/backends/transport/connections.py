@@ -1,0 +1,336 @@
+"""Connections of our own, used by one request at a time; which client moves their bytes is a Lane's business."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from typing import Final, Generic, Protocol, TypeVar
+
+import anyio
+
+from agent_persistence._version import __version__
+from agent_persistence.backends.postgrest.rendering import MisdeliveredError, Request, Response
+from agent_persistence.backends.transport.admission import Slots
+from agent_persistence.background import later
+from agent_persistence.exceptions import AdapterError, FailureState
+from agent_persistence.per_loop import PerLoop
+from agent_persistence.retry import checked_seconds
+
+MAX_RESPONSE_BYTES: Final = 64 * 2**20
+MAX_HEADER_BYTES: Final = 100 * 2**10
+CONNECT_TIMEOUT_S: Final = 5.0
+"""Only connecting has a timeout of its own: the clients' others start anew with every byte, so that the operation's
+deadline, a cancel scope around the whole call, is what bounds a request."""
+LANES: Final = 20
+DRAIN_S: Final = 5.0
+HEADERS: Final = (("User-Agent", f"agent-persistence/{__version__}"), ("Accept-Encoding", "gzip"))
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How many seconds a connection may be idle, and how many it may live: poolers and gateways close idle ones after
+    minutes, and after a failover the server's name leads elsewhere."""
+
+    max_idle_s: float = 60.0
+    max_age_s: float = 900.0
+
+    def __post_init__(self) -> None:
+        checked_seconds("max_idle_s", self.max_idle_s)
+        checked_seconds("max_age_s", self.max_age_s)
+
+
+class HttpTransport(Protocol):
+    """Sends requests and receives their whole responses, or raises AdapterError."""
+
+    async def send(self, request: Request) -> Response:
+        """The response to the request."""
+        ...
+
+    async def ask(self, request: Request, parse: Callable[[Response], T]) -> T:
+        """What `parse` makes of the response. Where it raises MisdeliveredError, the connection is not used again."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+T = TypeVar("T")
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
+_Asked = TypeVar("_Asked", contravariant=True)
+_Told = TypeVar("_Told", covariant=True)
+
+
+class Connection(Protocol[_Asked, _Told]):
+    """One connection, made at the first request and kept alive."""
+
+    async def exchange(self, request: _Asked, /) -> _Told:
+        """Send the request once and return its response, or raise AdapterError."""
+        ...
+
+    def is_spoilt(self) -> bool:
+        """Whether the response that has just come leaves the connection unfit for another request."""
+        ...
+
+    def is_stale(self) -> bool:
+        """Whether the connection has ended while it was idle, or bytes have come on it that no request asked for."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Lane(Connection[Request, Response], Protocol):
+    """A connection for HTTP, on which no redirect is followed."""
+
+
+class Pool(Generic[Asked, Told]):
+    """At most `lanes` connections for each event loop, which are closed when it ends.
+
+    A connection whose request failed or was cancelled is closed, so that no later request can receive its answer. One
+    whose time is over, by its `lifetimes`, is closed as soon as it is idle.
+    """
+
+    def __init__(self, lanes: int = LANES, lifetimes: Lifetimes | None = None) -> None:
+        self._here: PerLoop[_Idle[Asked, Told]] = PerLoop(partial(_Idle, lanes, lifetimes or Lifetimes()))
+        self._closed = False
+
+    def _new_lane(self) -> Connection[Asked, Told]:
+        raise NotImplementedError
+
+    def _is_writing(self, request: Asked) -> bool:
+        raise NotImplementedError
+
+    async def send(self, request: Asked) -> Told:
+        return await self.ask(request, _itself)
+
+    async def ask(self, request: Asked, parse: Callable[[Told], T]) -> T:
+        if self._closed:
+            raise _closed()
+        here = self._here.get()
+        if not here.is_kept:
+            await here.begin()
+        writing = self._is_writing(request)
+        await here.slots.take(writing=writing)
+        try:
+            if self._closed:
+                raise _closed()
+            return await self._exchange(here, request, parse)
+        finally:
+            here.slots.release(writing=writing)
+
+    async def _exchange(self, here: _Idle[Asked, Told], request: Asked, parse: Callable[[Told], T]) -> T:
+        kept = await here.taken() or _Kept(self._new_lane(), anyio.current_time())
+        fit = False
+        try:
+            response = await kept.lane.exchange(request)
+            fit = not (self._closed or kept.lane.is_spoilt())
+            return parse(response)
+        except MisdeliveredError:
+            fit = False
+            raise
+        finally:
+            if fit:
+                here.keep(kept)
+            else:
+                await _discard(kept.lane)
+
+    async def aclose(self) -> None:
+        """Refuse further requests, give those under way DRAIN_S seconds to end, and close this event loop's lanes."""
+        if self._closed:
+            return
+        self._closed = True
+        here = self._here.found()
+        if here is not None:
+            await here.slots.drained(DRAIN_S)
+            await here.aclose()
+
+
+class LanePool(Pool[Request, Response]):
+    """Connections for HTTP."""
+
+    def _is_writing(self, request: Request) -> bool:
+        return request.method != "GET"
+
+
+@dataclass(slots=True, eq=False)
+class _Kept(Generic[Asked, Told]):
+    """A connection, when it was made, and since when it is idle, on the event loop's clock."""
+
+    lane: Connection[Asked, Told]
+    made_at: float
+    idle_since: float = inf
+
+
+class _Idle(Generic[Asked, Told]):
+    """One event loop's idle connections; the last one used is the first to be used again."""
+
+    def __init__(self, lanes: int, lifetimes: Lifetimes) -> None:
+        self.slots = Slots(lanes)
+        self.kept: deque[_Kept[Asked, Told]] = deque()
+        self.keeper = self._close_at_end()
+        self.is_kept = False
+        self._call_off: Callable[[], None] | None = None
+        self._lifetimes = lifetimes
+
+    async def begin(self) -> None:
+        """Have the event loop close what is idle when it ends."""
+        self.is_kept = True
+        await anext(self.keeper)
+
+    def keep(self, kept: _Kept[Asked, Told]) -> None:
+        """Add a connection that is fit for another request; it is closed when its time is over."""
+        kept.idle_since = anyio.current_time()
+        self.kept.append(kept)
+        if self._call_off is None:
+            self._expire_later()
+
+    async def taken(self) -> _Kept[Asked, Told] | None:
+        """A connection that is still good; those that are not are closed."""
+        while self.kept:
+            kept = self.kept.pop()
+            if self._left_s(kept) > 0 and not kept.lane.is_stale():
+                return kept
+            await _discard(kept.lane)
+        return None
+
+    def _left_s(self, kept: _Kept[Asked, Told]) -> float:
+        end = min(kept.idle_since + self._lifetimes.max_idle_s, kept.made_at + self._lifetimes.max_age_s)
+        return end - anyio.current_time()
+
+    def _expire_later(self) -> None:
+        self._call_off = later(max(0.0, min(map(self._left_s, self.kept))), self.expire)
+
+    async def expire(self) -> None:
+        """Close the connections whose time is over."""
+        self._call_off = None
+        over = [kept for kept in self.kept if self._left_s(kept) <= 0]
+        self.kept = deque(kept for kept in self.kept if kept not in over)
+        if self.kept:
+            self._expire_later()
+        for kept in over:
+            await _discard(kept.lane)
+
+    async def aclose(self) -> None:
+        if self._call_off is not None:
+            self._call_off()
+        await self.keeper.aclose()
+
+    async def _close_at_end(self) -> AsyncGenerator[None, None]:
+        """Closes what is idle when it is closed, which an ending event loop does to every open async generator."""
+        try:
+            yield
+        finally:
+            while self.kept:
+                await _discard(self.kept.pop().lane)
+
+
+def _itself(response: T) -> T:
+    return response
+
+
+async def _discard(lane: Connection[Asked, Told]) -> None:
+    with anyio.move_on_after(1, shield=True):
+        await lane.aclose()
+
+
+def _closed() -> AdapterError:
+    return AdapterError("the adapter is closed; make a new one")
+
+
+class RequestBody:
+    """The bytes of a request. The clients' own streams are async generators, which a cancelled request leaves open."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+def is_readable(connection: socket.socket | int) -> bool:
+    """Whether bytes, or the connection's end, have come."""
+    if not hasattr(select, "poll"):  # as on Windows
+        return bool(select.select([connection], [], [], 0)[0])
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(0))
+
+
+def looked_up(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers by lower-case name; the values of one that came several times are joined (RFC 9110, section 5.2)."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def as_adapter_error(
+    error: BaseException, states: Mapping[type[Exception], FailureState], host: str = "the server"
+) -> AdapterError:
+    """A client's exception as ours: the nearest class in its ancestry that has a state says what became of the request.
+
+    A certificate that is not accepted is a rejection: a man in the middle stays one. The client's exception, which
+    stays the cause, loses its request.
+    """
+    certificate = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    distrusts = certificate is not None or "CERTIFICATE_VERIFY_FAILED" in str(error)
+    _forget_request(error)
+    if distrusts:
+        return _distrusted(certificate, host)
+    state = next(states[cls] for cls in type(error).__mro__ if cls in states)
+    if state is FailureState.NOT_SENT:
+        return AdapterError(f"{type(error).__name__}: {host} was not reached, nothing was sent", state=state)
+    return AdapterError(f"{type(error).__name__} on the way to {host}; the request may have arrived", state=state)
+
+
+def _distrusted(certificate: ssl.SSLCertVerificationError | None, host: str) -> AdapterError:
+    """What OpenSSL found fault with (X509_V_ERR_…), and what helps."""
+    reason = getattr(certificate, "verify_message", "").rstrip(".")
+    return AdapterError(
+        f"the TLS certificate of {host} was not accepted{reason and f': {reason}'}; nothing was sent",
+        hint=_REMEDIES.get(getattr(certificate, "verify_code", 0), _SIGNED_BY_NOBODY),
+    )
+
+
+_WRONG_NAME: Final = "use the URL with the host name that the certificate is for, or get one for this name"
+_WRONG_TIME: Final = "renew the certificate on the server, or set this machine's clock right"
+_SIGNED_BY_NOBODY: Final = (
+    "only public authorities are trusted; for one of your own pass client=httpx.AsyncClient(verify=<its SSLContext>)"
+)
+_REMEDIES: Final = {9: _WRONG_TIME, 10: _WRONG_TIME, 62: _WRONG_NAME, 64: _WRONG_NAME}
+
+
+def _forget_request(error: BaseException) -> None:
+    """Take the request out of the exceptions: its URL and headers hold values of filters and keys."""
+    for cause in _causes(error):
+        if hasattr(cause, "_request"):
+            vars(cause)["_request"] = None
+        if "://" in str(cause):
+            cause.args = ("its text is left out, because it holds a URL",)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def mapped_exceptions(states: Mapping[type[Exception], FailureState], host: str = "the server") -> Iterator[None]:
+    """Within, an exception that has a state becomes an AdapterError."""
+    try:
+        yield
+    except tuple(states) as error:
+        raise as_adapter_error(error, states, host) from error

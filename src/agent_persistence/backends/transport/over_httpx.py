@@ -1,0 +1,196 @@
+"""The project's URL, and a way over the caller's own httpx.AsyncClient: requests out, its exceptions into ours."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache, partial
+from ipaddress import ip_address
+from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from agent_persistence.attempts import connecting
+from agent_persistence.backends.postgrest.rendering import MisdeliveredError, Request, Response
+from agent_persistence.backends.transport.admission import Slots
+from agent_persistence.backends.transport.connections import (
+    HEADERS,
+    LANES,
+    MAX_RESPONSE_BYTES,
+    RequestBody,
+    mapped_exceptions,
+)
+from agent_persistence.backends.transport.quiet import quietly
+from agent_persistence.backends.transport.unpacking import Unpacked, whole
+from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
+from agent_persistence.per_loop import PerLoop
+
+T = TypeVar("T")
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)
+
+
+def base_url(url: object, *, allow_http: bool) -> httpx.URL:
+    """The project's base URL, checked: http or https, a host, nothing behind it but a path."""
+    if not isinstance(url, str) or not url.strip():
+        raise ConfigurationError(
+            "the Supabase URL is empty; it looks like https://<project>.supabase.co (SUPABASE_URL)"
+        )
+    if "://" not in url:
+        raise ConfigurationError("the Supabase URL lacks its scheme; it looks like https://<project>.supabase.co")
+    parsed = _parsed(url.strip())
+    if parsed is None:
+        raise ConfigurationError("the Supabase URL cannot be parsed; it looks like https://<project>.supabase.co")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigurationError("the Supabase URL needs a scheme and a host: https://<project>.supabase.co")
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise ConfigurationError("the Supabase URL holds more than scheme, host and path; leave out the rest")
+    if parsed.scheme == "http" and not allow_http and not _is_local(parsed.host):
+        raise ConfigurationError(
+            f"http:// to {parsed.host} would send the API key unencrypted; use https://, or allow_http=True"
+        )
+    return parsed.copy_with(raw_path=parsed.raw_path.rstrip(b"/").removesuffix(b"/rest/v1") or b"/")
+
+
+def _parsed(url: str) -> httpx.URL | None:
+    try:
+        parsed = httpx.URL(url)
+        plain = _HOST.fullmatch(parsed.host) and 0 < (parsed.port or 1) < 65536
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return parsed if plain else None
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _addressed(base: httpx.URL, target: str) -> httpx.URL:
+    """The project's URL with the raw target behind its path; one that the client would rewrite is refused."""
+    raw = base.raw_path.rstrip(b"/") + target.encode("ascii")
+    url = base.copy_with(raw_path=raw)
+    if url.raw_path != raw:
+        raise AdapterError("the request's path would be rewritten on the way", state=FailureState.REJECTED)
+    return url
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """The authorities that httpx trusts, and none of the environment's. Making it takes twenty milliseconds."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class _Stream(RequestBody, httpx.AsyncByteStream):
+    """A body of the class that httpx demands."""
+
+
+class InjectedClient:
+    """The caller's own httpx.AsyncClient, which stays theirs: it is not closed, and its pool is not exceeded.
+
+    Redirects are not followed, whatever the client's setting; its log lines, which hold URLs with filter values,
+    are suppressed for our requests.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, url: httpx.URL, *, max_response_bytes: int = MAX_RESPONSE_BYTES
+    ) -> None:
+        self._client = client
+        self._pool = _Pool.of(client)
+        self._url = url
+        self._max_response_bytes = max_response_bytes
+
+    async def ask(self, request: Request, parse: Callable[[Response], T]) -> T:
+        try:
+            return parse(await self.send(request))
+        except MisdeliveredError:
+            self._pool.suspects = LANES
+            raise
+
+    async def send(self, request: Request) -> Response:
+        if self._pool.suspects:
+            self._pool.suspects -= 1
+            request = replace(request, headers=(*request.headers, ("Connection", "close")))
+        message = self._client.build_request(
+            request.method,
+            _addressed(self._url, request.target),
+            headers=[HEADERS[1], *request.headers],
+            content=request.body or None,
+        )
+        if request.body:
+            message.stream = _Stream(request.body)
+        if self._client.is_closed:
+            raise AdapterError("the httpx.AsyncClient that was passed in is closed")
+        async with self._pool.slots.get().taken(writing=request.method != "GET"):
+            with quietly(), mapped_exceptions(STATES, self._url.host):
+                received = await self._sent(message)
+                return Response(received.status_code, received.headers, await self._body(received))
+
+    async def _sent(self, message: httpx.Request) -> httpx.Response:
+        """The head of the response. Until the request leaves it may wait for the client's pool, or for a connection."""
+        leaving, way = connecting(), (message.method, str(message.url.copy_with(raw_path=b"/")))
+
+        async def trace(event: str, info: object) -> None:
+            self._pool.traced.add(way)
+            if event.endswith(_LEAVES):
+                leaving.__exit__(None)
+
+        message.extensions = {**message.extensions, "trace": trace}
+        if way in self._pool.traced:
+            leaving.__enter__()
+        return await self._client.send(message, stream=True, follow_redirects=False)
+
+    async def _body(self, received: httpx.Response) -> bytes:
+        if received.is_stream_consumed:  # a transport that answers from memory
+            return received.content
+        encoding = received.headers.get("content-encoding", "identity")
+        unpacked = Unpacked(encoding, self._max_response_bytes, received.status_code)
+        return await whole(received.aiter_raw(), unpacked, received.aclose)
+
+    async def aclose(self) -> None:
+        """Change nothing: the client is its owner's to close."""
+
+
+_LEAVES: Final = ".send_request_headers.started"
+"""How the event ends by which httpcore traces that a request leaves (https://www.encode.io/httpcore/extensions/#trace)."""
+
+
+class _Pool:
+    """What all adapters over one client share in an event loop: as many slots as the client's pool has connections."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        # A pool that never queues cannot be poisoned. httpx has no public way to ask how large it is.
+        pool = getattr(getattr(client, "_transport", None), "_pool", None)
+        self.slots: PerLoop[Slots] = PerLoop(partial(Slots, min(LANES, getattr(pool, "_max_connections", LANES))))
+        self.suspects = 0
+        """How many requests are to close their connection: a client does not say which one it has used."""
+        self.traced: set[tuple[str, str]] = set()
+        """By which methods and to which servers a request was traced: then none has left before its trace says so."""
+
+    @classmethod
+    def of(cls, client: httpx.AsyncClient) -> _Pool:
+        return _pools.setdefault(client, cls(client))
+
+
+_pools: Final[WeakKeyDictionary[httpx.AsyncClient, _Pool]] = WeakKeyDictionary()
+
+
+STATES: Final[Mapping[type[Exception], FailureState]] = {
+    httpx.ConnectError: FailureState.NOT_SENT,
+    httpx.ConnectTimeout: FailureState.NOT_SENT,
+    httpx.PoolTimeout: FailureState.NOT_SENT,
+    httpx.UnsupportedProtocol: FailureState.NOT_SENT,
+    httpx.InvalidURL: FailureState.NOT_SENT,
+    httpx.ProxyError: FailureState.NOT_SENT,
+    httpx.TransportError: FailureState.AMBIGUOUS,
+    httpx.RequestError: FailureState.AMBIGUOUS,
+    httpx.HTTPError: FailureState.AMBIGUOUS,
+    httpx.StreamError: FailureState.AMBIGUOUS,
+}
+"""What each exception of the client says about the request; the nearest class in an exception's ancestry counts."""
