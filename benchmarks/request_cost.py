@@ -20,8 +20,8 @@ from canned_server import ROW, canned_server
 from throughput import KEY, READ, RECORD, Floor, service, written
 
 from agent_persistence.backends.postgrest import parsing, rendering
-from agent_persistence.backends.postgrest.rendering import Request, Response
 from agent_persistence.backends.transport.admission import Slots
+from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
 from agent_persistence.backends.transport.over_httpcore import Lanes
 from agent_persistence.backends.transport.over_httpx import base_url

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from throughput import ignore, pass_on
 
 from agent_persistence import AsyncPersistenceService, SupabaseAdapter
-from agent_persistence.backends.postgrest.rendering import Request, Response
 from agent_persistence.backends.transport.connections import HttpTransport
+from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.metrics import Metrics
 from tests.server import LocalServer, running_server
 

@@ -25,8 +25,9 @@ from _plot import bars, curves, write
 from canned_server import ROW, canned_server
 
 from agent_persistence import AsyncPersistenceService, AuditEvent, Next, Result, SupabaseAdapter
-from agent_persistence.backends.postgrest.rendering import Request, render_insert
+from agent_persistence.backends.postgrest.rendering import render_insert
 from agent_persistence.backends.transport.connections import HttpTransport
+from agent_persistence.backends.transport.messages import Request
 from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
 from agent_persistence.backends.transport.over_httpcore import Lanes
 from agent_persistence.backends.transport.over_httpx import base_url

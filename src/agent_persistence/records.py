@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -212,3 +212,8 @@ def exact_integer(text: str) -> int | Decimal:
         return int(text)
     except ValueError:
         return Decimal(text)
+
+
+def differ_in_keys(records: Sequence[Record]) -> bool:
+    """Whether a record lacks a key that another one has."""
+    return any(record.keys() != records[0].keys() for record in records)

@@ -17,8 +17,8 @@ import pytest
 from aiohttp import client_exceptions, http_exceptions
 
 from agent_persistence import SupabaseAdapter
-from agent_persistence.backends.postgrest.rendering import Request
 from agent_persistence.backends.transport.connections import as_adapter_error
+from agent_persistence.backends.transport.messages import Request
 from agent_persistence.backends.transport.over_aiohttp import CONNECTING, STATES, AiohttpLanes
 from agent_persistence.backends.transport.over_httpx import base_url
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState

@@ -24,9 +24,9 @@ import httpcore
 import httpx
 import pytest
 
-from agent_persistence.backends.postgrest.rendering import Request
 from agent_persistence.backends.transport import admission, connections, over_httpcore, over_httpx
 from agent_persistence.backends.transport.connections import mapped_exceptions
+from agent_persistence.backends.transport.messages import Request
 from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
 from agent_persistence.backends.transport.over_httpcore import Lanes
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url

@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl, unquote
 import pytest
 from hypothesis import given, strategies as st
 
+from agent_persistence.backends.postgrest.failures import parse_error
 from agent_persistence.backends.postgrest.parsing import (
     parse_columns,
     parse_count,
-    parse_error,
     parse_rows,
     parse_stored,
     parse_value,
@@ -25,8 +25,6 @@ from agent_persistence.backends.postgrest.parsing import (
 from agent_persistence.backends.postgrest.rendering import (
     MAX_HEAD,
     REST_PATH,
-    Request,
-    Response,
     checked_head,
     render_call,
     render_count,
@@ -37,6 +35,7 @@ from agent_persistence.backends.postgrest.rendering import (
     render_select,
     render_update,
 )
+from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, RowsDroppedError, ValidationError
 from agent_persistence.filters import (
     Filters,

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from agent_persistence import AdapterError
-from agent_persistence.backends.postgrest import parsing
-from agent_persistence.backends.postgrest.rendering import Response
+from agent_persistence.backends.postgrest import failures, parsing
 from agent_persistence.backends.transport import over_httpcore, over_httpx
 from agent_persistence.backends.transport.connections import mapped_exceptions
+from agent_persistence.backends.transport.messages import Response
 from agent_persistence.exceptions import FailureState
 
 NOT_SENT, REJECTED, RETRYABLE, AMBIGUOUS, APPLIED = (
@@ -147,7 +147,7 @@ def test_a_signal_has_its_state(signal: Any, state: FailureState) -> None:
 
 def mutations() -> Iterator[tuple[dict[Any, FailureState], Any, FailureState | None]]:
     """Every way to get one row of the classifier's tables wrong: another state, or no row."""
-    for table in (parsing._STATE_BY_CODE, parsing._STATE_BY_STATUS, over_httpx.STATES, over_httpcore.STATES):
+    for table in (failures._STATE_BY_CODE, failures._STATE_BY_STATUS, over_httpx.STATES, over_httpcore.STATES):
         for row, state in list(table.items()):
             yield from ((table, row, other) for other in (*FailureState, None) if other is not state)  # type: ignore[misc]
 

@@ -22,8 +22,8 @@ from agent_persistence.backends.postgres.errors import (
     state_of,
 )
 from agent_persistence.backends.postgres.transactions import Transaction
-from agent_persistence.backends.postgrest.parsing import parse_error
-from agent_persistence.backends.postgrest.rendering import Response
+from agent_persistence.backends.postgrest.failures import parse_error
+from agent_persistence.backends.transport.messages import Response
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
 from tests.server import LocalServer
 

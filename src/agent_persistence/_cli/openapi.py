@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from agent_persistence._cli.rest import Rest
 from agent_persistence.backends.exact_json import read_json
-from agent_persistence.backends.postgrest.parsing import parse_error
-from agent_persistence.backends.postgrest.rendering import Response, render_openapi
+from agent_persistence.backends.postgrest.failures import parse_error
+from agent_persistence.backends.postgrest.rendering import render_openapi
+from agent_persistence.backends.transport.messages import Response
 from agent_persistence.exceptions import AdapterError, ConfigurationError
 from agent_persistence.schema_registry import Schema
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import anyio
 
 from agent_persistence._cli.target import Target
-from agent_persistence.backends.postgrest.rendering import Request, Response
+from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.exceptions import AdapterError, FailureState
 
 TIMEOUT_S: Final = 10.0

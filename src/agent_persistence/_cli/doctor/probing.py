@@ -12,8 +12,8 @@ from typing import Final
 
 from agent_persistence._cli.rest import Rest
 from agent_persistence.backends.exact_json import read_json
-from agent_persistence.backends.postgrest import parsing, rendering
-from agent_persistence.backends.postgrest.rendering import Request, Response
+from agent_persistence.backends.postgrest import failures, parsing, rendering
+from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.predicates import AllOf, Comparison, Operator
 
@@ -115,7 +115,7 @@ async def _refusal(rest: Rest, request: Request, verb: str, table: str) -> _Refu
     response = await rest.ask(request)
     if 200 <= response.status < 300:
         return None
-    return _Refusal(parsing.parse_error(response, verb, table), _missing_column(response))
+    return _Refusal(failures.parse_error(response, verb, table), _missing_column(response))
 
 
 def _missing_column(response: Response) -> str | None:

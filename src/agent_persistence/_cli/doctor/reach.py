@@ -12,8 +12,9 @@ from typing import Final
 from agent_persistence._cli.checks import Area, Check, Level
 from agent_persistence._cli.database import Database
 from agent_persistence._cli.rest import Rest
-from agent_persistence.backends.postgrest.parsing import parse_error
-from agent_persistence.backends.postgrest.rendering import Response, render_openapi
+from agent_persistence.backends.postgrest.failures import parse_error
+from agent_persistence.backends.postgrest.rendering import render_openapi
+from agent_persistence.backends.transport.messages import Response
 
 AREA: Final = Area("Server")
 DATABASE: Final = Area("Database")

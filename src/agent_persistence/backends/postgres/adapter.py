@@ -18,7 +18,6 @@ from agent_persistence.backends.postgres.filters import depends_on_types, simpli
 from agent_persistence.backends.postgres.roles import Claims, Roles
 from agent_persistence.backends.postgres.statements import Statement, quoted
 from agent_persistence.backends.postgres.transactions import Answer, Transaction
-from agent_persistence.backends.postgrest.rendering import differ_in_keys
 from agent_persistence.backends.transport.connections import Lifetimes
 from agent_persistence.exceptions import (
     AdapterError,
@@ -32,7 +31,7 @@ from agent_persistence.hiding import Unpicklable, hidden
 from agent_persistence.identity import OWN, Identity
 from agent_persistence.ordering import OrderBy, parse_order
 from agent_persistence.predicates import FALSE, Filter
-from agent_persistence.records import Record, Row
+from agent_persistence.records import Record, Row, differ_in_keys
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

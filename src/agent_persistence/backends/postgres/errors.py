@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final
 
 from agent_persistence.backends.postgres.transactions import Transaction
-from agent_persistence.backends.postgrest.parsing import described, named_column, remedy_of
+from agent_persistence.backends.server_texts import described, named_column, remedy_of
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, printable
 
 

@@ -15,8 +15,8 @@ from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.postgrest.credentials import Credentials, checked_user
 from agent_persistence.backends.postgrest.expected import Expected
-from agent_persistence.backends.postgrest.rendering import Request, Response
 from agent_persistence.backends.transport.connections import HttpTransport, Lifetimes
+from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url
 from agent_persistence.exceptions import (
     AdapterError,
@@ -39,7 +39,7 @@ from agent_persistence.predicates import (
     fold,
     map_comparisons,
 )
-from agent_persistence.records import Record, Row
+from agent_persistence.records import Record, Row, differ_in_keys
 from agent_persistence.schema_registry import Schema, default_schema
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ class SupabaseAdapter(Unpicklable):
 
         It is asked once; a failure to learn it leaves nothing written.
         """
-        if self._learnt.fills_defaults or not rendering.differ_in_keys(records):
+        if self._learnt.fills_defaults or not differ_in_keys(records):
             return
         try:
             answer = partial(parsing.applies, preference="missing=default", verb="batch_write", table=table)

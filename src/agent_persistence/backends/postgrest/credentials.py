@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_persistence.backends.postgrest.rendering import SHORT, Request, checked_head
+from agent_persistence.backends.postgrest.rendering import SHORT, checked_head
+from agent_persistence.backends.transport.messages import Request
 from agent_persistence.exceptions import AccessTokenError, ConfigurationError
 from agent_persistence.hiding import Unpicklable, hidden
 from agent_persistence.identity import RefreshingToken, checked_token, unverified_claims

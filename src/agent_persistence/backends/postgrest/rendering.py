@@ -7,8 +7,8 @@ Wire rules: https://docs.postgrest.org/en/v14/references/api/tables_views.html (
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,7 +16,8 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from agent_persistence.backends.exact_json import is_json
-from agent_persistence.exceptions import AdapterError, ValidationError
+from agent_persistence.backends.transport.messages import Request
+from agent_persistence.exceptions import ValidationError
 from agent_persistence.identifiers import RESERVED, is_path
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import (
@@ -29,37 +30,12 @@ from agent_persistence.predicates import (
     TextQuery,
     fold,
 )
-from agent_persistence.records import Record, distinct
+from agent_persistence.records import Record, differ_in_keys, distinct
 
 REST_PATH: Final = "/rest/v1/"
 MAX_HEAD: Final = 50_000
 """Bytes of a request's path, query and headers: PostgREST's server takes 51,200, and answers more with a 400 that says
 nothing (https://hackage.haskell.org/package/warp, maxTotalHeaderLength). Gateways often take less."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be sent: `target` is the raw path and query below the project's URL."""
-
-    method: str
-    target: str = field(repr=False)
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    body: bytes = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What came back. Header names are lower-case."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    error_texts: bool = False
-    """Whether an error may repeat what the database's author wrote."""
-
-
-class MisdeliveredError(AdapterError):
-    """The response is that of another request: whoever sent it has lost count, and so the connection is closed."""
 
 
 _JSON: Final = ("Content-Type", "application/json")
@@ -94,11 +70,6 @@ def render_insert(
 
 def _wanted(returning: Sequence[str] | None) -> str:
     return "return=minimal" if returning is not None and not returning else "return=representation"
-
-
-def differ_in_keys(records: Sequence[Record]) -> bool:
-    """Whether a record lacks a key that another one has."""
-    return any(record.keys() != records[0].keys() for record in records)
 
 
 def render_question(table: str, records: Sequence[Record]) -> Request:

@@ -16,8 +16,8 @@ from typing import Final, Generic, Protocol, TypeVar
 import anyio
 
 from agent_persistence._version import __version__
-from agent_persistence.backends.postgrest.rendering import MisdeliveredError, Request, Response
 from agent_persistence.backends.transport.admission import Slots
+from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
 from agent_persistence.background import later
 from agent_persistence.exceptions import AdapterError, FailureState
 from agent_persistence.per_loop import PerLoop

@@ -19,7 +19,6 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 
 from agent_persistence.attempts import connecting
-from agent_persistence.backends.postgrest.rendering import Request, Response
 from agent_persistence.backends.transport.connections import (
     CONNECT_TIMEOUT_S,
     HEADERS,
@@ -33,6 +32,7 @@ from agent_persistence.backends.transport.connections import (
     is_readable,
     looked_up,
 )
+from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import tls_context
 from agent_persistence.backends.transport.unpacking import Unpacked
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState

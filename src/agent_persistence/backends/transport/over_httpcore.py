@@ -13,7 +13,6 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
 from agent_persistence.attempts import connecting
-from agent_persistence.backends.postgrest.rendering import Request, Response
 from agent_persistence.backends.transport.connections import (
     CONNECT_TIMEOUT_S,
     HEADERS,
@@ -27,6 +26,7 @@ from agent_persistence.backends.transport.connections import (
     is_readable,
     looked_up,
 )
+from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import tls_context
 from agent_persistence.backends.transport.quiet import quietly
 from agent_persistence.backends.transport.unpacking import Unpacked, whole

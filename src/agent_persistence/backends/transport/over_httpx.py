@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from agent_persistence.attempts import connecting
-from agent_persistence.backends.postgrest.rendering import MisdeliveredError, Request, Response
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.connections import (
     HEADERS,
@@ -23,6 +22,7 @@ from agent_persistence.backends.transport.connections import (
     RequestBody,
     mapped_exceptions,
 )
+from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
 from agent_persistence.backends.transport.quiet import quietly
 from agent_persistence.backends.transport.unpacking import Unpacked, whole
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState

@@ -9,8 +9,8 @@ from typing import Any, Final, NoReturn
 
 from pydantic_core import from_json
 
-from agent_persistence.backends.postgrest.parsing import retry_after_s
-from agent_persistence.backends.postgrest.rendering import Response
+from agent_persistence.backends.postgrest.failures import retry_after_s
+from agent_persistence.backends.transport.messages import Response
 from agent_persistence.exceptions import AdapterError, FailureState
 
 

@@ -16,8 +16,8 @@ from pydantic_core import to_json
 
 from agent_persistence._verbs import Closing
 from agent_persistence.attempts import limited
-from agent_persistence.backends.postgrest.rendering import Request
 from agent_persistence.backends.transport.connections import HttpTransport
+from agent_persistence.backends.transport.messages import Request
 from agent_persistence.backends.transport.over_httpcore import Lanes
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url as checked_url
 from agent_persistence.exceptions import AdapterError, BackendUnavailableError, ConfigurationError, FailureState
