@@ -197,4 +197,4 @@ def test_an_interrupted_call_is_cancelled() -> None:
 
 def test_the_package_version_is_told() -> None:
     """The change log continues the document's v0.4."""
-    assert agent_persistence.__version__ == "0.5.0"
+    assert agent_persistence.__version__ == "0.6.0"
