@@ -25,6 +25,26 @@ class _Operation:
 
     table: str
 
+    @property
+    def own_key(self) -> str | None:
+        """The column of the primary key, if every key in it was made for this call, and nobody else can have one."""
+        return None
+
+    @property
+    def merges_by(self) -> tuple[str, ...] | None:
+        """The columns by which rows that exist are merged, () for the primary key; None where rows are only added."""
+        return None
+
+    @property
+    def asked_columns(self) -> tuple[str, ...] | None:
+        """The columns of rows to ask for; None is all of them."""
+        return None
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether an earlier call, of this process or another, may have stored the rows."""
+        return False
+
     def columns(self) -> tuple[str, ...]:
         """Every name the call uses as a column, in order of appearance, and as often."""
         return ()
@@ -42,16 +62,19 @@ class _Writing(_Operation):
     returning: tuple[str, ...] | None = field(default=None, kw_only=True, repr=False)
     """The columns of the stored rows to ask for, for which they must be readable; None is all of them."""
 
+    @property
+    def asked_columns(self) -> tuple[str, ...] | None:
+        return self.returning
+
 
 @dataclass(frozen=True, slots=True)
 class _Inserting(_Writing):
     generated_key: str | None = field(default=None, kw_only=True, repr=False)
-    """The column of the primary key, if every key in it was made for this call, so that nobody else can have one."""
+    """As `own_key` says it."""
 
     @property
-    def merges_by(self) -> tuple[str, ...] | None:
-        """The columns by which rows that exist are merged, () for the primary key; None where rows are only added."""
-        return None
+    def own_key(self) -> str | None:
+        return self.generated_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +127,11 @@ class BulkWrite(BatchWrite):
     on_conflict: tuple[str, ...] | None = None
     """As in Upsert; None inserts."""
     resent: bool = field(default=False, kw_only=True)
-    """Whether an earlier call, of this process or another, may have stored these rows."""
+    """As `was_sent` says it."""
+
+    @property
+    def was_sent(self) -> bool:
+        return self.resent
 
     @property
     def merges_by(self) -> tuple[str, ...] | None:
@@ -144,6 +171,10 @@ class Query(_Operation):
     offset: int = 0
     counted: bool = field(default=False, kw_only=True, repr=False)
     """Whether the answer is to say how many rows there are without limit and offset."""
+
+    @property
+    def asked_columns(self) -> tuple[str, ...] | None:
+        return self.select
 
     def columns(self) -> tuple[str, ...]:
         ordered = (key.column for key in self.order)

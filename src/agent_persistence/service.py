@@ -259,7 +259,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         try:
             result = await self._chain(operation, self._context(writes=operation.writes))
         except AdapterError as error:
-            if error.code in KEY_REFUSED and getattr(operation, "generated_key", None):
+            if error.code in KEY_REFUSED and operation.own_key:
                 error.add_note(KEY_REMEDY)
             raise
         if not isinstance(result, Result):

@@ -118,7 +118,7 @@ KEYS_A_QUERY: Final = 50
 
 def queries(operation: Operation, seen: Lost) -> Iterator[Query]:
     """Queries for the rows that tell of the operation, as far as they may be read, none with a long URL."""
-    readable = getattr(operation, "returning", None)
+    readable = operation.asked_columns
     for start in range(0, len(seen.keys), KEYS_A_QUERY):
         keys = seen.keys[start : start + KEYS_A_QUERY]
         filters = fold(conjunction((_any_key(seen.columns, keys), seen.within)))

@@ -106,10 +106,10 @@ class Guard:
         return _asking_for(within, self._in_order(table, rules.readable))
 
     def _check_columns(self, operation: Operation, rules: _Rules) -> None:
-        table, made = operation.table, getattr(operation, "generated_key", None)
+        table, made = operation.table, operation.own_key
         _check_listed(table, (name for name in _written(operation) if name != made), rules.writable, "written")
         _check_listed(table, map(base_column, _read(operation)), rules.readable, "read")
-        merges_by = getattr(operation, "merges_by", None)
+        merges_by = operation.merges_by
         if merges_by is not None and rules.readable:  # what comes back tells of the row merged
             merged_by = merges_by or self._schema.primary_key(table)
             _check_listed(table, merged_by, rules.readable, "read, and so no row be merged by it")

@@ -88,7 +88,7 @@ class _Recovery:
         self._context = context
         self._call_next = call_next
         self._lost = lost(operation, retry.keys, retry.scope(operation.table, context.identity.tenant))
-        self._readable = operation.table in retry.readable and getattr(operation, "returning", None) != ()
+        self._readable = operation.table in retry.readable and operation.asked_columns != ()
         self._doubt: AdapterError | None = self._of_earlier_call()
         """The last failure of a write that may have been applied nevertheless."""
         self._rejection: AdapterError | None = None
@@ -100,7 +100,7 @@ class _Recovery:
         self._paid = 0
 
     def _of_earlier_call(self) -> AdapterError | None:
-        if self._lost.plan is Plan.RESEND and getattr(self._operation, "resent", False):
+        if self._lost.plan is Plan.RESEND and self._operation.was_sent:
             return AdapterError("what became of an earlier call is not known", state=FailureState.AMBIGUOUS)
         return None
 
@@ -221,7 +221,7 @@ class _Recovery:
 
         Then the row was applied, whatever was said of it: by an earlier try, or by a proxy that sent this one twice.
         """
-        ours = getattr(self._operation, "generated_key", None) is not None and error.code == _UNIQUE_VIOLATION
+        ours = self._operation.own_key is not None and error.code == _UNIQUE_VIOLATION
         return ours and getattr(error, "constraint", None) == f"{self._operation.table}_pkey"
 
     async def _rows(self) -> list[Row] | None:

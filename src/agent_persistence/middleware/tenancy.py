@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from agent_persistence.adapter import only_row
@@ -106,5 +106,5 @@ def _check(operation: Operation, rows: Iterable[Row], tenant: TenantScope) -> No
 
 def _leaves_out(operation: Operation, column: str) -> bool:
     """Whether the rows are asked for without the column, though not without any."""
-    asked: Sequence[str] | None = getattr(operation, "select" if isinstance(operation, Query) else "returning", None)
+    asked = operation.asked_columns
     return bool(asked) and column not in (asked or ())
