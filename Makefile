@@ -13,7 +13,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.venv/pyright
 export XDG_CACHE_HOME := $(CURDIR)/.venv/cache
 
-.PHONY: demo demo-server test test-deep faults soak lint bench bench-quick docs screenshots dist clean
+.PHONY: demo demo-server test test-deep test-postgrest faults soak lint bench bench-quick docs screenshots dist clean
 
 demo: $(DEMO)
 	$(BIN)/python -m examples.closing_example
@@ -34,6 +34,11 @@ test-deep: $(DEV)
 		AGENT_PERSISTENCE_STACK="$$stack" AGENT_PERSISTENCE_DEEP=1 \
 			$(BIN)/pytest -q -n 2 tests/contract tests/differential tests/security || exit 1; \
 	done
+
+# The suites that are about PostgREST, before the program that AGENT_PERSISTENCE_POSTGREST names.
+test-postgrest: $(DEV)
+	@test -x "$$AGENT_PERSISTENCE_POSTGREST" || { echo "AGENT_PERSISTENCE_POSTGREST names no program"; exit 2; }
+	$(BIN)/pytest -q -n 2 tests/contract tests/differential tests/security tests/middleware tests/bulk
 
 # Some 80,000 broken connections and lying answers over both transports, then storms and outages; prints the scoreboard.
 faults: $(DEV)

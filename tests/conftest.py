@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from agent_persistence import metrics
 from agent_persistence.testing import reset_memory
@@ -13,6 +14,10 @@ from tests.server import LocalServer
 from tests.server.fixtures import local_server
 
 __all__ = ["local_server"]
+
+# How long an example takes is up to what else the machine does.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _VARIABLES = (
     "SUPABASE_URL",

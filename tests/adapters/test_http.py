@@ -32,7 +32,7 @@ from agent_persistence.adapters._lanes import mapped_exceptions
 from agent_persistence.adapters._postgrest import Request
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, OverloadedError
 from tests.adapters.doubles import BACKENDS, SELF_SIGNED, Backend, self_signed_context, subclasses
-from tests.adapters.stub_server import Exchange, Script, answer, stub_server
+from tests.adapters.stub_server import PATIENCE_S, Exchange, Script, answer, stub_server
 
 NOT_SENT, REJECTED, AMBIGUOUS = FailureState.NOT_SENT, FailureState.REJECTED, FailureState.AMBIGUOUS
 GET = Request("GET", "/rest/v1/leads?select=*")
@@ -92,7 +92,7 @@ def run(way: Way, url: str, body: Body, **options: Any) -> None:
     """Run `body` with a transport to `url`, on a fresh event loop."""
 
     async def main() -> None:
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE_S):
             if way.is_injected:
                 async with httpx.AsyncClient(limits=httpx.Limits(max_connections=10), trust_env=False) as client:
                     await body(InjectedClient(client, base_url(url, allow_http=False), **options))
@@ -191,7 +191,7 @@ def test_a_connection_that_the_server_closed_while_idle_is_replaced(way: Way) ->
 
     async def body(transport: Transport) -> None:
         assert (await transport.send(GET)).status == 200
-        await anyio.to_thread.run_sync(server.left.wait, 10)
+        await anyio.to_thread.run_sync(server.left.wait, PATIENCE_S)
         assert (await transport.send(GET)).status == 200
 
     with stub_server(once) as server:
@@ -238,7 +238,7 @@ def test_bytes_on_an_idle_connection_are_no_answer(own: Way) -> None:
     async def body(transport: Transport) -> None:
         assert (await transport.send(GET)).body == b"[1]"
         server.released.set()
-        assert sent.wait(10)  # in the event loop's thread, so that it cannot have read them yet
+        assert sent.wait(PATIENCE_S)  # in the event loop's thread, so that it cannot have read them yet
         assert (await transport.send(GET)).body == b"[2]"
 
     with stub_server(then_one_more) as server:
@@ -348,7 +348,7 @@ def test_an_endless_body_is_refused_in_bounded_memory(way: Way, peak_of_memory: 
 
     with stub_server(endless) as server:
         error = raised_by(way, server.url, max_response_bytes=2**20)
-        assert server.left.wait(10)
+        assert server.left.wait(PATIENCE_S)
     assert (error.state, error.status) == (AMBIGUOUS, 200)
     assert peak_of_memory() < 20 * 2**20
 
@@ -656,13 +656,13 @@ def test_after_a_cancelled_request_the_next_one_has_a_fresh_connection(way: Way)
     async def body(transport: Transport) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(transport.send, POST)
-            await anyio.to_thread.run_sync(server.arrived.wait, 10)
+            await anyio.to_thread.run_sync(server.arrived.wait, PATIENCE_S)
             group.cancel_scope.cancel()
         assert (await transport.send(GET)).body == b'[{"id":2}]'
 
     with stub_server(first_is_held) as server:
         run(way, server.url, body)
-        assert server.left.wait(10)
+        assert server.left.wait(PATIENCE_S)
         assert server.connections == 2
 
 
@@ -676,7 +676,7 @@ def test_a_call_cancelled_while_it_waits_sends_nothing(own: Way) -> None:
     async def body(transport: Transport) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(transport.send, GET)
-            await anyio.to_thread.run_sync(server.arrived.wait, 10)
+            await anyio.to_thread.run_sync(server.arrived.wait, PATIENCE_S)
             with anyio.CancelScope() as scope:
                 scope.cancel()
                 await transport.send(POST)
@@ -702,11 +702,8 @@ def test_a_storm_of_deadlines_leaves_every_connection_usable(way: Way) -> None:
         async with anyio.create_task_group() as group:
             for _ in range(40):
                 group.start_soon(impatient, transport)
-        passed = 0
-        with anyio.move_on_after(5):
-            for _ in range(20):
-                passed += (await transport.send(GET)).status == 200
-        assert passed == 20
+        for _ in range(20):
+            assert (await transport.send(GET)).status == 200
 
     with stub_server(answer()) as server:
         run(way, server.url, body, **({} if way.is_injected else {"lanes": 4}))
@@ -737,7 +734,7 @@ def test_closing_is_final_and_may_be_repeated(own: Way) -> None:
         await transport.send(GET)
         await transport.aclose()
         await transport.aclose()
-        assert await anyio.to_thread.run_sync(server.left.wait, 10)
+        assert await anyio.to_thread.run_sync(server.left.wait, PATIENCE_S)
         with pytest.raises(AdapterError, match="closed"):
             await transport.send(GET)
 
@@ -773,7 +770,7 @@ def test_closing_waits_for_the_requests_under_way(own: Way) -> None:
 
         async with anyio.create_task_group() as group:
             group.start_soon(call)
-            await anyio.to_thread.run_sync(server.arrived.wait, 10)
+            await anyio.to_thread.run_sync(server.arrived.wait, PATIENCE_S)
             group.start_soon(close)
             await anyio.wait_all_tasks_blocked()
             server.released.set()
@@ -798,11 +795,11 @@ def test_a_request_that_outlives_the_closing_leaves_no_connection(own: Way, monk
 
         async with anyio.create_task_group() as group:
             group.start_soon(call)
-            await anyio.to_thread.run_sync(server.arrived.wait, 10)
+            await anyio.to_thread.run_sync(server.arrived.wait, PATIENCE_S)
             await transport.aclose()
             assert answers == []
             server.released.set()
-        assert await anyio.to_thread.run_sync(server.left.wait, 10)
+        assert await anyio.to_thread.run_sync(server.left.wait, PATIENCE_S)
 
     with stub_server(held) as server:
         run(own, server.url, body)
@@ -829,7 +826,7 @@ def test_a_call_that_waits_when_the_transport_is_closed_sends_nothing(
 
         async with anyio.create_task_group() as group:
             group.start_soon(transport.send, GET)
-            await anyio.to_thread.run_sync(server.arrived.wait, 10)
+            await anyio.to_thread.run_sync(server.arrived.wait, PATIENCE_S)
             await group.start(queued)
             await anyio.wait_all_tasks_blocked()
             await transport.aclose()

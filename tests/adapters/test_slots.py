@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import anyio
 import pytest
+from trio.testing import MockClock
 
 from agent_persistence import AdapterError, AsyncPersistenceService, InMemoryAdapter, RetryPolicy
 from agent_persistence.adapters._slots import Slots
@@ -82,48 +81,49 @@ class Narrow(InMemoryAdapter):
             return await super().write(table, record)
 
 
-async def test_the_limit_on_an_attempt_does_not_run_while_it_waits_in_line() -> None:
+def written(adapter: Narrow, retry: RetryPolicy, times: int) -> list[Row | AdapterError]:
+    """What so many writes at once came to, by a clock that moves on when all wait: nothing takes real time."""
+    outcomes: list[Row | AdapterError] = []
+
+    async def write(service: AsyncPersistenceService, number: int) -> None:
+        try:
+            outcomes.append(await service.write("inquiries", {"body": str(number)}))
+        except AdapterError as error:
+            outcomes.append(error)
+
+    async def main() -> None:
+        service = AsyncPersistenceService(adapter, retry=retry, clock=anyio.current_time)
+        async with anyio.create_task_group() as group:
+            for number in range(times):
+                group.start_soon(write, service, number)
+
+    anyio.run(main, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
+    return outcomes
+
+
+def test_the_limit_on_an_attempt_does_not_run_while_it_waits_in_line() -> None:
     """Five writes that take 60 ms each, one after the other, with 250 ms for an attempt: none is cut short."""
     adapter = Narrow(0.06)
-    service = AsyncPersistenceService(adapter, retry=RetryPolicy(attempts=1, attempt_s=0.25))
-    async with anyio.create_task_group() as group:
-        for number in range(5):
-            group.start_soon(partial(service.write, "inquiries", {"body": str(number)}))
-    assert (adapter.begun, await adapter.count("inquiries")) == (5, 5)
+    outcomes = written(adapter, RetryPolicy(attempts=1, attempt_s=0.25), 5)
+    assert (adapter.begun, [outcome for outcome in outcomes if isinstance(outcome, AdapterError)]) == (5, [])
 
 
-async def test_who_waits_until_the_deadline_is_told_that_nothing_was_sent() -> None:
+def test_who_waits_until_the_deadline_is_told_that_nothing_was_sent() -> None:
     """The one that had its turn may have been applied; the one behind it cannot."""
     adapter = Narrow(60)
-    service = AsyncPersistenceService(adapter, retry=RetryPolicy(attempts=1, write_deadline_s=LEAST_DEADLINE_S))
-    states: list[FailureState] = []
-
-    async def write() -> None:
-        with pytest.raises(AdapterError) as caught:
-            await service.write("inquiries", {"body": "a"})
-        states.append(caught.value.state)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(write)
-        group.start_soon(write)
-    assert (sorted(states), adapter.begun) == ([FailureState.AMBIGUOUS, FailureState.NOT_SENT], 1)
+    outcomes = written(adapter, RetryPolicy(attempts=1, write_deadline_s=LEAST_DEADLINE_S), 2)
+    assert (sorted(states(outcomes)), adapter.begun) == ([FailureState.AMBIGUOUS, FailureState.NOT_SENT], 1)
 
 
-async def test_the_limit_on_an_attempt_runs_once_it_has_its_turn() -> None:
+def test_the_limit_on_an_attempt_runs_once_it_has_its_turn() -> None:
     """The control: a write that takes longer than an attempt may is cut, also behind a line."""
     adapter = Narrow(60)
-    service = AsyncPersistenceService(adapter, retry=RetryPolicy(attempts=1, attempt_s=LEAST_DEADLINE_S))
-    errors: list[AdapterError] = []
+    outcomes = written(adapter, RetryPolicy(attempts=1, attempt_s=LEAST_DEADLINE_S), 2)
+    assert (states(outcomes), adapter.begun) == ([FailureState.AMBIGUOUS] * 2, 2)
 
-    async def write() -> None:
-        with pytest.raises(AdapterError) as caught:
-            await service.write("inquiries", {"body": "a"})
-        errors.append(caught.value)
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(write)
-        group.start_soon(write)
-    assert [(error.state, adapter.begun) for error in errors] == [(FailureState.AMBIGUOUS, 2)] * 2
+def states(outcomes: list[Row | AdapterError]) -> list[FailureState]:
+    return [outcome.state for outcome in outcomes if isinstance(outcome, AdapterError)]
 
 
 async def test_draining_waits_for_those_inside() -> None:

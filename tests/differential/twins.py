@@ -121,18 +121,18 @@ class Twins:
     def both(self, call: Call) -> tuple[Outcome, Outcome]:
         """What the twin and what the server made of the same call."""
         ours = self.outcome(self.memory, call)
-        if self.is_rest:
+        if self.is_excused:
             ours = replace(ours, value=as_the_server_tells(ours.value))
         return ours, self.outcome(self.real, call)
 
     @property
-    def is_rest(self) -> bool:
-        """Whether the real one asks the test server, whose differences are known; PostgreSQL itself has none."""
-        return isinstance(self.real, SupabaseAdapter)
+    def is_excused(self) -> bool:
+        """Whether the real one asks the test server, whose differences are known: neither PostgREST nor PostgreSQL."""
+        return isinstance(self.real, SupabaseAdapter) and not self.server.is_postgrest
 
     def excuses(self, table: Table, filters: Filter | None) -> bool:
         """Whether the answers to such a query are not compared."""
-        return self.is_rest and excused(table, filters)
+        return self.is_excused and excused(table, filters)
 
     def load(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Both hold these rows and no others, foreign keys unchecked; the database reads them as PostgREST does."""

@@ -9,7 +9,6 @@ The exit status is 1 if an invariant did not hold, or if the client that retries
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ from tests.faults.blind import BLIND_VERBS
 from tests.faults.cases import Case, pairs, singles
 from tests.faults.judge import Scores, scoreboard
 from tests.faults.lane import ATTEMPT_S, DEADLINE_S
+from tests.faults.loop import run
 from tests.faults.plot import plot
 from tests.faults.processes import run_all, run_storms
 from tests.faults.runs import measured
@@ -38,7 +38,7 @@ LEAST_PAIRS: Final = 10_000
 def all_cases(least: int, seed: int) -> tuple[list[Case], list[Case]]:
     """At least so many cases in random order, and those for the blind client."""
     random = Random(seed)
-    sizes = asyncio.run(measured())
+    sizes = run(measured())
     cases = list(singles(sizes, ATTEMPT_S))
     cases += pairs(sizes, ATTEMPT_S, max(LEAST_PAIRS, least - len(cases)), random)
     blind_cases = list(singles(sizes, ATTEMPT_S, verbs=BLIND_VERBS, stacks=[HTTPX]))

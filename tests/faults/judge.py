@@ -28,7 +28,7 @@ _NOT_APPLIED: Final = (FailureState.NOT_SENT, FailureState.REJECTED, FailureStat
 class Ended:
     """How a call ended: with a value, or with an error; and the rows that were there when nothing was under way.
 
-    `elapsed_s` is without the time in which the event loop stood still.
+    `elapsed_s` is by the event loop's clock.
     """
 
     rows: list[Row]

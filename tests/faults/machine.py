@@ -15,9 +15,9 @@ from tests.faults.faults import Fault
 from tests.faults.proxy import Exchange, Relay
 from tests.faults.sql import relay
 from tests.server import LocalServer
-from tests.server.local import HOSTED_MAX_ROWS, running_rest
+from tests.server.local import running_rest
 
-WAIT_S: Final = 10.0
+WAIT_S: Final = 60.0
 _WAITING: Final = (
     "select pid from pg_stat_activity"
     " where datname = current_database() and wait_event_type = 'Lock' and pid <> pg_backend_pid()"
@@ -58,15 +58,7 @@ class Machine:
         await asyncio.to_thread(self._start)
 
     def _start(self) -> None:
-        settings = {
-            "anon_key": self._server.anon_key,
-            "service_key": self._server.service_key,
-            "jwt_secret": self._server.jwt_secret,
-            "database_url": self._server.database_url,
-            "schemas": ["public"],
-            "max_rows": HOSTED_MAX_ROWS,
-        }
-        url, self._rest = self._running.enter_context(running_rest(settings))
+        url, self._rest = self._running.enter_context(running_rest(self._server.settings))
         self._relay = relay(url)
 
     @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from tests.faults.blind import blind
 from tests.faults.cases import Case
 from tests.faults.judge import BREACHES, Scores
 from tests.faults.lane import protocol
+from tests.faults.loop import run
 from tests.faults.runs import run_cases
 from tests.faults.stacks import STACKS, TRANSPORTS, Stack
 from tests.faults.storms import Outage, Storm, outage, storm
@@ -44,7 +44,7 @@ def run_all(cases: Sequence[Case], *, blindly: bool, workers: int, title: str) -
 
 
 def _run_chunk(cases: Sequence[Case], blindly: bool) -> Scores:
-    return asyncio.run(run_cases(cases, lanes=LANES, timed=True, make_client=blind if blindly else protocol))
+    return run(run_cases(cases, lanes=LANES, timed=True, make_client=blind if blindly else protocol))
 
 
 def run_storms(seconds: float, callers: int, *, seed: int, workers: int) -> Iterator[Storm | Outage]:
@@ -57,11 +57,11 @@ def run_storms(seconds: float, callers: int, *, seed: int, workers: int) -> Iter
 
 
 def _storm(stack: Stack, seconds: float, seed: int) -> Storm:
-    return asyncio.run(storm(stack, seconds, seed))
+    return run(storm(stack, seconds, seed))
 
 
 def _outage(stack: Stack, callers: int, refused: bool) -> Outage:
-    return asyncio.run(outage(stack, callers, refused=refused))
+    return run(outage(stack, callers, refused=refused))
 
 
 def _tell(scores: Scores, count: int, title: str, elapsed_s: float) -> None:

@@ -26,7 +26,7 @@ Ending: TypeAlias = Literal["FIN", "RST", "garbage", "blackhole"]
 
 GARBAGE = b"\x00\xff\x16\x03\x01garbage\r\n\r\n{]"
 HEAD_LIMIT = 2**20
-SETTLE_S = 10.0
+SETTLE_S = 60.0
 MORE_THAN_WAIT = 3
 TURNS_TO_ARRIVE = 12
 """More turns than asyncio takes to accept a connection and to read from it: a request that was given up on at once may

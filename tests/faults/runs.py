@@ -8,7 +8,6 @@ from typing import Final
 
 from tests.faults.backend import Backend
 from tests.faults.cases import Case
-from tests.faults.heartbeat import Heartbeat
 from tests.faults.judge import Finding, Scores
 from tests.faults.lane import Lane, MakeClient, protocol
 from tests.faults.stacks import COALESCING, STACKS, Stack
@@ -32,7 +31,6 @@ async def run_cases(
     cases: Sequence[Case], *, lanes: int = 16, timed: bool = False, make_client: MakeClient = protocol
 ) -> Scores:
     """Run the cases before backends in this process, some at a time; what they leave behind counts as leaked."""
-    heartbeat = Heartbeat()
     scores = Scores()
     size = min(MOST_CASES_A_LANE, -(-len(cases) // lanes))
     waiting = iter([batch for stack in STACKS for batch in _batches([c for c in cases if c.stack == stack], size)])
@@ -40,14 +38,11 @@ async def run_cases(
 
     async def work(some: Iterable[Sequence[Case]]) -> None:
         for batch in some:
-            await _run_batch(batch, scores, make_client, heartbeat if timed else None)
+            await _run_batch(batch, scores, make_client, timed)
 
-    beating = asyncio.create_task(heartbeat.beat())
     async with asyncio.TaskGroup() as group:
         for _ in range(lanes):
             group.create_task(work(waiting))
-    beating.cancel()
-    await asyncio.wait((beating,))
     left = asyncio.all_tasks() - before
     if left:
         scores.find(Finding(cases[-1], "leaked", f"after all cases tasks are left: {left}"))
@@ -58,12 +53,10 @@ def _batches(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
     return (cases[start : start + size] for start in range(0, len(cases), size))
 
 
-async def _run_batch(
-    batch: Sequence[Case], scores: Scores, make_client: MakeClient, heartbeat: Heartbeat | None
-) -> None:
+async def _run_batch(batch: Sequence[Case], scores: Scores, make_client: MakeClient, timed: bool) -> None:
     backend = Backend()
     stack = batch[0].stack
-    async with Lane.open(backend, backend, stack=stack, make_client=make_client, heartbeat=heartbeat) as lane:
+    async with Lane.open(backend, backend, stack=stack, make_client=make_client, timed=timed) as lane:
         for case in batch:
             await lane.run(case, scores)
         for told in (await lane.full_house(), await lane.closed()):

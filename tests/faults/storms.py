@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import time
 from collections import Counter
 from dataclasses import dataclass
 from random import Random
@@ -20,7 +19,6 @@ from agent_persistence import AsyncPersistenceService, OutcomeUnknownError, Pers
 from agent_persistence.retry import LEAST_DEADLINE_S
 from tests.adapters.stub_server import answer
 from tests.faults.backend import Backend, Fate
-from tests.faults.heartbeat import Heartbeat
 from tests.faults.judge import SLACK_S
 from tests.faults.lane import Lane, service
 from tests.faults.soak_server import Ledger
@@ -64,7 +62,7 @@ class Storm:
 @dataclass(frozen=True)
 class Outage:
     """So many callers at once wrote to a server that was away. `overrun_s` is by how much the slowest of them outlived
-    its deadline while the event loop had its turns; memory is what the process grew by, at its peak."""
+    its deadline; memory is what the process grew by, at its peak."""
 
     stack: str
     kind: str
@@ -95,11 +93,11 @@ async def storm(stack: Stack, seconds: float, seed: int) -> Storm:
     ledger, backend, random = Ledger(), Backend(), Random(seed)
     acknowledged: set[str] = set()
     calls = 0
-    until_s = time.monotonic() + seconds
+    until_s = anyio.current_time() + seconds
 
     async def impatient(agent: AsyncPersistenceService) -> None:
         nonlocal calls
-        while time.monotonic() < until_s:
+        while anyio.current_time() < until_s:
             calls += 1
             number, patience_s = str(calls), random.uniform(0, PATIENCE_S)
             bounded = agent.with_options(deadline_s=max(LEAST_DEADLINE_S, patience_s))
@@ -144,7 +142,7 @@ class Down:
 
 async def outage(stack: Stack, callers: int, *, refused: bool) -> Outage:
     """Let so many callers write at once while connections are refused, or while a gateway answers 502."""
-    backend, policy, pauses, heartbeat = Backend(), RetryPolicy(), 0, Heartbeat()
+    backend, policy, pauses = Backend(), RetryPolicy(), 0
     told: Counter[str] = Counter()
     elapsed_s: list[float] = []
 
@@ -154,26 +152,22 @@ async def outage(stack: Stack, callers: int, *, refused: bool) -> Outage:
         await anyio.sleep(pause_s)
 
     async def write(agent: AsyncPersistenceService) -> None:
-        begun_s = heartbeat.now_s()
+        begun_s = anyio.current_time()
         told[await _told(agent, "0")] += 1
-        elapsed_s.append(heartbeat.now_s() - begun_s)
+        elapsed_s.append(anyio.current_time() - begun_s)
 
-    beating = asyncio.create_task(heartbeat.beat())
-    await asyncio.sleep(0)
     before_mib = _peak_mib()
     async with Lane.open(backend, backend, stack=stack) as lane:
         lane.proxy.upstream = Down()
         if refused:
             lane.proxy.refuse()
         agent = _agent(lane, policy, sleep=sleep)
-        start_s = time.perf_counter()
+        start_s = anyio.current_time()
         async with asyncio.TaskGroup() as group:
             for _ in range(callers):
                 group.create_task(write(agent))
-        seconds = time.perf_counter() - start_s
+        seconds = anyio.current_time() - start_s
         tries = callers + pauses
-    beating.cancel()
-    await asyncio.wait((beating,))
     return Outage(
         stack=str(stack),
         kind="connections refused" if refused else "502 by a gateway",

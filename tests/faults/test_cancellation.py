@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ LEAST_STEPS = {"no fault": 1, "no connection": 2, "not applied, retried": 3, "ap
 """A call awaits every connection, answer and pause once at least; over aiohttp that is all."""
 MOST_STEPS = 200
 ROUNDS = 5
+POLICY = replace(POLICY_UNDER_FAULTS, attempt_s=20.0, read_deadline_s=60.0, write_deadline_s=60.0)
+"""Here the proxy has a thread of its own, and no fault is a silence."""
 SEED = 20260303
 
 Loop = Literal["asyncio", "trio"]
@@ -60,7 +63,7 @@ async def every_step(loop: Loop, way: Way, stack: Stack, verb: Verb, there: Thre
             events: list[AuditEvent] = []
             there.prepare(verb, *FAULTS[fault], cold=fault == "no connection")
             value = await cancelled_at(
-                step, way, _call(verb, service(adapter, verb, POLICY_UNDER_FAULTS, audit=events.append, **options))
+                step, way, _call(verb, service(adapter, verb, POLICY, audit=events.append, **options))
             )
             doubled = await service(adapter, VERBS["call"], POLICY_AFTERWARDS).call("double", {"n": 4})
             assert doubled == {"doubled": 8}
@@ -147,7 +150,7 @@ async def _crowd(stack: Stack, there: Threaded, random: Random) -> None:
         for _ in range(ROUNDS):
             async with anyio.create_task_group() as group:
                 for _ in range(3 * SLOTS):
-                    call = _call(verb, service(adapter, verb, POLICY_UNDER_FAULTS))
+                    call = _call(verb, service(adapter, verb, POLICY))
                     group.start_soon(cancelled_at, random.randrange(14), "scope", call)
         await there.full_house(adapter)
     finally:

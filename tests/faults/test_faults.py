@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from random import Random
 
 import pytest
@@ -12,6 +11,7 @@ from tests.faults.cases import Case, Sizes, cuts, pairs, sample, singles
 from tests.faults.faults import Fault, HeldUncommitted, IdleClosed, Refused, Swallowed, Unresolved
 from tests.faults.judge import Scores
 from tests.faults.lane import ATTEMPT_S, MakeClient, patient, protocol
+from tests.faults.loop import run
 from tests.faults.runs import measured, run_cases
 from tests.faults.stacks import AIOHTTP, COALESCING, HTTPX, TRANSPORTS, Stack
 from tests.faults.verbs import CROWDS, VERBS
@@ -25,12 +25,12 @@ SEED = 20260301
 @pytest.fixture(scope="module")
 def sizes() -> Sizes:
     """The bytes of every verb's request and response."""
-    return asyncio.run(measured())
+    return run(measured())
 
 
 def scored(cases: list[Case], make_client: MakeClient = protocol) -> Scores:
-    """The scores of the cases; what they took is not judged, because other tests run meanwhile."""
-    return asyncio.run(run_cases(cases, make_client=make_client))
+    """The scores of the cases; what they took is judged where the policy has the judge's deadline."""
+    return run(run_cases(cases, timed=make_client is protocol, make_client=make_client))
 
 
 def shown(scores: Scores) -> list[str]:

@@ -15,6 +15,7 @@ from tests.faults.cases import Case
 from tests.faults.faults import Answered, Cut, Fault
 from tests.faults.judge import Ended, judged
 from tests.faults.lane import Lane
+from tests.faults.loop import run
 from tests.faults.verbs import KEY, MARKS, OLD
 
 ROW = {"id": KEY, "subject": "one", "channel": None}
@@ -135,7 +136,7 @@ def test_a_slot_that_is_taken_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
             await asyncio.wait((stuck,))
             return *with_one_stuck, await lane.full_house()
 
-    house, connections, afterwards = asyncio.run(main())
+    house, connections, afterwards = run(main())
     assert house is not None
     assert house.startswith("19 of 20")
     assert connections is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from agent_persistence.records import Row
 from tests.faults.backend import Backend
 from tests.faults.faults import Cut, Fault, Refused, Swallowed, Unresolved
 from tests.faults.lane import HANG_S, Lane, service
+from tests.faults.loop import run
 from tests.faults.stacks import STACKS, TRANSPORTS, Stack
 from tests.faults.verbs import CROWDS, EVERY, VERBS, Verb
 
@@ -56,7 +56,7 @@ async def _called(verb: Verb, faults: Sequence[Fault], stack: Stack, retry: Retr
 
 def called(verb: str, *faults: Fault, stack: Stack, retry: RetryPolicy = BRIEFLY) -> Called:
     """What came of a call behind a proxy that is armed with these faults."""
-    return asyncio.run(_called(EVERY[verb], faults, stack, retry))
+    return run(_called(EVERY[verb], faults, stack, retry))
 
 
 @pytest.mark.parametrize("stack", STACKS, ids=str)

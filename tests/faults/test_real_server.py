@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from random import Random
 
 import pytest
@@ -11,6 +10,7 @@ from tests.faults.cases import Case, cuts, sample
 from tests.faults.faults import Answered, Refused
 from tests.faults.judge import Scores
 from tests.faults.lane import Lane
+from tests.faults.loop import run
 from tests.faults.sql import SqlStore, doubling, relay
 from tests.faults.verbs import VERBS
 from tests.server import LocalServer
@@ -36,6 +36,6 @@ async def _scored(server: LocalServer, name: str) -> Scores:
 def test_a_fault_neither_loses_nor_doubles_a_row_of_postgresql(verb: str, server: LocalServer) -> None:
     """As before the counting backend: acknowledged is there once, refused is not there; and the next call works."""
     with doubling(server):
-        scores = asyncio.run(_scored(server, verb))
+        scores = run(_scored(server, verb))
     assert [str(finding)[:600] for finding in scores.findings] == []
     assert scores.total["acknowledged" if VERBS[verb].succeeds else "refused"] >= 3

@@ -17,6 +17,7 @@ from tests.faults.cases import Case
 from tests.faults.faults import Fault
 from tests.faults.judge import Scores
 from tests.faults.lane import PATIENT_POLICY, Lane, MakeClient, service, under
+from tests.faults.loop import run
 from tests.faults.machine import Killed, Machine, Terminated
 from tests.faults.sql import SqlStore
 from tests.faults.stacks import AIOHTTP, HTTPX, TRANSPORTS, Stack
@@ -60,7 +61,7 @@ def scored(
     make_client: MakeClient = patient,
 ) -> Scores:
     """The scores of one case before the real server."""
-    return asyncio.run(_scored(server, machine, verb, fault, stack, make_client))
+    return run(_scored(server, machine, verb, fault, stack, make_client))
 
 
 def shown(scores: Scores) -> list[str]:
@@ -144,7 +145,7 @@ def test_of_many_batches_under_way_each_is_there_whole_and_once(
             policy = replace(ANOTHER_STARTS, attempts=100, base_s=0.05, cap_s=0.2)
             return await _batches(service(lane.adapter, VERBS["batch_write"], policy))
 
-    acknowledged = asyncio.run(main())
+    acknowledged = run(main())
     stored = server.execute("select id::text, subject from conversations")
     assert Counter(row["subject"] for row in stored) == {str(number): ROWS for number in range(MANY)}
     assert sorted(row["id"] for row in stored) == sorted(key for keys in acknowledged for key in keys)

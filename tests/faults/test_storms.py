@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.faults.loop import run
 from tests.faults.stacks import STACKS, TRANSPORTS, Stack
 from tests.faults.storms import NEXT, Outage, Storm, outage, storm
 
@@ -18,7 +18,7 @@ CALLERS = 1000
 @pytest.mark.parametrize("stack", STACKS, ids=str)
 def test_a_storm_of_deadlines_leaves_every_connection_usable(stack: Stack) -> None:
     """Nothing that was acknowledged is lost, nothing is there twice, and the next hundred calls pass."""
-    found = asyncio.run(storm(stack, 0.3, SEED))
+    found = run(storm(stack, 0.3, SEED))
     assert found.holds, found.line()
 
 
@@ -27,7 +27,7 @@ def test_a_storm_of_deadlines_leaves_every_connection_usable(stack: Stack) -> No
 def test_an_outage_is_not_multiplied_by_a_crowd(stack: Stack, refused: bool) -> None:
     """A thousand callers at once send at most a tenth more requests than they are, and all are told by the deadline:
     that nothing was applied where nothing was sent, else that it is not known."""
-    found = asyncio.run(outage(stack, CALLERS, refused=refused))
+    found = run(outage(stack, CALLERS, refused=refused))
     assert found.holds, found.line()
     assert found.told == {"refused" if refused else "unknown": CALLERS}
 

@@ -85,7 +85,7 @@ class Callers:
         self.scopes: dict[int, anyio.CancelScope] = {}
 
     async def run(self, *calls: Callable[[], Any], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
                 for number, call in enumerate(calls):
                     group.start_soon(self._call, number, call)
@@ -143,7 +143,7 @@ async def test_a_first_call_that_is_cancelled_at_once_takes_nobody_with_it() -> 
             scope.cancel()
             await target.write("leads", {"email": "a"})
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(cancelled)
             for name in "bc":
@@ -390,14 +390,19 @@ async def test_cancelling_one_whose_row_is_in_a_batch_lets_the_batch_go_on() -> 
     assert sorted(emails(await adapter.store.query("leads"))) == ["a", "b", "c"]
 
 
+def _stopped() -> float:
+    """A clock by which no time passes, so that a call has the same patience on a busy machine."""
+    return 0.0
+
+
 def chain(adapter: Gate) -> Callable[[str, float], Coroutine[Any, Any, Result]]:
     """Writes a lead under a key of this name, by a call that has so many seconds; all under one retry policy."""
-    shared = Coalescing(CoalescePolicy(), ClientKeys(default_schema(), None), clock=time.monotonic)
-    ask = compose([shared], dispatch_to(adapter, time.monotonic))
+    shared = Coalescing(CoalescePolicy(), ClientKeys(default_schema(), None), clock=_stopped)
+    ask = compose([shared], dispatch_to(adapter, _stopped))
 
     async def write(name: str, patience_s: float) -> Result:
         record = {"id": str(uuid5(NAMESPACE_DNS, name)), "email": name}
-        context = CallContext(deadline=time.monotonic() + patience_s)
+        context = CallContext(deadline=_stopped() + patience_s)
         return await ask(Write("leads", record, generated_key="id"), context)
 
     return write

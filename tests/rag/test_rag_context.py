@@ -73,7 +73,7 @@ pytestmark = pytest.mark.asyncio
 async def test_independent_tables_are_queried_at_the_same_time(adapter: Watched) -> None:
     """All five queries have started before any has ended."""
     adapter.gates = dict.fromkeys(FIVE, adapter.all_started)
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await build_rag_context(_agent(adapter), follow_relations=False)
     assert sorted(adapter.started) == sorted(FIVE)
 
@@ -82,7 +82,7 @@ async def test_a_table_starts_as_soon_as_its_own_parents_are_known(adapter: Watc
     """Messages wait for conversations, not for the slower clients."""
     never = anyio.Event()
     adapter.gates = {"clients": never, "campaigns": never}
-    with anyio.move_on_after(5) as scope:
+    with anyio.move_on_after(60) as scope:
         async with anyio.create_task_group() as group:
             group.start_soon(build_rag_context, _agent(adapter))
             await adapter.all_started.wait()
@@ -140,7 +140,7 @@ async def test_the_first_failing_table_is_raised_as_itself_and_cancels_its_sibli
     """No ExceptionGroup, and nobody goes on reading for a context that will not be built."""
     adapter.gates = {"clients": anyio.Event(), "messages": anyio.Event(), "leads": adapter.all_started}
     adapter.fails = {"leads": AdapterError("down", state=FailureState.REJECTED)}
-    with anyio.fail_after(5), pytest.raises(AdapterError) as raised:
+    with anyio.fail_after(60), pytest.raises(AdapterError) as raised:
         await build_rag_context(_agent(adapter), follow_relations=False)
     assert raised.value is adapter.fails["leads"]
     assert sorted(adapter.cancelled) == ["clients", "messages"]

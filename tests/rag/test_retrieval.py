@@ -205,7 +205,7 @@ async def test_the_retriever_is_asked_while_the_tables_are_read() -> None:
             await both["retriever"].wait()
             return await super().query(table, *args, **options)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await _build(Waiting(), Slow())
 
 

@@ -69,7 +69,7 @@ def test_the_corpus_is_judged_rightly(name: str) -> None:
 LINES: Final = [line for source in CORPUS.values() for line in dedent(source).strip().splitlines()]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(LINES), max_size=12))
 def test_no_mixture_of_lines_is_too_much(lines: list[str]) -> None:
     """Whatever meets in one file, it is judged, or told to be no Python."""

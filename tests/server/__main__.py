@@ -12,8 +12,14 @@ from . import LocalServer, running_server
 
 
 def variables(server: LocalServer) -> dict[str, str]:
-    """What a client of a hosted project finds in its environment."""
-    return {"SUPABASE_URL": server.url, "SUPABASE_SERVICE_KEY": server.service_key}
+    """What an application of a hosted project finds in its environment; the database's user is its superuser."""
+    return {
+        "SUPABASE_URL": server.url,
+        "SUPABASE_ANON_KEY": server.anon_key,
+        "SUPABASE_SERVICE_KEY": server.service_key,
+        "SUPABASE_JWT_SECRET": server.jwt_secret,
+        "DATABASE_URL": server.database_url,
+    }
 
 
 def stay(server: LocalServer) -> int:

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ from . import node, postgres, tokens
 from .logs import new_log, tail
 
 HERE = Path(__file__).parent
+POSTGREST = "AGENT_PERSISTENCE_POSTGREST"
+"""The variable that names a PostgREST program to serve with, in place of the test server."""
 HOSTED_MAX_ROWS = 1000
 TRUNCATE_ALL = """
 do $$ begin
@@ -31,7 +35,7 @@ class RestError(RuntimeError):
 
 @dataclass(frozen=True)
 class RestProcess:
-    """The node process; one line to its stdin is answered by one JSON line on its stdout."""
+    """The process that serves; one line to its stdin is answered by one JSON line on its stdout."""
 
     process: "subprocess.Popen[str]"
     log: IO[bytes]
@@ -61,6 +65,10 @@ class LocalServer:
     database_url: str = field(repr=False)
     connection: psycopg.Connection[DictRow] = field(repr=False)
     rest: RestProcess = field(repr=False)
+    settings: dict[str, Any] = field(repr=False)
+    """What another REST process before the same database is started with."""
+    is_postgrest: bool
+    """Whether PostgREST itself serves, and not the test server, which differs from it in known points."""
 
     def execute(self, sql: str, *params: object) -> list[dict[str, Any]]:
         """The statement is committed, as superuser; the rows it returned. `%s` stands for a parameter."""
@@ -94,19 +102,33 @@ def connected(database_url: str) -> psycopg.Connection[DictRow]:
     return connection
 
 
+def named_program() -> Path | None:
+    """The PostgREST program that the environment names."""
+    name = os.environ.get(POSTGREST)
+    return Path(name).resolve() if name else None
+
+
+def rest_command() -> list[str | Path]:
+    """What serves: the program that the environment names, behind our gateway, or else the test server."""
+    if program := named_program():
+        return [sys.executable, "-m", f"{__package__}.postgrest", program]
+    node.install_packages()
+    return [node.node(), HERE / "server.mjs"]
+
+
 @contextlib.contextmanager
 def running_rest(settings: dict[str, Any]) -> Iterator[tuple[str, RestProcess]]:
     """The base URL and the process of a REST server with these settings; it has ended afterwards."""
-    node.install_packages()
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(new_log())
         process = subprocess.Popen(
-            [node.node(), HERE / "server.mjs"],
+            rest_command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
             env=node.environment(),
+            cwd=HERE.parents[1],
             start_new_session=True,
         )
         rest = RestProcess(stack.enter_context(process), log)
@@ -137,4 +159,12 @@ def running_server(
             connection.execute(script.read_bytes())
         settings = {**keys, "database_url": database_url, "schemas": list(exposed), "max_rows": max_rows}
         url, rest = stack.enter_context(running_rest(settings))
-        yield LocalServer(url=url, database_url=database_url, connection=connection, rest=rest, **keys)
+        yield LocalServer(
+            url=url,
+            database_url=database_url,
+            connection=connection,
+            rest=rest,
+            settings=settings,
+            is_postgrest=named_program() is not None,
+            **keys,
+        )

@@ -8,7 +8,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,9 +17,9 @@ from typing import IO, Any
 
 import psycopg
 
+from .leash import leashed
 from .logs import new_log, tail
 
-LEASH = Path(__file__).with_name("leash.py")
 START_TIMEOUT_S = 30.0
 SETTINGS = (
     "fsync=off",
@@ -147,16 +146,8 @@ def spawn(install: Path, data: Path, port: int, log: IO[bytes], who: Owner) -> "
     """PostgreSQL is starting; it ends, and its directory goes, once the stdin of the process is closed."""
     settings = [word for setting in SETTINGS for word in ("-c", setting)]
     command = [str(install / "bin" / "postgres"), "-D", str(data), "-p", str(port), *settings]
-    user = "" if who.uid is None else str(who.uid)
-    return subprocess.Popen(
-        [sys.executable, "-IS", str(LEASH), str(data.parent), user, *command],
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        cwd="/",
-        # A session of its own: Ctrl-C in the terminal reaches the tests, which then end the server in order.
-        start_new_session=True,
-    )
+    # On SIGQUIT PostgreSQL stops at once, without writing anything back.
+    return leashed(command, data.parent, log=log, ends_on="SIGQUIT", uid=who.uid)
 
 
 def wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log: IO[bytes]) -> None:

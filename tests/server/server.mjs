@@ -1,12 +1,14 @@
 // Serves the REST interface of @supabase/lite on 127.0.0.1 and prints one JSON line, {"port": n}, once it answers.
 // The first line of stdin is the configuration. Every further line asks for the schema to be read again and is
-// answered by one line. The process ends when stdin closes, so that it cannot outlive its parent.
+// answered by one line; so does `NOTIFY pgrst`, without an answer. The process ends when stdin closes, so that it cannot
+// outlive its parent.
 import { createInterface } from "node:readline";
 import { serve } from "@hono/node-server";
 import { App } from "@supabase/lite";
 import { createPostgresConnection } from "@supabase/lite/postgres";
 import { jwtVerify } from "jose";
 import { Kysely } from "kysely";
+import postgres from "postgres";
 import { correct } from "./corrections.mjs";
 import { lanes } from "./lanes.mjs";
 import { types } from "./types.mjs";
@@ -55,13 +57,27 @@ await app.ensureSystemSchema();
 await connection.introspect();
 const fetch = correct(app, connection);
 
+let reloaded = Promise.resolve();
+
+/** The schema is read again, after whoever asked before has been served. */
+function reload() {
+  reloaded = reloaded.catch(() => {}).then(async () => {
+    await connection.clearSchemaCache();
+    await connection.introspect();
+  });
+  return reloaded;
+}
+
+await postgres(config.database_url, { max: 1, onnotice: () => {} }).listen("pgrst", (told) => {
+  if (told === "" || told === "reload schema") reload().catch(console.error);
+});
+
 // Longer than clients keep a connection, so that no test meets one that closes under it.
 const serverOptions = { keepAliveTimeout: 65_000 };
 serve({ fetch, hostname: "127.0.0.1", port: 0, serverOptions }, ({ port }) => answer({ port }));
 
 for await (const _ of lines) {
-  await connection.clearSchemaCache();
-  await connection.introspect();
+  await reload();
   answer({ reloaded: true });
 }
 process.exit(0);
