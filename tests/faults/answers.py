@@ -70,6 +70,12 @@ _UNREADABLE: Final = {
 }
 
 
+OF_ANOTHER_CALL: Final = answer(
+    b'[{"id":"00000000-0000-0000-0000-00000000dead","subject":"another","email":"x"}]', status=201
+)
+UNAVAILABLE: Final = _html(503)
+
+
 def _all() -> Iterator[tuple[str, Answer]]:
     for says, codes in _CODES.items():
         for status, code in codes:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tests.faults.answers import ANSWERS
+from tests.faults.answers import ANSWERS, OF_ANOTHER_CALL, UNAVAILABLE
 from tests.faults.backend import Fate
 from tests.faults.manglers import MANGLERS
 
@@ -97,6 +97,82 @@ class Mangled(Fault):
         await exchange.send(mangle(await exchange.forwarded()))
         if ending is not None:
             await exchange.end(ending)
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredTwice(Fault):
+    """The answer comes again on the same connection, so late that the next request may have been sent."""
+
+    pause_s: float
+
+    def __str__(self) -> str:
+        return f"answered again {self.pause_s} s later"
+
+    async def strike(self, exchange: Exchange) -> None:
+        response = await exchange.forwarded()
+        await exchange.send(response)
+        exchange.conclude()
+        await asyncio.sleep(self.pause_s)
+        await exchange.send(response)
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredForAnother(Fault):
+    """The row of another call comes as the answer, in place of the backend: before it saw the request, or after."""
+
+    when: Literal["before", "after"]
+
+    def __str__(self) -> str:
+        return f"answer of another call {self.when} the commit"
+
+    async def strike(self, exchange: Exchange) -> None:
+        await (exchange.request() if self.when == "before" else exchange.forwarded())
+        await exchange.send(OF_ANOTHER_CALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Fault):
+    """Success without a row, and no row is stored: a trigger or a rule has dropped it."""
+
+    def __str__(self) -> str:
+        return "row dropped, 201 with no row"
+
+    async def strike(self, exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.send(ANSWERS["201 with no row"].raw)
+
+
+@dataclass(frozen=True, slots=True)
+class LookUpFails(Fault):
+    """The answer to a request that was applied is lost, and who then looks for the row gets 503, once or always."""
+
+    times: Literal["once", "always"]
+
+    def __str__(self) -> str:
+        return f"answer lost, look-up fails {self.times}"
+
+    async def strike(self, exchange: Exchange) -> None:
+        await exchange.forwarded()
+        exchange.proxy.afterwards = ReadFails(self.times)
+        await exchange.end("RST")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFails(Fault):
+    """503 for what reads; writes pass."""
+
+    times: Literal["once", "always"]
+
+    def __str__(self) -> str:
+        return f"503 for a read, {self.times}"
+
+    async def strike(self, exchange: Exchange) -> None:
+        if not (await exchange.request()).startswith(b"GET "):
+            await exchange.send(await exchange.forwarded())
+            return
+        if self.times == "once":
+            exchange.proxy.afterwards = None
+        await exchange.send(UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)

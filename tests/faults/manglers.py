@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tests.adapters.stub_server import answer
+from tests.faults.answers import OF_ANOTHER_CALL
 
 if TYPE_CHECKING:
     from tests.faults.proxy import Ending
@@ -50,8 +50,6 @@ def _bomb() -> bytes:
     return first + again * 71
 
 
-_SECOND: Final = answer(b'[{"id":"00000000-0000-0000-0000-00000000dead","subject":"another","email":"x"}]', status=201)
-
 MANGLERS: Final[dict[str, tuple[Mangler, Ending | None]]] = {
     "Content-Length too long": (_with_length(7), "FIN"),
     "Content-Length too short": (_with_length(-7), None),
@@ -65,8 +63,8 @@ MANGLERS: Final[dict[str, tuple[Mangler, Ending | None]]] = {
     "a header without a colon": (lambda raw: raw.replace(b"\r\n\r\n", b"\r\nBad Name\r\n\r\n", 1), None),
     "stray bytes behind the response": (lambda raw: raw + b"stray", None),
     "line ends behind the response": (lambda raw: raw + b"\r\n\r\n", None),
-    "a second response": (lambda raw: raw + _SECOND, None),
-    "a second response, then FIN": (lambda raw: raw + _SECOND, "FIN"),
+    "a second response": (lambda raw: raw + OF_ANOTHER_CALL, None),
+    "a second response, then FIN": (lambda raw: raw + OF_ANOTHER_CALL, "FIN"),
     "early hints first": (lambda raw: b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + raw, None),
     "Connection: close, then FIN": (lambda raw: raw.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), "FIN"),
     "Connection: close is a lie": (lambda raw: raw.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), None),

@@ -81,10 +81,14 @@ class Exchange:
         """Send FIN and go on listening."""
         self._writer.write_eof()
 
-    async def until_client_leaves(self) -> None:
-        """Answer nothing any more, so that nothing is under way."""
+    def conclude(self) -> None:
+        """Nothing that is still to come is waited for by `settled`."""
         self.proxy.under_way.discard(self)
         self.proxy.changed.set()
+
+    async def until_client_leaves(self) -> None:
+        """Answer nothing any more, so that nothing is under way."""
+        self.conclude()
         while await self._reader.read(65_536):
             pass
 
@@ -98,7 +102,8 @@ class Exchange:
 
 
 class Proxy:
-    """`arm` says what befalls the next attempts, one fault each; after them requests pass untouched.
+    """`arm` says what befalls the next attempts, one fault each; after them requests pass untouched, unless a fault has
+    left another in `afterwards`, which befalls each of them until the next `arm`.
 
     `requests` counts those that began to arrive, `forwarded` those that the backend saw, `strays` those for another
     host, `sizes` are the bytes of the last request and response that were forwarded. `named_url` is known to the event
@@ -112,6 +117,7 @@ class Proxy:
         self.strays = 0
         self.sizes: tuple[int, int] = (0, 0)
         self.armed: deque[Fault] = deque()
+        self.afterwards: Fault | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self.under_way: set[Exchange] = set()
         self.changed = asyncio.Event()
@@ -145,6 +151,7 @@ class Proxy:
     async def arm(self, *faults: Fault) -> None:
         """Strike the next attempts with these faults. Call `next_attempt` between two attempts."""
         self.armed = deque(faults)
+        self.afterwards = None
         await self.next_attempt()
 
     async def next_attempt(self) -> None:
@@ -219,7 +226,7 @@ class Proxy:
 
     def next_fault(self) -> Fault | None:
         """What befalls the request that is arriving now."""
-        return self.armed.popleft() if self.armed and not self.armed[0].precedes else None
+        return self.armed.popleft() if self.armed and not self.armed[0].precedes else self.afterwards
 
     async def _exchange(self, exchange: Exchange) -> None:
         fault = self.next_fault()
