@@ -28,7 +28,7 @@ class Viewed(Protocol):
     def _for_user(
         self,
         access_token: AccessToken | None,
-        claims: Mapping[str, Any] | None,
+        claims: Claims | None,
         tenant: Tenant | None,
         actor: str | None,
     ) -> Self: ...
