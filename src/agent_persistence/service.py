@@ -16,7 +16,7 @@ import anyio
 
 from agent_persistence import metrics as metrics_module
 from agent_persistence._verbs import AllVerbs, Closing
-from agent_persistence._views import AccessToken, Claims, Tenant, Viewed
+from agent_persistence._views import AccessToken, Claims, Tenant, Viewable
 from agent_persistence.adapter import ActsAs, Identified, Pages, PersistenceAdapter
 from agent_persistence.audit import AuditHook
 from agent_persistence.cache_policy import CachePolicy, cache_policy
@@ -180,10 +180,10 @@ class AsyncPersistenceService(AllVerbs, Closing):
             readable=self._policy.readable,
         )
 
-    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
+    def _over(self, view: Callable[[Viewable], Viewable]) -> Self:
         return cast("Self", view(self))
 
-    def _within(self, deadline_s: float | None, retry: RetryPolicy | bool | None) -> Self:
+    def _with_bounds(self, deadline_s: float | None, retry: RetryPolicy | bool | None) -> Self:
         policy = self._retry if retry is None else retry_policy(retry)
         view = self._view()
         view._retry = policy if deadline_s is None else policy.within(deadline_s)
@@ -203,9 +203,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
         else:
             raise _knows_no_users(self._adapter)
         named = self._identity.actor if actor is None else _actor(actor)
-        return self._as(replace(user, tenant=self._tenant_of(tenant), actor=named))
+        return self._with_identity(replace(user, tenant=self._tenant_of(tenant), actor=named))
 
-    def _as(self, identity: Identity) -> Self:
+    def _with_identity(self, identity: Identity) -> Self:
         view = self._view()
         view._identity = identity
         return view
