@@ -64,7 +64,7 @@ async def test_the_retries_of_one_call_can_be_others(form: Any, options: Any, tr
 @FORMS
 async def test_the_deadline_of_one_call_can_be_another(form: Any) -> None:
     """It bounds all attempts together."""
-    service = AsyncPersistenceService(HangingAdapter())
+    service = AsyncPersistenceService(HangingAdapter(), clock=lambda: 0.0)
     with pytest.raises(BackendUnavailableError, match="no answer in time"):
         await form(service).with_options(deadline_s=0.02).query("leads")
 

@@ -20,20 +20,20 @@ Claims: TypeAlias = Mapping[str, Any]
 Tenant: TypeAlias = TenantScope | str | int | UUID
 
 
-class Viewed(Protocol):
+class Viewable(Protocol):
     """What a service does to give a view of itself."""
 
-    def _within(self, deadline_s: float | None, retry: RetryPolicy | bool | None) -> Self: ...
+    def _with_bounds(self, deadline_s: float | None, retry: RetryPolicy | bool | None) -> Self: ...
 
     def _for_user(
         self,
         access_token: AccessToken | None,
-        claims: Mapping[str, Any] | None,
+        claims: Claims | None,
         tenant: Tenant | None,
         actor: str | None,
     ) -> Self: ...
 
-    def _as(self, identity: Identity) -> Self: ...
+    def _with_identity(self, identity: Identity) -> Self: ...
 
 
 class Views(ABC):
@@ -48,8 +48,8 @@ class Views(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
-        """This object over the view of its service."""
+    def _over(self, view: Callable[[Viewable], Viewable]) -> Self:
+        """An object as this one, over the view of its service."""
 
     @abstractmethod
     async def _identify(self) -> Identity:
@@ -61,7 +61,7 @@ class Views(ABC):
         `deadline_s` is the most that a call may take, reads and writes alike; `retry` replaces the retry policy. What
         is None stays.
         """
-        return self._viewed(lambda service: service._within(deadline_s, retry))
+        return self._over(lambda service: service._with_bounds(deadline_s, retry))
 
     def as_user(
         self,
@@ -81,7 +81,7 @@ class Views(ABC):
         ConfigurationError, and nothing is sent, where the adapter cannot run calls as this user.
         """
         access_token = hidden(access_token)
-        return self._viewed(lambda service: service._for_user(access_token, claims, tenant, actor))
+        return self._over(lambda service: service._for_user(access_token, claims, tenant, actor))
 
     async def pinned(self) -> Self:
         """The same verbs as whom the next call would run: where the adapter has a callable for it, it is asked now.
@@ -89,4 +89,4 @@ class Views(ABC):
         Whatever is done with the view, in other tasks and over many calls, is then done as that user.
         """
         identity = await self._identify()
-        return self._viewed(lambda service: service._as(identity))
+        return self._over(lambda service: service._with_identity(identity))

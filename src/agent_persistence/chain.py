@@ -1,4 +1,4 @@
-"""The one chain that every call walks down."""
+"""The chain of layers that every call goes through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for one call, whatever becomes of its operation on the way."""
+"""What holds for one call, whatever operation the layers pass on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agent_persistence.retry import DEFAULT, RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """As whom a call runs, under which bounds, and until when: an argument that walks the chain beside the operation.
+    """As whom a call runs, under which bounds, and until when: an argument of every layer beside the operation.
 
     `deadline` is when the call must have ended, in seconds on the service's clock. Calls whose `identity` or `retry`
     differ share no request: what one of them joined would change its attempts, deadline or errors.

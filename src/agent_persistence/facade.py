@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, Self, cast
 
 from agent_persistence._verbs import Closing, ReadingVerbs, WritingVerbs
-from agent_persistence._views import Viewed
+from agent_persistence._views import Viewable
 from agent_persistence.exceptions import ReadOnlyError
 from agent_persistence.identity import Identity
 from agent_persistence.operations import Operation, Result
@@ -15,7 +15,7 @@ from agent_persistence.schema_registry import Schema
 from agent_persistence.typed import Model, ReadOnlyTable
 
 
-class Served(Viewed, Protocol):
+class Served(Viewable, Protocol):
     """What a façade needs of the service behind it."""
 
     @property
@@ -94,7 +94,7 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
         """This façade: it is read-only already."""
         return self
 
-    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
+    def _over(self, view: Callable[[Viewable], Viewable]) -> Self:
         return type(self)(cast("Served", view(self.__service)))
 
     async def _identify(self) -> Identity:

@@ -1,4 +1,4 @@
-"""As whom a call runs: a value that walks with it, and is part of every key under which anything is shared."""
+"""As whom a call runs: a part of its context, and of every key under which anything is shared between calls."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Identity(Unpicklable):
 
 
 OWN: Final = Identity(own=True)
-"""Whoever the adapter was made for."""
+"""Of calls that run with the credentials that the adapter was made with."""
 
 
 class RefreshingToken(Unpicklable):
@@ -54,7 +54,7 @@ class RefreshingToken(Unpicklable):
     `fetch` is a plain or async function. It is asked once for all who wait in an event loop; a failure of it is theirs
     too, and whoever comes later asks again. When a token expires is read from its `exp` claim (RFC 7519, section
     4.1.4); one without is kept until it is refused. A new token whose `sub` claim names another user is refused with
-    AdapterError: what was read for one user may be cached. `clock` tells the seconds since 1970.
+    AdapterError: what was read for one user may be cached. `clock` returns the seconds since 1970.
     """
 
     __slots__ = ("__weakref__", "_clock", "_expires", "_fetch", "_fetches", "_subject", "_token")
@@ -153,13 +153,14 @@ def checked_token(option: str, token: object) -> SecretStr:
     token = hidden(token)
     if not isinstance(token, SecretStr):
         raise ConfigurationError(f"{option} is no text, but {type(token).__name__}")
-    problem = _problem(token.get_secret_value().strip())
+    problem = _token_problem(token.get_secret_value().strip())
     if problem:
         raise ConfigurationError(f"{option} {problem}")
     return SecretStr(token.get_secret_value().strip())
 
 
-def _problem(token: str) -> str:
+def _token_problem(token: str) -> str:
+    """Why the text can stand in no header; empty where it can."""
     if not token:
         return "is empty"
     if not token.isascii() or not token.isprintable() or " " in token:

@@ -7,7 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Self, Unpack, cast
 
 from agent_persistence._verbs import AllVerbs, Closing
-from agent_persistence._views import Viewed
+from agent_persistence._views import Viewable
 from agent_persistence.identity import Identity
 from agent_persistence.operations import Operation, Result
 from agent_persistence.records import Record
@@ -64,11 +64,11 @@ class PersistenceAgent(AllVerbs, Closing):
         """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
         return TypedTable(self, model, name)
 
-    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
-        viewed = copy(self)
-        viewed._service = cast("AsyncPersistenceService", view(self._service))
-        viewed._owns_service = False
-        return viewed
+    def _over(self, view: Callable[[Viewable], Viewable]) -> Self:
+        agent = copy(self)
+        agent._service = cast("AsyncPersistenceService", view(self._service))
+        agent._owns_service = False
+        return agent
 
     async def _identify(self) -> Identity:
         return await self._service._identify()

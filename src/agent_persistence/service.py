@@ -16,7 +16,7 @@ import anyio
 
 from agent_persistence import metrics as metrics_module
 from agent_persistence._verbs import AllVerbs, Closing
-from agent_persistence._views import AccessToken, Claims, Tenant, Viewed
+from agent_persistence._views import AccessToken, Claims, Tenant, Viewable
 from agent_persistence.adapter import ActsAs, Identified, Pages, PersistenceAdapter
 from agent_persistence.audit import AuditHook
 from agent_persistence.cache_policy import CachePolicy, cache_policy
@@ -107,7 +107,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
     `actor` is written into the audit events. `row_cap` is the server's cap on rows (PostgREST's max-rows), by default
     1,000 for hosted Supabase, none for PostgreSQL and memory; where it is not known, short answers cost a count or
-    another request. `clock`, `random` and `sleep` serve the retries.
+    another request. `clock` gives the seconds by which deadlines and the age of cached answers are measured; `random`
+    and `sleep` serve the pauses between attempts.
     """
 
     def __init__(
@@ -138,19 +139,20 @@ class AsyncPersistenceService(AllVerbs, Closing):
         _check_adapter(adapter)
         self._capabilities = MappingProxyType(dict(adapter.capabilities))
         self._adapter = adapter
-        self._users = adapter if isinstance(adapter, ActsAs) else None
+        self._by_user = adapter if isinstance(adapter, ActsAs) else None
+        self._identification = _identification(self._by_user, clock)
         self._policy = TablePolicy.default() if policy is None else _instance("policy", policy, TablePolicy)
         self._schema = default_schema() if schema is None else _instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
         self._client_keys = ClientKeys(self._schema, client_keys, is_given=schema is not None)
         self._owns_adapter = owns_adapter
         self._clock = clock
-        self._cache = None if (kept := cache_policy(cache)) is None else Caching(kept, self._schema, clock)
+        self._cache = None if (caching := cache_policy(cache)) is None else Caching(caching, self._schema, clock)
         yours = _callables("middleware", middleware, "an async (operation, call_next) that returns a Result")
         hooks = _callables("audit", audit, "a callable with one AuditEvent")
         watching = _callables("observers", observers, "a callable with one CallBegun that returns an Observation")
-        shared = coalesce_policy(coalesce)
-        if self._cache is not None or shared is not None:
+        coalescing = coalesce_policy(coalesce)
+        if self._cache is not None or coalescing is not None:
             _check_identified(adapter)
         url_size = getattr(adapter, "url_size", None)
         layers: list[Layer | None] = [
@@ -166,11 +168,11 @@ class AsyncPersistenceService(AllVerbs, Closing):
             None if schema is None else Validation(self._schema),
             self._masking(mask_reads, mask_writes),
             Tenancy(self._client_keys.primary),
-            None if self._users is None or self._users.identity is not None else Identification(self._users, clock),
+            self._identification,
             self._cache,
             None if url_size is None else Splitting(self._schema, url_size),
             self._paging(adapter, row_cap),
-            None if shared is None else Coalescing(shared, self._client_keys, clock=clock),
+            None if coalescing is None else Coalescing(coalescing, self._client_keys, clock=clock),
             Retry(
                 RetryBudget(self._retry.budget),
                 self._client_keys,
@@ -202,15 +204,14 @@ class AsyncPersistenceService(AllVerbs, Closing):
             readable=self._policy.readable,
         )
 
-    def _viewed(self, view: Callable[[Viewed], Viewed]) -> Self:
+    def _over(self, view: Callable[[Viewable], Viewable]) -> Self:
         return cast("Self", view(self))
 
-    def _within(self, deadline_s: float | None, retry: RetryPolicy | bool | None) -> Self:
-        bounded = self._view()
-        bounded._retry = self._retry if retry is None else retry_policy(retry)
-        if deadline_s is not None:
-            bounded._retry = bounded._retry.within(deadline_s)
-        return bounded
+    def _with_bounds(self, deadline_s: float | None, retry: RetryPolicy | bool | None) -> Self:
+        policy = self._retry if retry is None else retry_policy(retry)
+        view = self._view()
+        view._retry = policy if deadline_s is None else policy.within(deadline_s)
+        return view
 
     def _for_user(
         self,
@@ -219,25 +220,22 @@ class AsyncPersistenceService(AllVerbs, Closing):
         tenant: Tenant | None,
         actor: str | None,
     ) -> Self:
-        if self._users is not None:
-            user = self._users.identity_of(access_token=access_token, claims=claims)
+        if self._by_user is not None:
+            user = self._by_user.identity_of(access_token=access_token, claims=claims)
         elif access_token is None and claims is None and (tenant is not None or actor is not None):
             user = OWN
         else:
             raise _knows_no_users(self._adapter)
         named = self._identity.actor if actor is None else _actor(actor)
-        return self._as(replace(user, tenant=self._tenant_of(tenant), actor=named))
+        return self._with_identity(replace(user, tenant=self._tenant_of(tenant), actor=named))
 
-    def _as(self, identity: Identity) -> Self:
+    def _with_identity(self, identity: Identity) -> Self:
         view = self._view()
         view._identity = identity
         return view
 
     async def _identify(self) -> Identity:
-        given = self._identity
-        if not given.own or self._users is None or self._users.identity is not None:
-            return given
-        return replace(await self._users.identify(), tenant=given.tenant, actor=given.actor)
+        return self._identity if self._identification is None else await self._identification.current(self._identity)
 
     def _view(self) -> Self:
         view = copy(self)
@@ -251,8 +249,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
 
     def _context(self, *, writes: bool) -> CallContext:
         """The context of a call that begins now."""
-        patience_s = self._retry.write_deadline_s if writes else self._retry.read_deadline_s
-        return CallContext(self._identity, self._retry, self._clock() + patience_s)
+        deadline_s = self._retry.write_deadline_s if writes else self._retry.read_deadline_s
+        return CallContext(self._identity, self._retry, self._clock() + deadline_s)
 
     async def _invoke(self, operation: Operation) -> Result:
         """Send the operation down the chain, with the one identity and deadline that hold for everything below."""
@@ -336,6 +334,11 @@ def _knows_no_users(adapter: object) -> ConfigurationError:
     )
 
 
+def _identification(adapter: ActsAs | None, clock: Callable[[], float]) -> Identification | None:
+    """The layer that asks the adapter's callable, where it has one."""
+    return None if adapter is None or adapter.identity is not None else Identification(adapter, clock)
+
+
 def _instance(option: str, value: object, expected: type[T]) -> T:
     if not isinstance(value, expected):
         raise ConfigurationError(f"{option} is a {expected.__name__}, not {type(value).__name__}")
@@ -355,8 +358,9 @@ def _row_cap(value: object) -> float:
 
 
 def _callables(option: str, given: Any, expected: str) -> tuple[Any, ...]:
-    layers = tuple(given) if isinstance(given, Iterable) else (given,)
-    for layer in layers:
-        if not callable(layer):
-            raise ConfigurationError(f"{option} holds {type(layer).__name__}; each is {expected}")
-    return layers
+    """One callable, or each of several, as a tuple."""
+    several = tuple(given) if isinstance(given, Iterable) else (given,)
+    for each in several:
+        if not callable(each):
+            raise ConfigurationError(f"{option} holds {type(each).__name__}; each is {expected}")
+    return several

@@ -1,8 +1,7 @@
 """Runs every verb under every single fault and under random pairs of faults, then storms and outages, and prints the
 scoreboard.
 
-    python -m tests.faults [--cases N] [--seed N] [--workers N] [--storm-s N] [--callers N] [--kind NAME]
-        [--json PATH] [--plot PATH]
+    python -m tests.faults [--cases N] [--seed N] [--workers N] [--storm-s N] [--callers N] [--json PATH] [--plot PATH]
 
 The exit status is 1 if an invariant did not hold, or if the client that retries blindly made no duplicate.
 """
@@ -22,7 +21,7 @@ from random import Random
 from typing import Any, Final
 
 from tests.faults.blind import BLIND_VERBS
-from tests.faults.cases import KINDS, Case, pairs, singles
+from tests.faults.cases import Case, pairs, singles
 from tests.faults.judge import Scores, scoreboard
 from tests.faults.lane import ATTEMPT_S, DEADLINE_S
 from tests.faults.loop import run
@@ -36,12 +35,12 @@ SHOWN: Final = 20
 LEAST_PAIRS: Final = 10_000
 
 
-def all_cases(least: int, seed: int, kinds: Sequence[str] = ()) -> tuple[list[Case], list[Case]]:
-    """At least so many cases in random order, with these further kinds of faults, and those for the blind client."""
+def all_cases(least: int, seed: int) -> tuple[list[Case], list[Case]]:
+    """At least so many cases in random order, and those for the blind client."""
     random = Random(seed)
     sizes = run(measured())
-    cases = list(singles(sizes, ATTEMPT_S, kinds=kinds))
-    cases += pairs(sizes, ATTEMPT_S, max(LEAST_PAIRS, least - len(cases)), random, kinds=kinds)
+    cases = list(singles(sizes, ATTEMPT_S))
+    cases += pairs(sizes, ATTEMPT_S, max(LEAST_PAIRS, least - len(cases)), random)
     blind_cases = list(singles(sizes, ATTEMPT_S, verbs=BLIND_VERBS, stacks=[HTTPX]))
     random.shuffle(cases)
     random.shuffle(blind_cases)
@@ -74,14 +73,11 @@ def _lines(scores: Scores, control: Scores, seed: int) -> Iterator[str]:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cases", type=int, default=52_000, help="at least so many; singles are never left out")
+    parser.add_argument("--cases", type=int, default=100_000, help="at least so many; singles are never left out")
     parser.add_argument("--seed", type=int, default=1, help="of the pairs and of the order")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--storm-s", type=float, default=60.0, help="how long a storm of deadlines lasts")
     parser.add_argument("--callers", type=int, default=10_000, help="how many call at once in an outage")
-    parser.add_argument(
-        "--kind", action="append", choices=KINDS, default=[], help="switch on further faults; repeatable"
-    )
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--plot", type=Path, help="draw them there, as SVG")
     return parser.parse_args(arguments)
@@ -90,7 +86,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     start_s = time.perf_counter()
-    cases, blind_cases = all_cases(options.cases, options.seed, options.kind)
+    cases, blind_cases = all_cases(options.cases, options.seed)
     scores = run_all(cases, blindly=False, workers=options.workers, title="under faults")
     control = run_all(blind_cases, blindly=True, workers=options.workers, title="blind control")
     print("\n".join(_lines(scores, control, options.seed)), flush=True)

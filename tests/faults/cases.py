@@ -38,13 +38,7 @@ ENDINGS: Final[tuple[Ending, ...]] = ("FIN", "RST", "garbage", "blackhole")
 READ_AS_ROWS: Final = {"201 with no row", "201 with two rows", "201 with a number", "201 with an object"}
 
 
-KINDS: Final[dict[str, tuple[Fault, ...]]] = {
-    "late second answer": (AnsweredTwice(0.01),),
-    "answer of another call": (AnsweredForAnother("before"), AnsweredForAnother("after")),
-    "row dropped": (Dropped(),),
-    "look-up fails": (LookUpFails("once"), LookUpFails("always")),
-}
-"""Further faults, by the name under which they are switched on: they befall no case by default."""
+ANSWERED_AGAIN: Final = AnsweredTwice(0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +73,8 @@ def cuts_in_turn(request_bytes: int, response_bytes: int) -> Iterator[Fault]:
             yield cut
 
 
-def further(verb: Verb, kinds: Sequence[str]) -> Iterator[Fault]:
-    """The faults of these kinds that can befall the verb, and can be seen through."""
-    for kind in kinds:
-        if kind == "late second answer" or (
-            verb.kind in ("insert", "merge") and verb.succeeds and not verb.insert_only
-        ):
-            yield from KINDS[kind]
-
-
-def others(verb: Verb, attempt_s: float, kinds: Sequence[str] = ()) -> Iterator[Fault]:
-    """Every fault that is no cut, and of these kinds; delays and dribbles below and above what an attempt may take."""
+def others(verb: Verb, attempt_s: float) -> Iterator[Fault]:
+    """Every fault that is no cut. Delays and dribbles are below and above what an attempt may take."""
     for name in ANSWERS:
         if not _must_be_believed(name, verb):
             yield Answered(name, "before")
@@ -102,7 +87,14 @@ def others(verb: Verb, attempt_s: float, kinds: Sequence[str] = ()) -> Iterator[
     yield from (IdleClosed("FIN"), IdleClosed("RST"))
     if verb.kind in ("insert", "merge"):
         yield from (HeldUncommitted("commits"), HeldUncommitted("rolls back"))
-    yield from further(verb, kinds)
+        if verb.succeeds and not verb.insert_only:
+            yield Dropped()
+    if verb.names_rows:
+        yield ANSWERED_AGAIN
+        if verb.succeeds and not verb.insert_only:
+            yield from (AnsweredForAnother("before"), AnsweredForAnother("after"))
+    if verb.kind != "read" and verb.succeeds and not verb.insert_only:
+        yield from (LookUpFails("once"), LookUpFails("always"))
 
 
 def _must_be_believed(name: str, verb: Verb) -> bool:
@@ -118,12 +110,11 @@ def singles(
     *,
     verbs: Sequence[str] = tuple(EVERY),
     stacks: Sequence[Stack] = STACKS,
-    kinds: Sequence[str] = (),
 ) -> Iterator[Case]:
     """Every verb over every stack that is for it under every fault. Calls at once are cut at every byte in one way."""
     for stack, name in _pairings(verbs, stacks):
         cut = cuts_in_turn if name in CROWDS else cuts
-        for fault in (*others(EVERY[name], attempt_s, kinds), *cut(*sizes[stack, name])):
+        for fault in (*others(EVERY[name], attempt_s), *cut(*sizes[stack, name])):
             yield Case(name, fault, stack=stack)
 
 
@@ -133,20 +124,20 @@ def _pairings(verbs: Sequence[str], stacks: Sequence[Stack]) -> Iterator[tuple[S
         yield from ((stack, name) for name in verbs if stack.coalesce == (name in CROWDS))
 
 
-def pairs(sizes: Sizes, attempt_s: float, count: int, random: Random, *, kinds: Sequence[str] = ()) -> Iterator[Case]:
+def pairs(sizes: Sizes, attempt_s: float, count: int, random: Random) -> Iterator[Case]:
     """So many random cases whose second attempt meets a fault too, half of the faults no cuts; verbs and stacks in
     turn, single calls over every stack.
 
     Of calls at once a second attempt is one of several that may be under way, so that nothing can precede it.
     """
     ways = [*((stack, name) for stack in STACKS for name in VERBS), *_pairings(tuple(CROWDS), COALESCING)]
-    rare = {name: list(others(verb, attempt_s, kinds)) for name, verb in EVERY.items()}
+    rare = {name: list(others(verb, attempt_s)) for name, verb in EVERY.items()}
     often = {way: list(cuts(*sizes[way])) for way in ways}
     random.shuffle(ways)
     for number in range(count):
         stack, name = ways[number % len(ways)]
-        either = (rare[name], often[stack, name])
-        first, second = (random.choice(random.choice(either)) for _ in range(2))
+        kinds = (rare[name], often[stack, name])
+        first, second = (random.choice(random.choice(kinds)) for _ in range(2))
         while name in CROWDS and second.precedes:
             second = random.choice(rare[name])
         yield Case(name, first, second, stack)

@@ -20,6 +20,8 @@ class Fault:
     """What befalls one attempt. `precedes` says that it happens before a request is sent."""
 
     precedes: ClassVar[bool] = False
+    outlasts: ClassVar[bool] = False
+    """Whether the next call on the connection meets it too, and can tell by the keys of the rows alone."""
 
     @property
     def denies(self) -> bool:
@@ -104,6 +106,7 @@ class AnsweredTwice(Fault):
     """The answer comes again on the same connection, so late that the next request may have been sent."""
 
     pause_s: float
+    outlasts: ClassVar[bool] = True
 
     def __str__(self) -> str:
         return f"answered again {self.pause_s} s later"
@@ -111,9 +114,9 @@ class AnsweredTwice(Fault):
     async def strike(self, exchange: Exchange) -> None:
         response = await exchange.forwarded()
         await exchange.send(response)
-        exchange.conclude()
-        await asyncio.sleep(self.pause_s)
-        await exchange.send(response)
+        with exchange.late():
+            await asyncio.sleep(self.pause_s)
+            await exchange.send(response)
 
 
 @dataclass(frozen=True, slots=True)

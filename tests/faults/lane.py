@@ -18,7 +18,7 @@ from tests.faults.house import MOST_OF_A_KIND, SLOTS, FullHouse, fill
 from tests.faults.judge import Ended, Finding, Scores, end_of, judged
 from tests.faults.proxy import Proxy, Upstream
 from tests.faults.stacks import HTTPX, Stack
-from tests.faults.verbs import EVERY, INSERT_ONLY, OLD, POLICY, VERBS, Client, Verb
+from tests.faults.verbs import ANOTHER, EVERY, INSERT_ONLY, OLD, POLICY, VERBS, Client, Verb
 
 POLICY_UNDER_FAULTS: Final = RetryPolicy(
     base_s=0.001, cap_s=0.005, attempt_s=0.25, read_deadline_s=1.2, write_deadline_s=1.2
@@ -131,7 +131,9 @@ class Lane:
         findings = list(judged(case, ended, self._deadline_s))
         if self.proxy.strays > strays:
             findings.append(Finding(case, "wrong", "the other host got a request"))
-        told = await self._next_call(max(1, len(verb.each)))
+        told = await self._next_call(
+            max(1, len(verb.each)), ANOTHER if any(fault.outlasts for fault in case.faults) else OLD
+        )
         if told is not None:
             findings.append(Finding(case, "leaked", f"the next call: {told}"))
         scores.add(case, end_of(case, ended), findings)
@@ -153,21 +155,24 @@ class Lane:
         await self.proxy.settled()
         return Ended(await self.store.rows(verb.table), elapsed_s, value, error)
 
-    async def _next_call(self, at_once: int) -> str | None:
-        """What is wrong with a call without a fault on the same adapter, and with its connections; None if nothing.
+    async def _next_call(self, at_once: int, row: Row) -> str | None:
+        """What is wrong with a read of the row without a fault on the same adapter, and with its connections; None if
+        nothing.
 
         So many calls at once before it may have left as many connections.
         """
         self._most_at_once = max(self._most_at_once, at_once)
-        await self._prepare(VERBS["read"])
+        await self.store.reset("conversations", [row])
         client = service(self.adapter, VERBS["read"], POLICY_AFTERWARDS)
         try:
             with anyio.fail_after(HANG_S):
-                row = await client.read("conversations", OLD["id"])
+                found = await client.read("conversations", row["id"])
         except Exception as raised:
             return repr(raised)
-        if row is None or not OLD.items() <= row.items():
-            return f"it read {row!r}"
+        finally:
+            await self.proxy.quiet()
+        if found is None or not row.items() <= found.items():
+            return f"it read {found!r}"
         return await self.more_connections_than(self._most_at_once)
 
     async def full_house(self) -> str | None:

@@ -12,7 +12,7 @@ import re
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -81,14 +81,24 @@ class Exchange:
         """Send FIN and go on listening."""
         self._writer.write_eof()
 
-    def conclude(self) -> None:
-        """Nothing that is still to come is waited for by `settled`."""
+    @contextlib.contextmanager
+    def late(self) -> Iterator[None]:
+        """What is sent within is not under way; `Proxy.quiet` waits for it, and `settled` does not."""
+        self._conclude()
+        self.proxy.late.add(self)
+        try:
+            yield
+        finally:
+            self.proxy.late.discard(self)
+            self.proxy.changed.set()
+
+    def _conclude(self) -> None:
         self.proxy.under_way.discard(self)
         self.proxy.changed.set()
 
     async def until_client_leaves(self) -> None:
         """Answer nothing any more, so that nothing is under way."""
-        self.conclude()
+        self._conclude()
         while await self._reader.read(65_536):
             pass
 
@@ -120,6 +130,7 @@ class Proxy:
         self.afterwards: Fault | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self.under_way: set[Exchange] = set()
+        self.late: set[Exchange] = set()
         self.changed = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._full: list[socket.socket] = []
@@ -198,12 +209,18 @@ class Proxy:
     async def settled(self, connections: float = inf) -> None:
         """Wait until no request is under way any more, so that nothing can be applied later, and until no more than
         these connections are open; TimeoutError if it does not come to that."""
-        for _ in range(TURNS_TO_ARRIVE):
-            await asyncio.sleep(0)
+        await _turns()
         async with asyncio.timeout(SETTLE_S):
             while self.under_way or self.connections > connections:
                 self.changed.clear()
                 await self.changed.wait()
+
+    async def quiet(self) -> None:
+        """Wait until what is sent late has arrived."""
+        while self.late:
+            self.changed.clear()
+            await self.changed.wait()
+            await _turns()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
@@ -234,6 +251,11 @@ class Proxy:
             await exchange.send(await exchange.forwarded())
         else:
             await fault.strike(exchange)
+
+
+async def _turns() -> None:
+    for _ in range(TURNS_TO_ARRIVE):
+        await asyncio.sleep(0)
 
 
 class Relay:

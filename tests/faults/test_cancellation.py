@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from random import Random
 from typing import Any, Literal
 
@@ -124,7 +125,8 @@ def combinations() -> Iterator[tuple[str, Stack, Loop, Way, str]]:
                 for way in WAYS[loop] if verb in CLOSELY else WAYS[loop][:1]:
                     yield verb, stack, loop, way, fault
     for stack in COALESCING:
-        yield from ((verb, stack, "asyncio", "scope", fault) for verb in ("write", "read") for fault in FAULTS)
+        for verb, fault in product(("write", "read"), FAULTS):
+            yield verb, stack, "asyncio", "scope", fault
 
 
 @pytest.mark.parametrize(("verb", "stack", "loop", "way", "fault"), list(combinations()), ids=str)

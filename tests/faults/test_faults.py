@@ -6,9 +6,21 @@ from random import Random
 
 import pytest
 
+from agent_persistence.backends.postgrest.expected import Expected
 from tests.faults.blind import BLIND_VERBS, blind
 from tests.faults.cases import Case, Sizes, cuts, pairs, sample, singles
-from tests.faults.faults import Fault, HeldUncommitted, IdleClosed, Refused, Swallowed, Unresolved
+from tests.faults.faults import (
+    AnsweredForAnother,
+    AnsweredTwice,
+    Dropped,
+    Fault,
+    HeldUncommitted,
+    IdleClosed,
+    LookUpFails,
+    Refused,
+    Swallowed,
+    Unresolved,
+)
 from tests.faults.judge import Scores
 from tests.faults.lane import ATTEMPT_S, MakeClient, patient, protocol
 from tests.faults.loop import run
@@ -51,6 +63,24 @@ def test_nor_does_one_that_befalls_a_shared_request(crowd: str, stack: Stack, si
     """The same holds for each of the calls that went as one."""
     cases = sample(list(singles(sizes, ATTEMPT_S, verbs=[crowd], stacks=[stack])), CASES_A_CROWD, Random(SEED))
     assert shown(scored(cases)) == []
+
+
+def test_what_something_between_muddles_neither_loses_nor_doubles_anything(sizes: Sizes) -> None:
+    """Answers that come twice or are another call's, rows that are dropped, and look-ups that fail: every case of them,
+    over every stack, alone and shared."""
+    kinds = (AnsweredTwice, AnsweredForAnother, Dropped, LookUpFails)
+    cases = [case for case in singles(sizes, ATTEMPT_S) if isinstance(case.first, kinds)]
+    assert {type(case.first) for case in cases} == {*kinds}
+    assert shown(scored(cases)) == []
+
+
+def test_an_adapter_that_looks_at_no_key_is_caught(sizes: Sizes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: taken as they come, the answers of other calls lose rows and are returned as one's own."""
+    monkeypatch.setattr(Expected, "_is_kept", lambda *given: False)
+    cases = [case for case in singles(sizes, ATTEMPT_S, stacks=[HTTPX]) if isinstance(case.first, AnsweredForAnother)]
+    total = scored(cases).total
+    assert total["lost"] > 0
+    assert total["wrong"] > 0
 
 
 def test_two_faults_in_a_row_neither_lose_nor_double_anything(sizes: Sizes) -> None:

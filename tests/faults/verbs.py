@@ -15,6 +15,7 @@ KEY: Final = "0192f0c1-2b3c-7d4e-8f50-617283940a1b"
 EMAIL: Final = "a@a.example"
 MARKS: Final = ("one", "two", "three")
 OLD: Final[Row] = {"id": KEY, "subject": "old", "channel": "sms"}
+ANOTHER: Final[Row] = OLD | {"id": KEY[:-1] + "f", "subject": "another"}
 OLD_LEAD: Final[Row] = {"id": KEY, "email": EMAIL, "company": "old"}
 
 _TABLES: Final = frozenset({"conversations", "leads"})
@@ -56,6 +57,8 @@ class Verb:
     insert_only: bool = False
     succeeds: bool = True
     """Whether the call succeeds where there is no fault."""
+    names_rows: bool = True
+    """Whether the answer tells whose it is: by the keys of its rows, or as one that no other call can have."""
     cautious: bool = False
     """Whether what others may have written meanwhile must not be overwritten by sending the call again."""
     right: Callable[[Any, list[Row]], bool] = _is_part_of_a_row
@@ -129,6 +132,7 @@ VERBS: Final = {
             table="leads",
             seed=(OLD_LEAD,),
             succeeds=False,
+            names_rows=False,
         ),
         Verb("batch_write", "insert", lambda c: c.batch_write("conversations", BATCH), _batches, right=_in_order),
         Verb("upsert, new", "merge", lambda c: c.upsert("leads", NEW_LEAD, ["email"]), _merged, table="leads"),
@@ -189,6 +193,7 @@ VERBS: Final = {
             _no_effect,
             seed=(OLD,),
             right=lambda value, rows: value == 1,
+            names_rows=False,
         ),
         Verb(
             "call",
@@ -197,6 +202,7 @@ VERBS: Final = {
             _no_effect,
             seed=(OLD,),
             right=lambda value, rows: value == 42,
+            names_rows=False,
         ),
     )
 }

@@ -10,6 +10,7 @@ from agent_persistence.attempts import ending_in
 from agent_persistence.chain import Rest
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import BackendUnavailableError, FailureState
+from agent_persistence.identity import Identity
 from agent_persistence.operations import Operation, Result
 
 
@@ -24,17 +25,22 @@ class Identification:
         self._adapter = adapter
         self._clock = clock
 
-    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
-        given = context.identity
+    async def current(self, given: Identity) -> Identity:
+        """As whom a call that begins now runs: the user whom the identity names, or else the callable; its tenant and
+        actor stay."""
         if not given.own:
+            return given
+        return replace(await self._adapter.identify(), tenant=given.tenant, actor=given.actor)
+
+    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+        if not context.identity.own:
             return await call_next(operation, context)
-        asked = None
+        identity = None
         with ending_in(context.deadline - self._clock()):
-            asked = await self._adapter.identify()
-        if asked is None:
+            identity = await self.current(context.identity)
+        if identity is None:
             raise BackendUnavailableError(
                 f"{operation.verb} on {operation.table} reached its deadline before it was known as whom to run it",
                 state=FailureState.NOT_SENT,
             )
-        identity = replace(asked, tenant=given.tenant, actor=given.actor)
         return await call_next(operation, replace(context, identity=identity))

@@ -176,7 +176,7 @@ class _Recovery:
         self._judged = True
         value = applied(self._operation, self._lost, rows)
         if value is None:
-            raise self._unknown(error) from error
+            raise self._unknown(error, was="was confirmed, but the rows are not there as they were sent") from error
         return Result(value)
 
     async def _rejected(self, error: AdapterError) -> Result:
@@ -296,12 +296,13 @@ class _Recovery:
         given_up.hint = error.hint  # its text is in the message already
         return given_up
 
-    def _unknown(self, error: AdapterError) -> OutcomeUnknownError:
-        state, was = FailureState.AMBIGUOUS, "may have been applied"
-        if self._doubt is not None and self._doubt.state is FailureState.APPLIED:
+    def _unknown(self, error: AdapterError, *, was: str | None = None) -> OutcomeUnknownError:
+        """The error of an open outcome. `was` is what was found out about it by looking at the rows."""
+        state = FailureState.AMBIGUOUS
+        if was is None and self._doubt is not None and self._doubt.state is FailureState.APPLIED:
             state, was = FailureState.APPLIED, "was applied, but what became of the rows is not known"
         unknown = OutcomeUnknownError(
-            f"{self._operation.verb} on {self._operation.table} was sent and {was}: {error}",
+            f"{self._operation.verb} on {self._operation.table} was sent and {was or 'may have been applied'}: {error}",
             key=self._key(),
             attempts=self._attempts,
             **{**_about(error), "state": state},
