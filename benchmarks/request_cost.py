@@ -22,8 +22,8 @@ from throughput import KEY, READ, RECORD, Floor, service, written
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.messages import Request, Response
-from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
-from agent_persistence.backends.transport.over_httpcore import Lanes
+from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
+from agent_persistence.backends.transport.over_httpcore import HttpcorePool
 from agent_persistence.backends.transport.over_httpx import base_url
 
 CALLS: Final = 400
@@ -106,7 +106,7 @@ def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
 
 async def measure(url: str, rounds: int) -> dict[str, dict[str, Rounds]]:
     base = base_url(url, allow_http=False)
-    httpx, aiohttp, floor = Lanes(base), AiohttpLanes(base), Floor(url)
+    httpx, aiohttp, floor = HttpcorePool(base), AiohttpPool(base), Floor(url)
     address = base.host, base.port or 80
     _, unparsed = await asyncio.get_running_loop().create_connection(Unparsed, *address)
     connection = socket.create_connection(address)

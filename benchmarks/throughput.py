@@ -28,8 +28,8 @@ from agent_persistence import AsyncPersistenceService, AuditEvent, Next, Result,
 from agent_persistence.backends.postgrest.rendering import render_insert
 from agent_persistence.backends.transport.connections import HttpTransport
 from agent_persistence.backends.transport.messages import Request
-from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
-from agent_persistence.backends.transport.over_httpcore import Lanes
+from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
+from agent_persistence.backends.transport.over_httpcore import HttpcorePool
 from agent_persistence.backends.transport.over_httpx import base_url
 from agent_persistence.metrics import Metrics
 from agent_persistence.operations import Operation
@@ -118,7 +118,7 @@ async def clients(url: str) -> AsyncIterator[dict[str, dict[str, Call]]]:
     peer = AsyncPostgrestClient(f"{url}/rest/v1", headers={"apikey": SECRET, "Authorization": f"Bearer {SECRET}"})
     httpx, aiohttp = service(url, "httpx"), service(url, "aiohttp")
     base = base_url(url, allow_http=False)
-    bare: dict[str, HttpTransport] = {BARE_HTTPX: Lanes(base), BARE_AIOHTTP: AiohttpLanes(base)}
+    bare: dict[str, HttpTransport] = {BARE_HTTPX: HttpcorePool(base), BARE_AIOHTTP: AiohttpPool(base)}
     floor = Floor(url)
     yield {
         PEER: {

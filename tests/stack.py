@@ -17,8 +17,8 @@ import pytest
 
 from agent_persistence import AsyncPersistenceService
 from agent_persistence.backends.transport import over_httpcore
-from agent_persistence.backends.transport.connections import Lane, Lifetimes
-from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
+from agent_persistence.backends.transport.connections import HttpConnection, Lifetimes
+from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
 from agent_persistence.chain import compose
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.coalescing import CoalescePolicy
@@ -46,26 +46,26 @@ def chosen() -> Iterator[None]:
     """While it is suspended, adapters and services are made as STACK says."""
     with pytest.MonkeyPatch.context() as patch:
         if "aiohttp" in STACK:
-            patch.setattr(over_httpcore, "Lanes", _LanesOfTheLoop)
+            patch.setattr(over_httpcore, "HttpcorePool", _PoolOfTheLoop)
         if "shared" in STACK:
             patch.setitem(AsyncPersistenceService.__init__.__kwdefaults__ or {}, "coalesce", True)
         yield
 
 
-class _LanesOfTheLoop(AiohttpLanes):
+class _PoolOfTheLoop(AiohttpPool):
     """aiohttp's under asyncio, httpcore's under trio."""
 
-    _LANES = over_httpcore.Lanes
+    _POOL = over_httpcore.HttpcorePool
 
     def __init__(self, url: httpx.URL, *, lifetimes: Lifetimes | None = None) -> None:
         super().__init__(url, lifetimes=lifetimes)
-        self._elsewhere = self._LANES(url, lifetimes=lifetimes)
+        self._elsewhere = self._POOL(url, lifetimes=lifetimes)
 
-    def _new_lane(self) -> Lane:
+    def _new_connection(self) -> HttpConnection:
         try:
-            return super()._new_lane()
+            return super()._new_connection()
         except ConfigurationError:
-            return self._elsewhere._new_lane()
+            return self._elsewhere._new_connection()
 
 
 def as_chosen(adapter: A) -> A:

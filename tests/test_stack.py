@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from agent_persistence import AsyncPersistenceService, SupabaseAdapter
-from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
-from agent_persistence.backends.transport.over_httpcore import Lanes
+from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
+from agent_persistence.backends.transport.over_httpcore import HttpcorePool
 from agent_persistence.middleware.coalescing import Coalescing
 from tests import stack
 from tests.adapters.doubles import SECRET, URL
@@ -38,7 +38,7 @@ def test_aiohttp_carries_what_runs_under_asyncio(backend: str) -> None:
 
     async def main() -> None:
         adapter = SupabaseAdapter(server.url, SECRET)
-        assert isinstance(adapter._http, AiohttpLanes)
+        assert isinstance(adapter._http, AiohttpPool)
         assert await adapter.query("leads") == []
         await adapter.aclose()
 
@@ -63,5 +63,5 @@ def test_nothing_is_changed_by_default() -> None:
     """Control for the tests above."""
     adapter = RecordingAdapter()
     assert stack.as_chosen(adapter) is adapter
-    assert isinstance(transport(), Lanes)
+    assert isinstance(transport(), HttpcorePool)
     assert not any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter)._layers)

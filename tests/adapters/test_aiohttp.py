@@ -19,7 +19,7 @@ from aiohttp import client_exceptions, http_exceptions
 from agent_persistence import SupabaseAdapter
 from agent_persistence.backends.transport.connections import as_adapter_error
 from agent_persistence.backends.transport.messages import Request
-from agent_persistence.backends.transport.over_aiohttp import CONNECTING, STATES, AiohttpLanes
+from agent_persistence.backends.transport.over_aiohttp import CONNECTING, STATES, AiohttpPool
 from agent_persistence.backends.transport.over_httpx import base_url
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
 from tests.adapters.doubles import SECRET, URL, subclasses
@@ -91,7 +91,7 @@ def test_a_line_end_cannot_get_into_a_request(injected: str, place: str) -> None
     request = Request("GET", f"/rest/v1/t{at['target']}", ((f"Prefer{at['name']}", f"count=exact{at['value']}"),))
 
     async def main() -> None:
-        lanes = AiohttpLanes(base_url(server.url, allow_http=False))
+        lanes = AiohttpPool(base_url(server.url, allow_http=False))
         with pytest.raises(AdapterError, match="line end") as caught:
             await lanes.send(request)
         assert caught.value.state is FailureState.REJECTED
@@ -111,7 +111,7 @@ def test_a_part_of_a_response_that_nobody_asked_for_ends_the_connection() -> Non
         await exchange.send(before + answer(b"[%d]" % exchange.number) + stray[:-20])
 
     async def main() -> None:
-        lanes = AiohttpLanes(base_url(server.url, allow_http=False))
+        lanes = AiohttpPool(base_url(server.url, allow_http=False))
         for number in (1, 2):
             assert (await lanes.send(Request("GET", "/rest/v1/t"))).body == b"[%d]" % number
         await lanes.aclose()
@@ -137,7 +137,7 @@ def test_a_request_is_sent_once_on_a_connection_that_breaks(method: str) -> None
     """aiohttp would send what it deems idempotent a second time; whether to is for the retries above to say."""
 
     async def main() -> None:
-        lanes = AiohttpLanes(base_url(server.url, allow_http=False))
+        lanes = AiohttpPool(base_url(server.url, allow_http=False))
         await lanes.send(Request("GET", "/rest/v1/t"))
         with pytest.raises(AdapterError) as caught:
             await lanes.send(Request(method, "/rest/v1/t"))
@@ -167,7 +167,7 @@ def test_a_cookie_is_neither_kept_nor_sent() -> None:
     """A gateway's session of one caller is not another's."""
 
     async def main() -> None:
-        lanes = AiohttpLanes(base_url(server.url, allow_http=False))
+        lanes = AiohttpPool(base_url(server.url, allow_http=False))
         for _ in range(2):
             await lanes.send(Request("GET", "/rest/v1/t"))
         await lanes.aclose()
@@ -198,7 +198,7 @@ def test_a_body_of_two_megabytes_arrives_whole() -> None:
     body = bytes(2 * 2**20)
 
     async def main() -> None:
-        lanes = AiohttpLanes(base_url(server.url, allow_http=False))
+        lanes = AiohttpPool(base_url(server.url, allow_http=False))
         await lanes.send(Request("POST", "/rest/v1/t", (("Content-Type", "application/json"),), body))
         await lanes.aclose()
 

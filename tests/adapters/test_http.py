@@ -27,8 +27,8 @@ import pytest
 from agent_persistence.backends.transport import admission, connections, over_httpcore, over_httpx
 from agent_persistence.backends.transport.connections import mapped_exceptions
 from agent_persistence.backends.transport.messages import Request
-from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
-from agent_persistence.backends.transport.over_httpcore import Lanes
+from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
+from agent_persistence.backends.transport.over_httpcore import HttpcorePool
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, OverloadedError
 from tests.adapters.doubles import BACKENDS, SELF_SIGNED, Backend, self_signed_context, subclasses
@@ -39,7 +39,7 @@ GET = Request("GET", "/rest/v1/leads?select=*")
 POST = Request("POST", "/rest/v1/leads", (("Content-Type", "application/json"),), b'{"email":"a"}')
 SENTINEL = "s3ntinel"
 
-Transport: TypeAlias = Lanes | AiohttpLanes | InjectedClient
+Transport: TypeAlias = HttpcorePool | AiohttpPool | InjectedClient
 Body: TypeAlias = Callable[[Transport], Awaitable[None]]
 
 
@@ -83,8 +83,8 @@ def way(request: pytest.FixtureRequest) -> Way:
     return found
 
 
-def lanes_of(own: Way, url: str, **options: Any) -> Lanes | AiohttpLanes:
-    made = AiohttpLanes if own.client == "aiohttp" else Lanes
+def lanes_of(own: Way, url: str, **options: Any) -> HttpcorePool | AiohttpPool:
+    made = AiohttpPool if own.client == "aiohttp" else HttpcorePool
     return made(base_url(url, allow_http=False), **options)
 
 
@@ -177,7 +177,7 @@ def test_there_are_no_more_connections_than_lanes(own: Way) -> None:
                 group.start_soon(transport.send, GET)
 
     with stub_server(answer()) as server:
-        run(own, server.url, body, lanes=3)
+        run(own, server.url, body, size=3)
         assert len(server.requests) == 30
         assert server.connections <= 3
 
@@ -398,7 +398,7 @@ def test_too_many_waiting_calls_are_refused_at_once(own: Way, monkeypatch: pytes
                 group.start_soon(call)
 
     with stub_server(held) as server:
-        run(own, server.url, body, lanes=1)
+        run(own, server.url, body, size=1)
         assert len(server.requests) == 3
     assert [(type(error), error.state) for error in errors] == [(OverloadedError, NOT_SENT)]
 
@@ -502,8 +502,8 @@ def test_a_lane_of_a_plain_adapter_never_serves_one_with_tls(backend: Backend) -
     """Each transport has lanes of its own: one made without TLS verification is not handed to another."""
 
     async def main() -> None:
-        plain = Lanes(base_url(plain_server.url, allow_http=False))
-        secure = Lanes(base_url(secure_server.url, allow_http=False))
+        plain = HttpcorePool(base_url(plain_server.url, allow_http=False))
+        secure = HttpcorePool(base_url(secure_server.url, allow_http=False))
         await plain.send(GET)
         with pytest.raises(AdapterError, match="certificate"):
             await secure.send(GET)
@@ -684,7 +684,7 @@ def test_a_call_cancelled_while_it_waits_sends_nothing(own: Way) -> None:
         await transport.send(GET)
 
     with stub_server(held) as server:
-        run(own, server.url, body, lanes=1)
+        run(own, server.url, body, size=1)
         assert [received.method for received in server.requests] == ["GET", "GET"]
 
 
@@ -715,12 +715,12 @@ def test_a_storm_of_deadlines_leaves_every_connection_usable(way: Way) -> None:
 def test_one_transport_works_over_several_event_loops(backend: Backend) -> None:
     """Each `asyncio.run` has connections of its own, which end with it: no ResourceWarning, no shared socket."""
 
-    async def send(lanes: Lanes) -> None:
+    async def send(lanes: HttpcorePool) -> None:
         for _ in range(2):
             assert (await lanes.send(GET)).status == 200
 
     with stub_server(answer()) as server:
-        lanes = Lanes(base_url(server.url, allow_http=False))
+        lanes = HttpcorePool(base_url(server.url, allow_http=False))
         for count in (1, 2, 3):
             anyio.run(send, lanes, backend=backend)
             assert server.connections == count
@@ -833,7 +833,7 @@ def test_a_call_that_waits_when_the_transport_is_closed_sends_nothing(
             server.released.set()
 
     with stub_server(held) as server:
-        run(own, server.url, body, lanes=1)
+        run(own, server.url, body, size=1)
         assert [received.method for received in server.requests] == ["GET"]
     assert len(errors) == 1
 

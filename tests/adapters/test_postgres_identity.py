@@ -107,7 +107,7 @@ async def test_nothing_of_a_call_is_left_on_the_connection(database: LocalServer
     """Not after success, refusal, a merge by COPY, nor a call that was rolled back: neither role, claims, settings,
     prepared statements, temporary tables nor locks."""
     async with over(database, claims=user(A)) as adapter, over(database) as plain:
-        plain._lanes = adapter._lanes  # the same connection, as the user who logged in
+        plain._pool = adapter._pool  # the same connection, as the user who logged in
         before = await _session(plain)
         rows = [{"line": str(n)} for n in range(copying.WORTHWHILE)]
         assert await adapter.bulk_write("diary", rows) == len(rows)

@@ -101,5 +101,5 @@ def test_settings_and_adapters_hide_the_password(anyio_backend: str) -> None:
     """Also in their parts."""
     url = f"postgresql://me:{KEY}@127.0.0.1/crm"
     adapter = PostgresAdapter(url, claims=CLAIMS)
-    things = [PersistenceConfig.from_env({"DATABASE_URL": url}), adapter, adapter._roles, adapter._lanes]
+    things = [PersistenceConfig.from_env({"DATABASE_URL": url}), adapter, adapter._roles, adapter._pool]
     assert {type(thing).__name__: secrets_in(said_by(thing)) for thing in things if secrets_in(said_by(thing))} == {}

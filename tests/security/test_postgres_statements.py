@@ -64,7 +64,7 @@ def judge(asked: Transaction) -> None:
 def fuzzed() -> Iterator[Fuzzed[Transaction]]:
     recording = Recording()
     adapter: Any = PostgresAdapter("postgresql://me@127.0.0.1:9/crm")
-    adapter._lanes = recording
+    adapter._pool = recording
     service = AsyncPersistenceService(
         adapter, policy=POLICY, schema=SCHEMA, client_keys=False, row_cap=1000, retry=False
     )

@@ -107,7 +107,7 @@ class World:
         key = case.backend, case.way, case.door == "sync"
         if key not in self._adapters:
             adapter = self._backends[case.backend].adapter(case.way)
-            sender = "_lanes" if case.backend == "postgres" else "_http"
+            sender = "_pool" if case.backend == "postgres" else "_http"
             watched = Watched(getattr(adapter, sender, None))
             if watched.inner is not None:
                 setattr(adapter, sender, watched)

@@ -36,7 +36,7 @@ from agent_persistence.records import Record, Row, differ_in_keys
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from agent_persistence.backends.postgres.connections import PgLanes
+    from agent_persistence.backends.postgres.connections import PostgresPool
 
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 _SPARE_S: Final = 0.1
@@ -77,7 +77,7 @@ class PostgresAdapter(Unpicklable):
         if type(max_connections) is not int or max_connections < 1:
             raise ConfigurationError("max_connections is a number from 1")
         lifetimes = Lifetimes(max_idle_s, max_age_s)
-        self._lanes, server = _connecting(dsn, max_connections, lifetimes, allow_plaintext=allow_plaintext)
+        self._pool, server = _connecting(dsn, max_connections, lifetimes, allow_plaintext=allow_plaintext)
         self.server, self.namespace = server.address, server.namespace(db_schema)
         self._roles = Roles(role, claims, anon_role)
         self._user: Identity | None = None
@@ -235,7 +235,7 @@ class PostgresAdapter(Unpicklable):
         return list((await self._facts(table)).columns) or None
 
     async def aclose(self) -> None:
-        await self._lanes.aclose()
+        await self._pool.aclose()
 
     async def _insert(
         self,
@@ -297,7 +297,7 @@ class PostgresAdapter(Unpicklable):
         claims = None if user.claims is None else user.claims.get_secret_value()
         settings = sql.settings(user.role, claims, self._first_schema, _limit_ms())
         asked = Transaction(verb, table, statement, settings, user.role, error_texts=self._error_texts, **about)
-        answer = await self._lanes.send(asked)
+        answer = await self._pool.send(asked)
         if answer.error is None:
             return answer
         if (answer.error.code or "").startswith(("42", "0A")):
@@ -309,7 +309,7 @@ class PostgresAdapter(Unpicklable):
         return f"{quoted(self._db_schema)}.{quoted(name)}"
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._lanes!r})"
+        return f"{type(self).__name__}({self._pool!r})"
 
 
 def _read(value: bytes, verb: str, table: str, *, writes: bool) -> Any:
@@ -327,12 +327,14 @@ def _limit_ms() -> int | None:
     return None if remaining_s == inf else min(round((remaining_s + _SPARE_S) * 1000), _MOST_MS)
 
 
-def _connecting(dsn: SecretStr, lanes: int, lifetimes: Lifetimes, *, allow_plaintext: bool) -> tuple[PgLanes, Server]:
+def _connecting(
+    dsn: SecretStr, size: int, lifetimes: Lifetimes, *, allow_plaintext: bool
+) -> tuple[PostgresPool, Server]:
     try:
-        from agent_persistence.backends.postgres.connections import PgLanes
+        from agent_persistence.backends.postgres.connections import PostgresPool
         from agent_persistence.backends.postgres.libpq import parsed
     except ImportError as error:
         remedy = "pip install 'agent-persistence[postgres]'"
         raise ConfigurationError(f"PostgresAdapter needs psycopg, 3.2 or later: {remedy}") from error
     server = checked_server(dsn, parsed, allow_plaintext=allow_plaintext)
-    return PgLanes(server, lanes=lanes, lifetimes=lifetimes), server
+    return PostgresPool(server, size=size, lifetimes=lifetimes), server

@@ -14,15 +14,15 @@ from agent_persistence.backends.transport.connections import Connection, Lifetim
 from agent_persistence.exceptions import AdapterError
 
 
-class PgLanes(Pool[Transaction, Answer]):
+class PostgresPool(Pool[Transaction, Answer]):
     """Connections for one transaction at a time. Nothing that a session remembers is relied upon, or left behind."""
 
-    def __init__(self, server: Server, *, lanes: int, lifetimes: Lifetimes) -> None:
-        super().__init__(lanes, lifetimes)
+    def __init__(self, server: Server, *, size: int, lifetimes: Lifetimes) -> None:
+        super().__init__(size, lifetimes)
         self._server = server
 
-    def _new_lane(self) -> Connection[Transaction, Answer]:
-        return _Lane(self._server)
+    def _new_connection(self) -> Connection[Transaction, Answer]:
+        return _Connection(self._server)
 
     def _is_writing(self, request: Transaction) -> bool:
         return request.writes
@@ -38,7 +38,7 @@ class _RefusedError(Exception):
         self.refusal = refusal
 
 
-class _Lane:
+class _Connection:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._wire: Wire | None = None

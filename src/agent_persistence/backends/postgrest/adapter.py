@@ -391,12 +391,12 @@ def _http_transport(
             raise ConfigurationError('client is an httpx.AsyncClient; leave out transport="aiohttp", or the client')
         return InjectedClient(client, url)
     if transport == "httpx":
-        from agent_persistence.backends.transport.over_httpcore import Lanes
+        from agent_persistence.backends.transport.over_httpcore import HttpcorePool
 
-        return Lanes(url, lifetimes=lifetimes)
+        return HttpcorePool(url, lifetimes=lifetimes)
     try:
-        from agent_persistence.backends.transport.over_aiohttp import AiohttpLanes
+        from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
     except ImportError as error:
         remedy = "pip install 'agent-persistence[aiohttp]'"
         raise ConfigurationError(f'transport="aiohttp" needs aiohttp, 3.12 or later: {remedy}') from error
-    return AiohttpLanes(url, lifetimes=lifetimes)
+    return AiohttpPool(url, lifetimes=lifetimes)

@@ -1,4 +1,4 @@
-"""Connections of our own, used by one request at a time; which client moves their bytes is a Lane's business."""
+"""Connections of our own, each used by one request at a time, whichever client moves their bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_HEADER_BYTES: Final = 100 * 2**10
 CONNECT_TIMEOUT_S: Final = 5.0
 """Only connecting has a timeout of its own: the clients' others start anew with every byte, so that the operation's
 deadline, a cancel scope around the whole call, is what bounds a request."""
-LANES: Final = 20
+MAX_CONNECTIONS: Final = 20
 DRAIN_S: Final = 5.0
 HEADERS: Final = (("User-Agent", f"agent-persistence/{__version__}"), ("Accept-Encoding", "gzip"))
 
@@ -85,22 +85,22 @@ class Connection(Protocol[_Asked, _Told]):
     async def aclose(self) -> None: ...
 
 
-class Lane(Connection[Request, Response], Protocol):
+class HttpConnection(Connection[Request, Response], Protocol):
     """A connection for HTTP, on which no redirect is followed."""
 
 
 class Pool(Generic[Asked, Told]):
-    """At most `lanes` connections for each event loop, which are closed when it ends.
+    """At most `size` connections for each event loop, which are closed when it ends.
 
     A connection whose request failed or was cancelled is closed, so that no later request can receive its answer. One
     whose time is over, by its `lifetimes`, is closed as soon as it is idle.
     """
 
-    def __init__(self, lanes: int = LANES, lifetimes: Lifetimes | None = None) -> None:
-        self._here: PerLoop[_Idle[Asked, Told]] = PerLoop(partial(_Idle, lanes, lifetimes or Lifetimes()))
+    def __init__(self, size: int = MAX_CONNECTIONS, lifetimes: Lifetimes | None = None) -> None:
+        self._here: PerLoop[_Idle[Asked, Told]] = PerLoop(partial(_Idle, size, lifetimes or Lifetimes()))
         self._closed = False
 
-    def _new_lane(self) -> Connection[Asked, Told]:
+    def _new_connection(self) -> Connection[Asked, Told]:
         raise NotImplementedError
 
     def _is_writing(self, request: Asked) -> bool:
@@ -125,11 +125,11 @@ class Pool(Generic[Asked, Told]):
             here.slots.release(writing=writing)
 
     async def _exchange(self, here: _Idle[Asked, Told], request: Asked, parse: Callable[[Told], T]) -> T:
-        kept = await here.taken() or _Kept(self._new_lane(), anyio.current_time())
+        kept = await here.taken() or _Kept(self._new_connection(), anyio.current_time())
         fit = False
         try:
-            response = await kept.lane.exchange(request)
-            fit = not (self._closed or kept.lane.is_spoilt())
+            response = await kept.connection.exchange(request)
+            fit = not (self._closed or kept.connection.is_spoilt())
             return parse(response)
         except MisdeliveredError:
             fit = False
@@ -138,10 +138,10 @@ class Pool(Generic[Asked, Told]):
             if fit:
                 here.keep(kept)
             else:
-                await _discard(kept.lane)
+                await _discard(kept.connection)
 
     async def aclose(self) -> None:
-        """Refuse further requests, give those under way DRAIN_S seconds to end, and close this event loop's lanes."""
+        """Refuse further requests, give those under way DRAIN_S seconds to end, and close what is idle in this loop."""
         if self._closed:
             return
         self._closed = True
@@ -151,7 +151,7 @@ class Pool(Generic[Asked, Told]):
             await here.aclose()
 
 
-class LanePool(Pool[Request, Response]):
+class HttpPool(Pool[Request, Response]):
     """Connections for HTTP."""
 
     def _is_writing(self, request: Request) -> bool:
@@ -162,7 +162,7 @@ class LanePool(Pool[Request, Response]):
 class _Kept(Generic[Asked, Told]):
     """A connection, when it was made, and since when it is idle, on the event loop's clock."""
 
-    lane: Connection[Asked, Told]
+    connection: Connection[Asked, Told]
     made_at: float
     idle_since: float = inf
 
@@ -170,8 +170,8 @@ class _Kept(Generic[Asked, Told]):
 class _Idle(Generic[Asked, Told]):
     """One event loop's idle connections; the last one used is the first to be used again."""
 
-    def __init__(self, lanes: int, lifetimes: Lifetimes) -> None:
-        self.slots = Slots(lanes)
+    def __init__(self, size: int, lifetimes: Lifetimes) -> None:
+        self.slots = Slots(size)
         self.kept: deque[_Kept[Asked, Told]] = deque()
         self.keeper = self._close_at_end()
         self.is_kept = False
@@ -194,9 +194,9 @@ class _Idle(Generic[Asked, Told]):
         """A connection that is still good; those that are not are closed."""
         while self.kept:
             kept = self.kept.pop()
-            if self._left_s(kept) > 0 and not kept.lane.is_stale():
+            if self._left_s(kept) > 0 and not kept.connection.is_stale():
                 return kept
-            await _discard(kept.lane)
+            await _discard(kept.connection)
         return None
 
     def _left_s(self, kept: _Kept[Asked, Told]) -> float:
@@ -214,7 +214,7 @@ class _Idle(Generic[Asked, Told]):
         if self.kept:
             self._expire_later()
         for kept in over:
-            await _discard(kept.lane)
+            await _discard(kept.connection)
 
     async def aclose(self) -> None:
         if self._call_off is not None:
@@ -227,16 +227,16 @@ class _Idle(Generic[Asked, Told]):
             yield
         finally:
             while self.kept:
-                await _discard(self.kept.pop().lane)
+                await _discard(self.kept.pop().connection)
 
 
 def _itself(response: T) -> T:
     return response
 
 
-async def _discard(lane: Connection[Asked, Told]) -> None:
+async def _discard(connection: Connection[Asked, Told]) -> None:
     with anyio.move_on_after(1, shield=True):
-        await lane.aclose()
+        await connection.aclose()
 
 
 def _closed() -> AdapterError:

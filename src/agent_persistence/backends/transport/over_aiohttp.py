@@ -1,5 +1,5 @@
-"""Lanes over aiohttp's protocol and parser, for asyncio alone: several times as fast as those over httpx, and as safe
-for writes.
+"""Connections over aiohttp's protocol and parser, for asyncio alone: several times as fast as those over httpcore, and
+as safe for writes.
 
 aiohttp's session and connector are left out: what they add to a request costs more than everything else, and they send
 one again by themselves.
@@ -22,11 +22,11 @@ from agent_persistence.attempts import connecting
 from agent_persistence.backends.transport.connections import (
     CONNECT_TIMEOUT_S,
     HEADERS,
-    LANES,
+    MAX_CONNECTIONS,
     MAX_HEADER_BYTES,
     MAX_RESPONSE_BYTES,
-    Lane,
-    LanePool,
+    HttpConnection,
+    HttpPool,
     Lifetimes,
     as_adapter_error,
     is_readable,
@@ -49,27 +49,27 @@ STATES: Final[Mapping[type[Exception], FailureState]] = {
 """What each exception says about a request that has a connection; the nearest class in its ancestry counts."""
 
 
-class AiohttpLanes(LanePool):
+class AiohttpPool(HttpPool):
     """HTTP/1.1 over asyncio; no redirects, no cookies, and nothing from the environment."""
 
     def __init__(
         self,
         url: httpx.URL,
         *,
-        lanes: int = LANES,
+        size: int = MAX_CONNECTIONS,
         lifetimes: Lifetimes | None = None,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
-        super().__init__(lanes, lifetimes)
+        super().__init__(size, lifetimes)
         self._server = _Server(url)
         self._max_response_bytes = max_response_bytes
 
-    def _new_lane(self) -> Lane:
+    def _new_connection(self) -> HttpConnection:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             raise ConfigurationError('transport="aiohttp" needs asyncio; leave it out under trio') from None
-        return _Lane(self._server, self._max_response_bytes)
+        return _Connection(self._server, self._max_response_bytes)
 
 
 class _Server:
@@ -121,7 +121,7 @@ HAPPY_EYEBALLS_S: Final = 0.25
 _WITHOUT_BODY: Final = ("GET", "DELETE")
 
 
-class _Lane:
+class _Connection:
     def __init__(self, server: _Server, max_response_bytes: int) -> None:
         self._server = server
         self._max_response_bytes = max_response_bytes
@@ -158,7 +158,7 @@ class _Lane:
     def is_spoilt(self) -> bool:
         """The parser keeps a part of a response that nobody asked for, and would take it for the next one's beginning.
 
-        aiohttp offers no public view of it; a lane that cannot be looked into counts as spoilt.
+        aiohttp offers no public view of it; a connection that cannot be looked into counts as spoilt.
         """
         try:
             return (

@@ -1,4 +1,4 @@
-"""Lanes over httpcore, the engine of httpx: what httpx lays around it costs more than a request itself."""
+"""Connections over httpcore, the engine of httpx: what httpx lays around it costs more than a request itself."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from agent_persistence.attempts import connecting
 from agent_persistence.backends.transport.connections import (
     CONNECT_TIMEOUT_S,
     HEADERS,
-    LANES,
+    MAX_CONNECTIONS,
     MAX_RESPONSE_BYTES,
-    Lane,
-    LanePool,
+    HttpConnection,
+    HttpPool,
     Lifetimes,
     RequestBody,
     as_adapter_error,
@@ -49,23 +49,23 @@ STATES: Final[Mapping[type[Exception], FailureState]] = {
 """What each exception of the client says about the request; the nearest class in an exception's ancestry counts."""
 
 
-class Lanes(LanePool):
+class HttpcorePool(HttpPool):
     """HTTP/1.1 over asyncio or trio; no redirects, no proxies and no authorities from the environment."""
 
     def __init__(
         self,
         url: httpx.URL,
         *,
-        lanes: int = LANES,
+        size: int = MAX_CONNECTIONS,
         lifetimes: Lifetimes | None = None,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
-        super().__init__(lanes, lifetimes)
+        super().__init__(size, lifetimes)
         self._server = _Server(url)
         self._max_response_bytes = max_response_bytes
 
-    def _new_lane(self) -> Lane:
-        return _Lane(self._server, self._max_response_bytes)
+    def _new_connection(self) -> HttpConnection:
+        return _Connection(self._server, self._max_response_bytes)
 
 
 class _Server:
@@ -165,7 +165,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 _BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
 
-class _Lane:
+class _Connection:
     def __init__(self, server: _Server, max_response_bytes: int) -> None:
         self._server = server
         self._max_response_bytes = max_response_bytes
@@ -193,7 +193,7 @@ class _Lane:
     def is_spoilt(self) -> bool:
         """h11 keeps what came behind a response, and would take it for the next one.
 
-        httpcore offers no public view of it; a lane that cannot be looked into counts as spoilt.
+        httpcore offers no public view of it; a connection that cannot be looked into counts as spoilt.
         """
         try:
             return not self._connection.is_idle() or bool(self._connection._h11_state.trailing_data[0])

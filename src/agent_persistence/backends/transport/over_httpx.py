@@ -17,7 +17,7 @@ from agent_persistence.attempts import connecting
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.connections import (
     HEADERS,
-    LANES,
+    MAX_CONNECTIONS,
     MAX_RESPONSE_BYTES,
     RequestBody,
     mapped_exceptions,
@@ -110,7 +110,7 @@ class InjectedClient:
         try:
             return parse(await self.send(request))
         except MisdeliveredError:
-            self._pool.suspects = LANES
+            self._pool.suspects = MAX_CONNECTIONS
             raise
 
     async def send(self, request: Request) -> Response:
@@ -167,7 +167,9 @@ class _Pool:
     def __init__(self, client: httpx.AsyncClient) -> None:
         # A pool that never queues cannot be poisoned. httpx has no public way to ask how large it is.
         pool = getattr(getattr(client, "_transport", None), "_pool", None)
-        self.slots: PerLoop[Slots] = PerLoop(partial(Slots, min(LANES, getattr(pool, "_max_connections", LANES))))
+        self.slots: PerLoop[Slots] = PerLoop(
+            partial(Slots, min(MAX_CONNECTIONS, getattr(pool, "_max_connections", MAX_CONNECTIONS)))
+        )
         self.suspects = 0
         """How many requests are to close their connection: a client does not say which one it has used."""
         self.traced: set[tuple[str, str]] = set()

@@ -18,7 +18,7 @@ from agent_persistence._verbs import Closing
 from agent_persistence.attempts import limited
 from agent_persistence.backends.transport.connections import HttpTransport
 from agent_persistence.backends.transport.messages import Request
-from agent_persistence.backends.transport.over_httpcore import Lanes
+from agent_persistence.backends.transport.over_httpcore import HttpcorePool
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url as checked_url
 from agent_persistence.exceptions import AdapterError, BackendUnavailableError, ConfigurationError, FailureState
 from agent_persistence.ext._embeddings.answers import read_vectors
@@ -70,7 +70,7 @@ class HttpEmbedder(Closing):
         if not model.strip():
             raise ConfigurationError("model is the name that the server knows, such as 'text-embedding-3-small'")
         url = _url(base_url, allow_http=allow_http)
-        self._http: HttpTransport = Lanes(url) if client is None else InjectedClient(client, url)
+        self._http: HttpTransport = HttpcorePool(url) if client is None else InjectedClient(client, url)
         self._model = model
         self._dimensions = dimensions
         self._request_dimensions = request_dimensions
