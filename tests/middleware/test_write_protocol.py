@@ -395,7 +395,7 @@ async def test_rows_that_a_trigger_swallowed_are_told_of() -> None:
     """The server confirmed the write, and the row is not there: an error that says so, after one try."""
     swallowed = AdapterError("1 row(s) were sent, 0 came back", state=FailureState.APPLIED)
     adapter = Unsteady([swallowed])
-    with pytest.raises(OutcomeUnknownError, match="rows are not there as they were sent: .* 0 came back") as caught:
+    with pytest.raises(OutcomeUnknownError, match=r"rows are not there as they were sent: .* 0 came back") as caught:
         await service(adapter).write("leads", {"email": "a"})
     assert (caught.value.state, len(adapter.writes)) == (FailureState.AMBIGUOUS, 1)
 
