@@ -13,12 +13,12 @@ from email.utils import parsedate_to_datetime
 from itertools import repeat
 from typing import Any, Final
 
+from agent_persistence.adapters._expected import Key
 from agent_persistence.adapters._json import read_json
 from agent_persistence.adapters._postgrest import MisdeliveredError, Response
-from agent_persistence.equality import may_be_same
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, ValidationError
 from agent_persistence.operations import Page
-from agent_persistence.records import Record, Row
+from agent_persistence.records import Row
 
 
 def parse_rows(
@@ -27,11 +27,11 @@ def parse_rows(
     table: str,
     *,
     expected: int | None = None,
-    keys: Sequence[Record] = (),
+    keys: Sequence[Key] = (),
 ) -> list[Row]:
     """The rows of the response, `expected` of them if given; or the error that the response is.
 
-    `keys` are the values by which rows are known to answer the request: of one row each, or one record for all rows.
+    `keys` are what rows are known by to answer the request: one of each row, or one of all rows.
     MisdeliveredError where a row has another value, or none.
     """
     if not 200 <= response.status < 300:
@@ -44,14 +44,12 @@ def parse_rows(
             status=response.status,
             hint="does SUPABASE_URL point at a Supabase project, or at a proxy or captive portal?",
         )
-    if keys and not all(map(_answers, rows, repeat(keys[0]) if len(keys) == 1 else keys)):
-        raise MisdeliveredError(
-            f"{verb} on {table}: HTTP {response.status} with the rows of another call",
-            state=FailureState.AMBIGUOUS,
-            status=response.status,
-            hint="something between here and the database answers a request twice, or the wrong one",
-        )
-    if expected is not None and len(rows) != expected:
+    wrong_number = expected is not None and len(rows) != expected
+    if keys and not all(map(Key.is_in, repeat(keys[0]) if len(keys) == 1 else keys, rows)):
+        raise _of_another_call(response, f"{verb} on {table}: HTTP {response.status} with the rows of another call")
+    if wrong_number and any(key.values for key in keys):
+        raise _of_another_call(response, f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back")
+    if wrong_number:
         raise AdapterError(
             f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back",
             state=_confirmed(response, verb),
@@ -60,11 +58,16 @@ def parse_rows(
     return rows
 
 
-def _answers(row: Row, key: Record) -> bool:
-    return all(column in row and may_be_same(value, row[column]) for column, value in key.items())
+def _of_another_call(response: Response, text: str) -> MisdeliveredError:
+    return MisdeliveredError(
+        text,
+        state=FailureState.AMBIGUOUS,
+        status=response.status,
+        hint="something between here and the database answers a request twice, or the wrong one",
+    )
 
 
-def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[Record] = ()) -> Page:
+def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[Key] = ()) -> Page:
     """The rows of the response, and the total in its Content-Range. A page behind the last row is an error of its own
     (416, PGRST103)."""
     if response.status == 416:
