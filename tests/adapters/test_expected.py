@@ -97,26 +97,26 @@ def kinds(local_server: LocalServer) -> Iterator[LocalServer]:
     """A table of these types; a trigger lowers `folded` and counts versions."""
     columns = ", ".join(f"{name} {kind} unique" for name, (kind, _, _) in KINDS.items())
     local_server.execute(
-        "create table kinds (id uuid primary key default gen_random_uuid(), doc jsonb, version int default 1,"
+        "create table printed (id uuid primary key default gen_random_uuid(), doc jsonb, version int default 1,"
         f" {columns})"
     )
     local_server.execute(
-        "create function kinds_changed() returns trigger language plpgsql as $$ begin"
+        "create function printed_changed() returns trigger language plpgsql as $$ begin"
         " new.folded := lower(btrim(new.folded)); if tg_op = 'UPDATE' then new.version := old.version + 1; end if;"
         " return new; end $$;"
-        " create trigger changed before insert or update on kinds for each row execute function kinds_changed();"
-        " grant all on kinds to service_role, authenticated, anon"
+        " create trigger changed before insert or update on printed for each row execute function printed_changed();"
+        " grant all on printed to service_role, authenticated, anon"
     )
     local_server.reload_schema()
     yield local_server
-    local_server.execute("drop table kinds cascade; drop function kinds_changed()")
+    local_server.execute("drop table printed cascade; drop function printed_changed()")
     local_server.reload_schema()
 
 
 @pytest_asyncio.fixture(params=DECLARED.values(), ids=DECLARED)
 async def adapter(kinds: LocalServer, request: pytest.FixtureRequest) -> AsyncIterator[SupabaseAdapter]:
     kinds.reset()
-    schema = Schema({} if request.param is None else {"kinds": request.param})
+    schema = Schema({} if request.param is None else {"printed": request.param})
     made = SupabaseAdapter(kinds.url, kinds.service_key, schema=schema)
     yield made
     await made.aclose()
@@ -128,26 +128,26 @@ async def test_a_row_that_was_asked_for_in_another_form_is_the_answer(adapter: S
     """By every verb that writes or asks by a value, whatever the schema says of its type."""
     _, written, asked = KINDS[name]
     identity = {"whole": 5} if name != "whole" else {}
-    stored = await adapter.upsert("kinds", {name: written, **identity}, [name])
-    merged = await adapter.upsert("kinds", {name: written, "doc": {"role": "x"}, **identity}, [name])
+    stored = await adapter.upsert("printed", {name: written, **identity}, [name])
+    merged = await adapter.upsert("printed", {name: written, "doc": {"role": "x"}, **identity}, [name])
     assert merged["id"] == stored["id"]
     if name == "folded":
         asked = asked.lower()
-    assert (await adapter.read("kinds", asked, name) or {})["id"] == stored["id"]
-    assert len(await adapter.query("kinds", {name: asked})) == 1
-    assert len((await adapter.page("kinds", {name: asked}, select=["id"])).rows) == 1
-    assert len(await adapter.update("kinds", {"doc": {"role": "y"}}, {name: asked}, returning=["id"])) == 1
-    assert len(await adapter.delete("kinds", {name: asked})) == 1
-    written_back = await adapter.insert("kinds", [{name: written, **identity}], returning=["id"])
+    assert (await adapter.read("printed", asked, name) or {})["id"] == stored["id"]
+    assert len(await adapter.query("printed", {name: asked})) == 1
+    assert len((await adapter.page("printed", {name: asked}, select=["id"])).rows) == 1
+    assert len(await adapter.update("printed", {"doc": {"role": "y"}}, {name: asked}, returning=["id"])) == 1
+    assert len(await adapter.delete("printed", {name: asked})) == 1
+    written_back = await adapter.insert("printed", [{name: written, **identity}], returning=["id"])
     assert written_back[0].keys() == {"id"}
 
 
 @pytest.mark.asyncio
 async def test_what_only_the_filter_names_need_not_be_in_the_row(adapter: SupabaseAdapter) -> None:
     """A part of a document, a column that is not selected."""
-    await adapter.write("kinds", {"word": "abcde", "doc": {"role": "x"}, "whole": 7})
-    assert len(await adapter.query("kinds", {"doc->>role": "x"})) == 1
-    assert len(await adapter.query("kinds", {"word": "abcde"}, select=["id"])) == 1
+    await adapter.write("printed", {"word": "abcde", "doc": {"role": "x"}, "whole": 7})
+    assert len(await adapter.query("printed", {"doc->>role": "x"})) == 1
+    assert len(await adapter.query("printed", {"word": "abcde"}, select=["id"])) == 1
 
 
 @pytest.mark.asyncio
@@ -163,15 +163,15 @@ async def test_a_computed_field_is_in_no_row_that_does_not_name_it(columns: dict
 @pytest.mark.asyncio
 async def test_a_change_may_change_what_it_was_selected_by(adapter: SupabaseAdapter) -> None:
     """By itself, or by a trigger that counts versions."""
-    await adapter.write("kinds", {"word": "a", "whole": 7})
-    assert len(await adapter.update("kinds", {"doc": {}}, {"version": 1})) == 1
-    assert len(await adapter.update("kinds", {"word": "b"}, {"word": "a"})) == 1
-    assert len(await adapter.update("kinds", {"whole": 8}, {"whole": 7})) == 1
+    await adapter.write("printed", {"word": "a", "whole": 7})
+    assert len(await adapter.update("printed", {"doc": {}}, {"version": 1})) == 1
+    assert len(await adapter.update("printed", {"word": "b"}, {"word": "a"})) == 1
+    assert len(await adapter.update("printed", {"whole": 8}, {"whole": 7})) == 1
 
 
 @pytest.mark.asyncio
 async def test_a_key_may_be_a_uuid(adapter: SupabaseAdapter) -> None:
     """As an object, not as its text."""
     key: UUID = uuid4()
-    assert (await adapter.write("kinds", {"id": key, "whole": 1}))["id"] == str(key)
-    assert await adapter.read("kinds", key) is not None
+    assert (await adapter.write("printed", {"id": key, "whole": 1}))["id"] == str(key)
+    assert await adapter.read("printed", key) is not None
