@@ -154,10 +154,11 @@ async def test_a_document_or_an_array_is_no_order(order_by: str) -> None:
 
 @pytest.mark.parametrize("value", [{"a": 1}, [1], [], {}])
 @pytest.mark.asyncio
-async def test_a_document_that_no_schema_declares_is_found_before_the_first_row(value: Any) -> None:
+async def test_a_document_under_another_declaration_is_found_before_the_first_row(value: Any) -> None:
     """The first page shows it; not one row of it is given."""
     rows = [{"id": 1, "doc": None}, {"id": 2, "doc": value}]
-    adapter = InMemoryAdapter({"odd": rows}, schema=Schema())
-    service = AsyncPersistenceService(adapter, policy=TablePolicy(read={"odd"}))
+    adapter = InMemoryAdapter({"notes": rows}, schema=Schema())
+    wrong = Schema({"notes": Table({"id": Column("integer"), "doc": Column("text")})})
+    service = AsyncPersistenceService(adapter, policy=TablePolicy(read={"notes"}), schema=wrong)
     with pytest.raises(ValidationError, match="plain values"):
-        await anext(service.iterate("odd", order_by="doc"))
+        await anext(service.iterate("notes", order_by="doc"))
