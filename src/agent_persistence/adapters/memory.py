@@ -68,6 +68,7 @@ class InMemoryAdapter:
 
     def _begin_in_child(self) -> None:
         self._lock = RLock()
+        self._take_back()
 
     @property
     def capabilities(self) -> Mapping[str, bool]:
@@ -206,11 +207,16 @@ class InMemoryAdapter:
             try:
                 yield
             except BaseException:
-                for take_back in reversed(self._journal):
-                    take_back()
+                self._take_back()
                 raise
             finally:
                 self._journal.clear()
+
+    def _take_back(self) -> None:
+        """Undo what a statement has done that has not ended."""
+        for take_back in reversed(self._journal):
+            take_back()
+        self._journal.clear()
 
     def _table(self, name: str) -> MemoryTable:
         table = self._tables.get(name)
