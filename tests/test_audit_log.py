@@ -23,11 +23,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import UUID
 
+import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 from pydantic import SecretStr
 
-from agent_persistence import AuditEvent, ConfigurationError, PersistenceError, TableNotAllowedError
+from agent_persistence import AuditEvent, ConfigurationError, PersistenceError, TableNotAllowedError, audit_log
 from agent_persistence._audit.lines import CHECKPOINT_BYTES, MAX_LINE_BYTES
 from agent_persistence._audit.lock import locked
 from agent_persistence.audit_log import AuditLog, AuditReport, verify_audit_log
@@ -698,3 +700,101 @@ def test_options_are_checked(path: Path, rotate_bytes: Any) -> None:
     """A misspelt limit is refused."""
     with pytest.raises(ConfigurationError, match="rotate_bytes"):
         AuditLog(path, KEY, rotate_bytes=rotate_bytes)
+
+
+# --- in a worker thread -----------------------------------------------------------------------------------------------
+
+
+def _keys(path: Path) -> list[Any]:
+    return [event["keys"][0] for raw in _lines(path) if (event := json.loads(raw).get("event"))]
+
+
+async def _told(log: AuditLog, event: AuditEvent) -> None:
+    await log(event)
+
+
+async def test_the_event_loop_does_not_wait_for_the_disk(path: Path) -> None:
+    """Nor for a lock that another thread holds: other tasks run meanwhile, and one of them may release it."""
+    log = _log(path, lock_timeout_s=60)
+    log._lock.acquire()
+    async with anyio.create_task_group() as group:
+        group.start_soon(_told, log, EVENT)
+        await anyio.lowlevel.checkpoint()
+        log._lock.release()
+    assert len(_keys(path)) == 1
+
+
+async def test_events_are_written_in_the_order_of_their_calls(path: Path) -> None:
+    """However many callers wait, by one thread an event loop, which all logs share."""
+    log, other = _log(path, lock_timeout_s=60), _log(path.with_name("other.jsonl"))
+    log._lock.acquire()
+    async with anyio.create_task_group() as group:
+        for number in range(50):
+            group.start_soon(_told, log, _event(keys=(number,)))
+        group.start_soon(_told, other, EVENT)
+        await anyio.wait_all_tasks_blocked()
+        assert audit_log._writer.get().total_tokens == audit_log._writer.get().borrowed_tokens == 1
+        log._lock.release()
+    assert _keys(path) == list(range(50))
+    assert verify_audit_log(path, KEY).entries == 50
+
+
+@pytest.mark.parametrize("waits", ["for the thread", "in the thread"])
+async def test_the_event_of_a_caller_who_was_cancelled_is_written(path: Path, waits: str) -> None:
+    """Without another event after it, too."""
+    log, thread = _log(path, lock_timeout_s=60), audit_log._writer.get()
+    if waits == "for the thread":
+        await thread.acquire()
+    log._lock.acquire()
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_told, log, EVENT)
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+    log._lock.release()
+    if waits == "for the thread":
+        await anyio.wait_all_tasks_blocked()
+        thread.release()
+    async with thread:
+        pass  # who writes before us is done
+    with log._writing:
+        assert len(_keys(path)) == 1
+
+
+async def test_what_one_thread_fails_to_write_for_all_is_everyones_own_failure(path: Path) -> None:
+    """The one whose thread it was is not blamed for the others."""
+    log = _log(path, lock_timeout_s=0)
+    failed: list[int] = []
+
+    async def tell(number: int) -> None:
+        try:
+            await log(_event(keys=(number,)))
+        except TimeoutError:
+            failed.append(number)
+
+    with log._lock:
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                group.start_soon(tell, number)
+    await tell(5)
+    assert sorted(failed) == list(range(5))
+    assert _keys(path) == [5]
+    assert verify_audit_log(path, KEY).lost == 5
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_writes_none_of_the_parents_waiting_events(path: Path) -> None:
+    """The parent writes them itself; the child's own are written while no thread of the parent's is left to."""
+    log = _log(path, lock_timeout_s=60)
+    log._waiting.append(audit_log._Entry(_event(keys=("parent",))))
+    with log._writing, log._lock:
+        child = os.fork()
+        if child == 0:
+            try:
+                log._waiting.append(audit_log._Entry(_event(keys=("child",))))
+                log._write_waiting()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+    log._write_waiting()
+    assert _keys(path) == ["child", "parent"]

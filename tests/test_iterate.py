@@ -136,3 +136,29 @@ async def test_ties_in_a_table_that_is_declared_without_a_key_are_refused() -> N
     with pytest.raises(ValidationError, match="ties of email"):
         await anext(aiter(service.iterate("leads", order_by="email")))
     assert [row["id"] async for row in service.iterate("leads", page_size=1)] == [1, 2]
+
+
+DOCUMENTED = Schema({"notes": Table({"id": Column("integer"), "doc": Column("jsonb"), "tags": Column("text[]")})})
+
+
+@pytest.mark.parametrize("order_by", ["doc", "tags"])
+@pytest.mark.asyncio
+async def test_a_document_or_an_array_is_no_order(order_by: str) -> None:
+    """Refused before anything is sent where the schema tells the type: no filter says "behind this row" by them."""
+    adapter = RecordingAdapter()
+    service = AsyncPersistenceService(adapter, policy=TablePolicy(read={"notes"}), schema=DOCUMENTED)
+    with pytest.raises(ValidationError, match="plain values"):
+        await anext(service.iterate("notes", order_by=order_by))
+    assert adapter.calls == []
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1], [], {}])
+@pytest.mark.asyncio
+async def test_a_document_under_another_declaration_is_found_before_the_first_row(value: Any) -> None:
+    """The first page shows it; not one row of it is given."""
+    rows = [{"id": 1, "doc": None}, {"id": 2, "doc": value}]
+    adapter = InMemoryAdapter({"notes": rows}, schema=Schema())
+    wrong = Schema({"notes": Table({"id": Column("integer"), "doc": Column("text")})})
+    service = AsyncPersistenceService(adapter, policy=TablePolicy(read={"notes"}), schema=wrong)
+    with pytest.raises(ValidationError, match="plain values"):
+        await anext(service.iterate("notes", order_by="doc"))

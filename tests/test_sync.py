@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 
 import agent_persistence
-from agent_persistence import InMemoryAdapter, ReadOnlyError, TableNotAllowedError, factory, rag_context, sync
+from agent_persistence import (
+    ConfigurationError,
+    InMemoryAdapter,
+    ReadOnlyError,
+    TableNotAllowedError,
+    factory,
+    rag_context,
+    sync,
+)
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
 from tests.server import LocalServer
@@ -167,6 +175,73 @@ def test_the_interpreter_exits_by_itself(server: LocalServer) -> None:
         SUPABASE_SERVICE_KEY=server.service_key,
     )
     assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "done", "")
+
+
+LEFT = """
+    from agent_persistence.sync import create_persistence_agent
+    agent = create_persistence_agent({kind})
+    agent.batch_write("leads", [{{"email": f"{{number}}@x.io"}} for number in range(250)])
+"""
+LEAVING = {
+    "by break at module level": """
+        for row in agent.iterate("leads", page_size=10, order_by="email"):
+            break
+        """,
+    "by an error": """
+        rows = agent.iterate("leads", page_size=10, order_by="email")
+        try:
+            for row in rows:
+                raise ValueError("left")
+        except ValueError as error:
+            kept = error
+        """,
+    "half read and never closed": """
+        rows = agent.iterate("leads", page_size=10, order_by="email")
+        next(rows)
+        """,
+    "in a __del__": """
+        class Reader:
+            def __init__(self):
+                self.rows = agent.iterate("leads", page_size=10, order_by="email")
+                next(self.rows)
+            def __del__(self):
+                self.rows.close()
+        reader = Reader()
+        """,
+}
+
+
+@pytest.mark.parametrize("kind", ["", '"memory"'], ids=["supabase", "memory"])
+@pytest.mark.parametrize("leaving", LEAVING.values(), ids=LEAVING)
+def test_the_interpreter_exits_with_an_iteration_left(server: LocalServer, leaving: str, kind: str) -> None:
+    """The event loop ends first, and closes it: no hang, no warning, no error from a destructor."""
+    script = textwrap.dedent(LEFT.format(kind=kind)) + textwrap.dedent(leaving) + "print('done')\n"
+    ended = _run(script, SUPABASE_URL=server.url, SUPABASE_SERVICE_KEY=server.service_key)
+    assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "done", "")
+
+
+def test_a_blocking_verb_in_the_event_loops_own_thread_is_refused() -> None:
+    """A middleware, a hook or a callback runs there: the verb would wait for itself."""
+    service: sync.PersistenceService
+    refused: list[str] = []
+
+    def hook(event: Any) -> None:
+        try:
+            service.query("leads")
+        except ConfigurationError as error:
+            refused.append(str(error))
+
+    async def middleware(operation: Any, call_next: Any) -> Any:
+        service.count("leads")
+        return await call_next(operation)
+
+    service = sync.PersistenceService(InMemoryAdapter(), audit=hook)
+    service.query("leads")
+    assert len(refused) == 1
+    assert "with await" in refused[0]
+    service = sync.PersistenceService(InMemoryAdapter(), middleware=[middleware])
+    with pytest.raises(ConfigurationError, match="with await"):
+        service.query("leads")
 
 
 def test_an_interrupted_call_is_cancelled() -> None:

@@ -44,6 +44,7 @@ from agent_persistence._audit.lines import (
 )
 from agent_persistence._audit.lock import locked
 from agent_persistence.audit import AuditEvent
+from agent_persistence.background import in_background
 from agent_persistence.exceptions import ConfigurationError, PersistenceError
 from agent_persistence.forking import survives_fork
 from agent_persistence.hiding import hidden
@@ -142,9 +143,17 @@ class AuditLog:
         return self._written(entry)
 
     async def _written(self, entry: _Entry) -> None:
-        await anyio.to_thread.run_sync(self._write_waiting, abandon_on_cancel=True, limiter=_writer.get())
+        try:
+            await self._write_in_thread()
+        except anyio.get_cancelled_exc_class():
+            if entry in self._waiting:
+                in_background(self._write_in_thread)
+            raise
         if entry.failure is not None:
             raise entry.failure
+
+    async def _write_in_thread(self) -> None:
+        await anyio.to_thread.run_sync(self._write_waiting, abandon_on_cancel=True, limiter=_writer.get())
 
     def _write_waiting(self) -> None:
         with self._writing:

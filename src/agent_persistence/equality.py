@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from unicodedata import combining, normalize
+from unicodedata import normalize
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -53,12 +53,26 @@ def _same_number(sent: Any, stored: Any) -> bool:
 
 
 def may_be_same(sent: Any, stored: Any) -> bool:
-    """Whether the stored value can be what was sent, in whatever collation a column compares its texts."""
-    if same(sent, stored):
-        return True
-    return isinstance(sent, str) and isinstance(stored, str) and _letters(sent) == _letters(stored)
+    """Whether the stored value of a scalar column can be what was sent, however its type reads and prints it.
+
+    Told apart are numbers, UUIDs, and texts of which the ASCII letters and digits differ in more than their case: a
+    collation may ignore the rest, and a trigger may take blanks away.
+    """
+    if stored is None or same(sent, stored):
+        return stored is not None
+    if isinstance(sent, str) and isinstance(stored, str):
+        first, second = _letters(sent), _letters(stored)
+        return first == second or not (first.isascii() and second.isascii())
+    return isinstance(sent, bool) != isinstance(stored, bool) or not (_is_number(sent) and _is_number(stored))
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not Decimal(str(value)).is_nan()
+    except InvalidOperation:
+        return isinstance(value, bool)
 
 
 def _letters(text: str) -> str:
-    """The text without the differences that a collation may ignore: case, accents, trailing blanks."""
-    return "".join(letter for letter in normalize("NFKD", text).casefold() if not combining(letter)).rstrip()
+    """The letters and digits, without the differences of case and accents."""
+    return "".join(letter for letter in normalize("NFKD", text).casefold() if letter.isalnum())

@@ -101,7 +101,9 @@ class TableNotAllowedError(PersistencePermissionError):
         self.allowed = tuple(sorted(allowed))
         known = self.allowed
         names = ", ".join(known) or "none"
-        meant = get_close_matches(table.lower().rpartition(".")[2], known, n=1) if type(table) is str else []
+        meant = (
+            get_close_matches(table[:_MOST_MEANT].lower().rpartition(".")[2], known, n=1) if type(table) is str else []
+        )
         guess = f" (did you mean {meant[0]}?)" if meant else ""
         kind, remedy = _REMEDIES.get(verb, _READ)
         self._told = f"{verb} on {kind} {printable(table)} is not allowed{guess}; allowed here: {names}."
@@ -348,6 +350,10 @@ _CHANGED: Final = {
     FailureState.AMBIGUOUS: "Whether anything was changed is not known.",
     FailureState.APPLIED: "The change was made, and what came back cannot be read.",
 }
+
+
+_MOST_MEANT: Final = 200
+"""Characters of a name that is not known in which a known one is looked for: looking takes time with its length."""
 
 
 def printable(name: object, limit: int = 80) -> str:

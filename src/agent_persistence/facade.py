@@ -82,6 +82,11 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
         """The tables that the policy lets this façade read."""
         return self.__service.policy.read
 
+    @property
+    def max_rows(self) -> int:
+        """The most rows that one query may be asked for."""
+        return self.__service.policy.max_rows
+
     def readable_columns(self, table: str) -> frozenset[str] | None:
         """The columns of a readable table that the policy lets this façade read; None is all of them."""
         return self.__service.policy.readable(table)

@@ -193,6 +193,7 @@ class RAGContext:
             found.beyond_limit,
             self._settings.redacted,
             [table for table in found.failures if table != RETRIEVER],
+            found.full,
         )
 
 

@@ -86,16 +86,16 @@ def test_a_certificate_error_is_a_rejection_though_it_comes_while_connecting() -
 @pytest.mark.parametrize("injected", ["\r\nX: y", "\n", "\r", "\0"], ids=repr)
 @pytest.mark.parametrize("place", ["target", "name", "value"])
 def test_a_line_end_cannot_get_into_a_request(injected: str, place: str) -> None:
-    """Whatever may stand before the lanes, nothing that they send has a line more than it should."""
+    """Whatever may stand before the pool, nothing that they send has a line more than it should."""
     at = {"target": "", "name": "", "value": "", place: injected}
     request = Request("GET", f"/rest/v1/t{at['target']}", ((f"Prefer{at['name']}", f"count=exact{at['value']}"),))
 
     async def main() -> None:
-        lanes = AiohttpPool(base_url(server.url, allow_http=False))
+        pool = AiohttpPool(base_url(server.url, allow_http=False))
         with pytest.raises(AdapterError, match="line end") as caught:
-            await lanes.send(request)
+            await pool.send(request)
         assert caught.value.state is FailureState.REJECTED
-        await lanes.aclose()
+        await pool.aclose()
 
     with stub_server(answer()) as server:
         anyio.run(main)
@@ -111,10 +111,10 @@ def test_a_part_of_a_response_that_nobody_asked_for_ends_the_connection() -> Non
         await exchange.send(before + answer(b"[%d]" % exchange.number) + stray[:-20])
 
     async def main() -> None:
-        lanes = AiohttpPool(base_url(server.url, allow_http=False))
+        pool = AiohttpPool(base_url(server.url, allow_http=False))
         for number in (1, 2):
-            assert (await lanes.send(Request("GET", "/rest/v1/t"))).body == b"[%d]" % number
-        await lanes.aclose()
+            assert (await pool.send(Request("GET", "/rest/v1/t"))).body == b"[%d]" % number
+        await pool.aclose()
 
     with stub_server(then_a_part) as server:
         anyio.run(main)
@@ -137,12 +137,12 @@ def test_a_request_is_sent_once_on_a_connection_that_breaks(method: str) -> None
     """aiohttp would send what it deems idempotent a second time; whether to is for the retries above to say."""
 
     async def main() -> None:
-        lanes = AiohttpPool(base_url(server.url, allow_http=False))
-        await lanes.send(Request("GET", "/rest/v1/t"))
+        pool = AiohttpPool(base_url(server.url, allow_http=False))
+        await pool.send(Request("GET", "/rest/v1/t"))
         with pytest.raises(AdapterError) as caught:
-            await lanes.send(Request(method, "/rest/v1/t"))
+            await pool.send(Request(method, "/rest/v1/t"))
         assert caught.value.state is AMBIGUOUS
-        await lanes.aclose()
+        await pool.aclose()
 
     with stub_server(_answers_once) as server:
         anyio.run(main)
@@ -167,10 +167,10 @@ def test_a_cookie_is_neither_kept_nor_sent() -> None:
     """A gateway's session of one caller is not another's."""
 
     async def main() -> None:
-        lanes = AiohttpPool(base_url(server.url, allow_http=False))
+        pool = AiohttpPool(base_url(server.url, allow_http=False))
         for _ in range(2):
-            await lanes.send(Request("GET", "/rest/v1/t"))
-        await lanes.aclose()
+            await pool.send(Request("GET", "/rest/v1/t"))
+        await pool.aclose()
 
     with stub_server(answer(headers={"Set-Cookie": "a=b; Path=/"})) as server:
         anyio.run(main)
@@ -198,9 +198,9 @@ def test_a_body_of_two_megabytes_arrives_whole() -> None:
     body = bytes(2 * 2**20)
 
     async def main() -> None:
-        lanes = AiohttpPool(base_url(server.url, allow_http=False))
-        await lanes.send(Request("POST", "/rest/v1/t", (("Content-Type", "application/json"),), body))
-        await lanes.aclose()
+        pool = AiohttpPool(base_url(server.url, allow_http=False))
+        await pool.send(Request("POST", "/rest/v1/t", (("Content-Type", "application/json"),), body))
+        await pool.aclose()
 
     with stub_server(answer()) as server:
         anyio.run(main)

@@ -83,7 +83,7 @@ def way(request: pytest.FixtureRequest) -> Way:
     return found
 
 
-def lanes_of(own: Way, url: str, **options: Any) -> HttpcorePool | AiohttpPool:
+def pool_of(own: Way, url: str, **options: Any) -> HttpcorePool | AiohttpPool:
     made = AiohttpPool if own.client == "aiohttp" else HttpcorePool
     return made(base_url(url, allow_http=False), **options)
 
@@ -97,11 +97,11 @@ def run(way: Way, url: str, body: Body, **options: Any) -> None:
                 async with httpx.AsyncClient(limits=httpx.Limits(max_connections=10), trust_env=False) as client:
                     await body(InjectedClient(client, base_url(url, allow_http=False), **options))
             else:
-                lanes = lanes_of(way, url, **options)
+                pool = pool_of(way, url, **options)
                 try:
-                    await body(lanes)
+                    await body(pool)
                 finally:
-                    await lanes.aclose()
+                    await pool.aclose()
 
     anyio.run(main, backend=way.backend)
 
@@ -499,7 +499,7 @@ def test_the_environment_adds_no_certificate_authority(
 
 
 def test_a_lane_of_a_plain_adapter_never_serves_one_with_tls(backend: Backend) -> None:
-    """Each transport has lanes of its own: one made without TLS verification is not handed to another."""
+    """Each transport has pool of its own: one made without TLS verification is not handed to another."""
 
     async def main() -> None:
         plain = HttpcorePool(base_url(plain_server.url, allow_http=False))
@@ -706,7 +706,7 @@ def test_a_storm_of_deadlines_leaves_every_connection_usable(way: Way) -> None:
             assert (await transport.send(GET)).status == 200
 
     with stub_server(answer()) as server:
-        run(way, server.url, body, **({} if way.is_injected else {"lanes": 4}))
+        run(way, server.url, body, **({} if way.is_injected else {"size": 4}))
 
 
 # --- closing ----------------------------------------------------------------------------------------------------------
@@ -715,16 +715,16 @@ def test_a_storm_of_deadlines_leaves_every_connection_usable(way: Way) -> None:
 def test_one_transport_works_over_several_event_loops(backend: Backend) -> None:
     """Each `asyncio.run` has connections of its own, which end with it: no ResourceWarning, no shared socket."""
 
-    async def send(lanes: HttpcorePool) -> None:
+    async def send(pool: HttpcorePool) -> None:
         for _ in range(2):
-            assert (await lanes.send(GET)).status == 200
+            assert (await pool.send(GET)).status == 200
 
     with stub_server(answer()) as server:
-        lanes = HttpcorePool(base_url(server.url, allow_http=False))
+        pool = HttpcorePool(base_url(server.url, allow_http=False))
         for count in (1, 2, 3):
-            anyio.run(send, lanes, backend=backend)
+            anyio.run(send, pool, backend=backend)
             assert server.connections == count
-        anyio.run(lanes.aclose, backend=backend)
+        anyio.run(pool.aclose, backend=backend)
 
 
 def test_closing_is_final_and_may_be_repeated(own: Way) -> None:

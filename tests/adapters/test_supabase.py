@@ -391,6 +391,37 @@ async def test_a_filter_that_fits_into_no_url_is_an_error_of_ours() -> None:
     assert recorder.requests == []
 
 
+def _text_of(length: int) -> dict[str, str]:
+    return {"notes": "x" * length}
+
+
+@pytest.mark.parametrize(
+    ("length", "token"), [(51_000, 0), (55_000, 0), (60_000, 0), (46_000, 6_000), (20_000, 31_000)]
+)
+@pytest.mark.parametrize("verb", ["query", "count", "update", "delete", "read"])
+async def test_what_the_server_would_not_read_is_not_sent(verb: str, length: int, token: int) -> None:
+    """PostgREST answers more than 50 KB of URL and headers with a 400 that says nothing; a long token counts."""
+    recorder = Recorder()
+    adapter = recorder.adapter(access_token="t" * token) if token else recorder.adapter()
+    asked: dict[str, Callable[[], Awaitable[Any]]] = {
+        "query": lambda: adapter.query("leads", _text_of(length)),
+        "count": lambda: adapter.count("leads", _text_of(length)),
+        "update": lambda: adapter.update("leads", {"status": "x"}, _text_of(length)),
+        "delete": lambda: adapter.delete("leads", _text_of(length)),
+        "read": lambda: adapter.read("leads", "x" * length, "notes"),
+    }
+    with pytest.raises(ValidationError, match="fewer values"):
+        await asked[verb]()
+    assert recorder.requests == []
+
+
+async def test_what_fits_is_sent() -> None:
+    """Control: 45 KB of filter beside a token as they are."""
+    recorder = Recorder(lambda request: rows())
+    assert await recorder.adapter(access_token="t" * 1_000).query("leads", _text_of(45_000)) == []
+    assert len(recorder.requests) == 1
+
+
 @pytest.mark.parametrize("filters", [{}, all_of(), {"id": not_in([])}, not_(any_of()), any_of({}, {"id": 1})])
 @pytest.mark.parametrize("verb", ["update", "delete"])
 async def test_a_filter_that_selects_everything_changes_nothing(verb: str, filters: Any) -> None:

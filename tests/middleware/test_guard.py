@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import product
@@ -23,6 +25,7 @@ from agent_persistence import (
     asc,
     desc,
     gt,
+    identifiers,
     is_null,
     metrics,
     not_,
@@ -451,3 +454,48 @@ async def test_a_path_is_no_order_to_read_by_in_pages() -> None:
     with pytest.raises(ValidationError, match="order_by is a column here"):
         await anext(aiter(service.iterate("leads", order_by="custom->>a")))
     assert adapter.calls == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda service, name: service.query(name),
+        lambda service, name: service.query("leads", {name: 1}),
+        lambda service, name: service.query("leads", order_by=name),
+        lambda service, name: service.query("leads", select=[name]),
+        lambda service, name: service.write("leads", {name: 1}),
+        lambda service, name: service.read("leads", 1, name),
+        lambda service, name: service.call(name),
+    ],
+    ids=["table", "filter", "order", "select", "record", "id_column", "function"],
+)
+async def test_a_refused_name_is_not_kept(call: Call) -> None:
+    """Whoever chooses the names would fill the memory: 300 refused calls with names of 1 MB each leave none of it."""
+    service = AsyncPersistenceService(RecordingAdapter(), metrics=metrics.Metrics())
+
+    async def refused(number: int) -> None:
+        with pytest.raises((PersistenceError, ValueError)):
+            await call(service, f"{number}" + "x" * 2**20)
+
+    await refused(0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(300):
+            await refused(number)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 3 * 2**20
+
+
+async def test_names_that_were_columns_are_known_again_within_bounds() -> None:
+    """Control: what may be kept is kept, in lists that are short, and not without end."""
+    for number in range(3 * identifiers._MOST_KEPT):
+        assert identifiers.are_columns((f"c{number}",))
+        assert len(identifiers._known) <= identifiers._MOST_KEPT
+    assert (f"c{number}",) in identifiers._known
+    assert identifiers.are_columns(tuple(f"c{n}" for n in range(1000)))
+    assert max(map(len, identifiers._known)) <= identifiers._MOST_KEPT

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from agent_persistence import (
@@ -19,11 +21,13 @@ from agent_persistence import (
     desc,
     gte,
 )
+from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.middleware.paging import COUNTED_ABOVE
 from agent_persistence.operations import Page
 from agent_persistence.records import Row
 from agent_persistence.schema_registry import default_schema
-from tests.server import LocalServer
+from tests.server import LocalServer, running_server
 
 pytestmark = pytest.mark.asyncio
 
@@ -46,7 +50,7 @@ class Capped(InMemoryAdapter):
         return rows
 
 
-def _service(adapter: InMemoryAdapter | SupabaseAdapter, **options: Any) -> AsyncPersistenceService:
+def _service(adapter: PersistenceAdapter, **options: Any) -> AsyncPersistenceService:
     return AsyncPersistenceService(adapter, retry=False, **options)
 
 
@@ -199,3 +203,96 @@ async def test_past_the_real_servers_cap(server: LocalServer) -> None:
         rows = await service.query("inquiries")
         assert sorted(row["id"] for row in rows) == list(range(1, 2301))
         assert len(await service.query("inquiries", limit=1500)) == 1500
+
+
+class Wire(httpx.AsyncHTTPTransport):
+    """Counts the requests."""
+
+    sent = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.sent += 1
+        return await super().handle_async_request(request)
+
+
+@pytest.fixture(scope="module")
+def capped_at_five() -> Iterator[LocalServer]:
+    """A real server that sends five rows at most, and has thirteen."""
+    with running_server(max_rows=5) as server:
+        server.execute("insert into inquiries (email) select n || '@x.io' from generate_series(1, 13) n")
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("limit", "row_cap", "requests"),
+    [(None, None, 3), (None, 5, 3), (12, None, 3), (10, None, 2), (5, None, 1), (3, None, 1), (99, None, 4)],
+)
+async def test_past_a_small_cap_of_the_real_server(
+    capped_at_five: LocalServer, limit: int | None, row_cap: int | None, requests: int
+) -> None:
+    """It cuts in silence; where it counts, its total says which page is the last, else an empty one does."""
+    wire = Wire()
+    async with httpx.AsyncClient(transport=wire) as client:
+        adapter = SupabaseAdapter(capped_at_five.url, capped_at_five.service_key, client=client)
+        rows = await _service(adapter, row_cap=row_cap).query("inquiries", limit=limit)
+    assert [row["id"] for row in rows] == list(range(1, min(13, limit or 13) + 1))
+    assert wire.sent == requests
+
+
+async def test_the_total_of_the_real_server_is_that_of_the_filter(capped_at_five: LocalServer) -> None:
+    """And an offset counts: the rows before it are not asked for again."""
+    adapter = SupabaseAdapter(capped_at_five.url, capped_at_five.service_key)
+    async with _service(adapter, owns_adapter=True) as service:
+        rows = await service.query("inquiries", {"id": gte(4)}, offset=2)
+    assert [row["id"] for row in rows] == list(range(6, 14))
+
+
+@pytest.mark.parametrize(
+    ("url", "cap"),
+    [("https://p.supabase.co", 1000), ("https://rest.example.org", None), ("https://p.supabase.co.example.org", None)],
+)
+async def test_only_hosted_supabase_is_known_to_send_a_thousand(url: str, cap: int | None) -> None:
+    """Its default for max-rows; elsewhere the cap is found out."""
+    assert SupabaseAdapter(url, "sb_secret_c2VjcmV0_1a2b3c4d").row_cap == cap
+
+
+class OneByOne(PostgresAdapter):
+    """Before each of its transactions somebody writes a row in front of all others."""
+
+    def __init__(self, server: LocalServer) -> None:
+        super().__init__(server.database_url)
+        self.judge = server
+        self.transactions = 0
+
+    async def _run(self, verb: str, *args: Any, **options: Any) -> Any:
+        if verb == "query":
+            self.transactions += 1
+            self.judge.execute("insert into visits values (%s)", -self.transactions)
+        return await super()._run(verb, *args, **options)
+
+
+@pytest.fixture
+def visits(server: LocalServer) -> Iterator[LocalServer]:
+    """A table that no schema declares, with 2,500 rows."""
+    server.execute("create table visits (id int primary key)")
+    server.execute("insert into visits select generate_series(1, 2500)")
+    yield server
+    server.execute("drop table visits")
+
+
+@pytest.mark.parametrize("limit", [None, 2500, 3000])
+async def test_postgresql_is_asked_once(visits: LocalServer, limit: int | None) -> None:
+    """It has no cap: one transaction, which is one snapshot, also of a table that no schema declares."""
+    adapter = OneByOne(visits)
+    async with _service(adapter, policy=TablePolicy(read=frozenset({"visits"})), owns_adapter=True) as service:
+        ids = [row["id"] for row in await service.query("visits", limit=limit)]
+    assert len(ids) == len(set(ids)) == min(limit or 2501, 2501)
+    assert adapter.transactions == 1
+
+
+async def test_a_stream_out_of_postgresql_doubles_no_row(visits: LocalServer) -> None:
+    """Each page of `iterate` begins behind the last row, whatever is written in front of it meanwhile."""
+    adapter = OneByOne(visits)
+    async with _service(adapter, policy=TablePolicy(read=frozenset({"visits"})), owns_adapter=True) as service:
+        ids = [row["id"] async for row in service.iterate("visits", page_size=400)]
+    assert ids == [-1, *range(1, 2501)]

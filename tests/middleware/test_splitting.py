@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +15,9 @@ import pytest_asyncio
 from agent_persistence import (
     AdapterError,
     AsyncPersistenceService,
+    Schema,
     SupabaseAdapter,
+    TablePolicy,
     ValidationError,
     any_of,
     asc,
@@ -24,6 +26,7 @@ from agent_persistence import (
     not_in,
 )
 from agent_persistence.middleware.splitting import MAX_URL_BYTES
+from agent_persistence.schema_registry import Column, Table
 from tests.server import LocalServer
 
 pytestmark = pytest.mark.asyncio
@@ -166,3 +169,64 @@ async def test_short_lists_are_one_request(service: AsyncPersistenceService, wir
     wire.sizes.clear()
     await service.query("leads", {"id": in_(ids[:20])}, order_by="email")
     assert len(wire.sizes) == 1
+
+
+SPANS = """
+create table spans (
+  id int primary key, exact numeric, ratio double precision, day date, here timestamp, at timestamptz);
+insert into spans (id, exact) select n, v from unnest('{NaN,Infinity,-Infinity,0,1.5,-1e40,1e40,NULL,NaN}'::numeric[])
+  with ordinality as one(v, n);
+insert into spans (id, ratio) select 100 + n, v from
+  unnest('{NaN,Infinity,-Infinity,0,1.5,-1e300,1e300,NULL,-0}'::float8[]) with ordinality as one(v, n);
+insert into spans (id, day) select 200 + n, v from unnest(array['infinity', '-infinity', '0044-03-15 BC', '0001-01-01',
+  '0001-12-31 BC', '10000-01-01', '9999-12-31', '2000-02-29', '4713-01-01 BC', '5874897-12-31', '0400-02-29',
+  '0401-02-28 BC', null]::date[]) with ordinality as one(v, n);
+insert into spans (id, here) select 300 + n, v from unnest(array['infinity', '-infinity', '0044-03-15 12:00:00.5 BC',
+  '0044-03-15 12:00:00 BC', '0001-01-01', '10000-01-01 00:00:00.000001', '10000-01-01', '294276-12-31 23:59:59.999999',
+  '9999-12-31 23:59:59.999999', null]::timestamp[]) with ordinality as one(v, n);
+insert into spans (id, at) select 400 + n, v from unnest(array['infinity', '-infinity', '0044-03-15 12:00:00+02 BC',
+  '0044-03-15 12:00:00-02 BC', '0001-01-01 00:00:00+05', '10000-01-01 00:00:00-05', '9999-12-31 23:59:59.999999+00',
+  '2026-01-01 00:00:00+14', '2025-12-31 11:00:00+00', null]::timestamptz[]) with ordinality as one(v, n);
+"""
+SPANS_SCHEMA = Schema(
+    {
+        "spans": Table(
+            {
+                "id": Column("integer"),
+                "exact": Column("numeric"),
+                "ratio": Column("double precision"),
+                "day": Column("date"),
+                "here": Column("timestamp"),
+                "at": Column("timestamptz"),
+            }
+        )
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def spans(local_server: LocalServer) -> Iterator[LocalServer]:
+    local_server.execute(SPANS)
+    local_server.reload_schema()
+    yield local_server
+    local_server.execute("drop table spans")
+    local_server.reload_schema()
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("column", ["exact", "ratio", "day", "here", "at"])
+async def test_parts_are_merged_as_postgresql_sorts(
+    spans: LocalServer, wire: Wire, column: str, descending: bool
+) -> None:
+    """Values that no number and no datetime of Python holds, too: NaN, infinities, years before 1 and after 9999."""
+    wanted = [*range(1, 700), *range(10_000, 10_500)]
+    direction = "desc" if descending else "asc"
+    judged = spans.execute(f"select id from spans order by {column} {direction}, id")
+    async with httpx.AsyncClient(transport=wire) as client:
+        adapter = SupabaseAdapter(spans.url, spans.service_key, client=client, schema=SPANS_SCHEMA)
+        service = AsyncPersistenceService(
+            adapter, policy=TablePolicy(read=frozenset({"spans"})), schema=SPANS_SCHEMA, retry=False, row_cap=1000
+        )
+        rows = await service.query("spans", {"id": in_(wanted)}, order_by=column, descending=descending)
+    assert len(wire.sizes) > 1
+    assert [row["id"] for row in rows] == [row["id"] for row in judged]

@@ -217,6 +217,28 @@ async def test_a_limit_that_leaves_rows_out_is_told_to_the_model(adapter: Watche
     assert "<note>" not in whole.to_prompt()
 
 
+@pytest.mark.parametrize(
+    ("most", "more_exist", "note"),
+    [(5, True, "messages exist than"), (4, None, "messages may exist than")],
+)
+async def test_a_limit_may_be_all_that_may_be_asked_for(
+    adapter: Watched, most: int, more_exist: bool | None, note: str
+) -> None:
+    """Then no row is read beyond it, and whether more exist is not known: it is said, not guessed."""
+    agent = _agent(adapter, policy=TablePolicy(read=frozenset(FIVE), max_rows=most))
+    context = await build_rag_context(agent, limits=dict.fromkeys(FIVE, 4), follow_relations=False)
+    assert context.report["messages"]["more_exist"] is more_exist
+    assert len(context.messages) == 4
+    assert note in context.to_prompt()
+
+
+async def test_a_limit_above_what_may_be_asked_for_is_refused(adapter: Watched) -> None:
+    """It is not lowered in silence."""
+    agent = _agent(adapter, policy=TablePolicy(read=frozenset(FIVE), max_rows=4))
+    with pytest.raises(ValidationError, match="max_rows"):
+        await build_rag_context(agent, limits=dict.fromkeys(FIVE, 5), follow_relations=False)
+
+
 async def test_a_time_without_a_zone_is_refused(adapter: Watched) -> None:
     """Ages would depend on the machine."""
     with pytest.raises(ValidationError, match="time zone"):

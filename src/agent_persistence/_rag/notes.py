@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,14 @@ NOTHING_FOUND = "No matching records were found. Say so instead of guessing."
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """By table: the rows at hand, those read beyond the limit, the values redacted; and the tables that failed."""
+    """By table: the rows at hand, those read beyond the limit, the values redacted; and the tables that failed, and
+    those that are full, of which nobody knows whether they hold more."""
 
     rows: Mapping[str, int]
     beyond_limit: Mapping[str, int] = field(default_factory=dict)
     redacted: Mapping[str, int] = field(default_factory=dict)
     failed: Sequence[str] = ()
+    full: Collection[str] = ()
 
     def notes(self, shown: Sequence[Shown]) -> list[str]:
         """What the model has to know about what it does not see; always in the same order."""
@@ -29,6 +31,8 @@ class Known:
         found = [] if any(self.rows.values()) or self.failed else [NOTHING_FOUND]
         if more:
             found.append(f"More {_listed(more)} exist than are shown.")
+        if perhaps := [table for table in self.rows if table in self.full and table not in more]:
+            found.append(f"More {_listed(perhaps)} may exist than are shown.")
         if any(one.cut for one in walk(shown)):
             found.append(f"{CUT} stands where a text was cut.")
         if any(one.is_abridged for one in walk(shown)):
@@ -49,7 +53,7 @@ class Known:
                 "dropped_by_limit": self.beyond_limit.get(table, 0),
                 "clipped": clipped[table],
                 "redacted": self.redacted.get(table, 0),
-                "more_exist": self.beyond_limit.get(table, 0) > 0,
+                "more_exist": None if table in self.full else self.beyond_limit.get(table, 0) > 0,
             }
             for table, rows in self.rows.items()
         }

@@ -32,12 +32,14 @@ RETRIEVER: Final = "retriever"
 class Found:
     """What was read: by table the newest rows within the limit and the number beyond it, and what failed, in order.
 
+    Whether more rows exist is not known of the tables that are `full`: as many were found as may be asked for.
     `named` are further rows that the retriever named, and their parents; `relevance` is what it said of them, or None
     where there was none to ask or it failed.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     beyond_limit: dict[str, int] = field(default_factory=dict)
+    full: set[str] = field(default_factory=set)
     named: dict[str, list[Row]] = field(default_factory=dict)
     relevance: Sequence[Relevance] | None = None
     failures: dict[str, Exception] = field(default_factory=dict)
@@ -96,6 +98,8 @@ class _Reading:
             newest = await self._newest(step)
             self._found.rows[step.table] = newest[: step.limit]
             self._found.beyond_limit[step.table] = len(newest[step.limit :])
+            if len(newest) == step.limit == self._facade.max_rows:
+                self._found.full.add(step.table)
         except Exception as error:  # every failure is raised by run() or told in the warnings
             self._fail(step.table, error, siblings)
         finally:
@@ -110,7 +114,8 @@ class _Reading:
         return self._tolerates_failures and isinstance(error, AdapterError)
 
     async def _newest(self, step: Step) -> list[Row]:
-        """One row more than the limit, so that "more exist" is known; fewer where fewer exist."""
+        """One row more than the limit, so that "more exist" is known, unless it is all that may be asked for; fewer
+        where fewer exist."""
         conditions: list[list[Filters]] = [[] if step.filters is None else [step.filters]]
         for link in step.links:
             keys = _values(self._found.rows[link.table], link.values_from)
@@ -119,7 +124,7 @@ class _Reading:
             conditions = [
                 [*held, {link.column: in_(batch)}] for batch in _batches(keys, KEYS_A_QUERY) for held in conditions
             ]
-        return await self._query(step, conditions, limit=step.limit + 1)
+        return await self._query(step, conditions, limit=step.limit + (step.limit != self._facade.max_rows))
 
     async def _query(self, step: Step, alternatives: Sequence[Sequence[Filters]], limit: int | None) -> list[Row]:
         """The newest rows that meet all conditions of one of the alternatives, which exclude each other."""

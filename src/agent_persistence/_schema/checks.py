@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from agent_persistence.exceptions import ConfigurationError, ValidationError, printable
 from agent_persistence.identifiers import base_column, is_identifier, is_path
 from agent_persistence.records import encode_value
 
 T = TypeVar("T")
+_MOST_MEANT: Final = 200
+"""As in `exceptions`."""
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """ ": did you mean 'email'?", or nothing where no known name is close."""
-    meant = get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
+    meant = get_close_matches(name[:_MOST_MEANT], list(known), n=1) if isinstance(name, str) else []
     return f": did you mean {printable(meant[0])}?" if meant else ""
 
 

@@ -27,7 +27,7 @@ def _number(value: Any) -> tuple[bool, Any]:
 
 
 _INFINITE: Final = {"Infinity": inf, "-Infinity": -inf, "infinity": inf, "-infinity": -inf}
-_MOMENT: Final = re.compile(r"(\d{4,})(-\d\d-\d\d(?:[T ].*?)?)( BC)?")
+_MOMENT: Final = re.compile(r"(\d{4,})(-\d\d-\d\d(?:[T ]\d.*?)?)( BC)?")
 _CYCLE_YEARS: Final = 400
 _CYCLE_S: Final = 146_097 * 86_400
 """The Gregorian calendar repeats itself after these."""
@@ -37,9 +37,17 @@ def _moment(value: Any) -> tuple[float, float]:
     """Seconds from the beginning of year 1, as whole ones and the rest; an hour without a zone is UTC's."""
     if value in _INFINITE:
         return _INFINITE[value], 0
-    found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    try:
+        return _read_moment(value)
+    except (TypeError, ValueError) as error:
+        unknown = "the server sent a date or time in an unknown form, by which rows cannot be sorted"
+        raise AdapterError(unknown) from error
+
+
+def _read_moment(text: str) -> tuple[float, float]:
+    found = _MOMENT.fullmatch(text)
     if found is None:
-        raise AdapterError("the server sent a date or time in an unknown form, by which rows cannot be sorted")
+        raise ValueError("no date")
     year = 1 - int(found[1]) if found[3] else int(found[1])
     cycles, rest = divmod(year - 1, _CYCLE_YEARS)
     moment = datetime.fromisoformat(f"{rest + 1:04}{found[2]}")

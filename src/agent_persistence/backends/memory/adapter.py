@@ -67,8 +67,17 @@ class InMemoryAdapter:
 
     identity: Final = OWN
 
+    def _take_back(self) -> None:
+        """Undo what a statement has done that has not ended."""
+        for take_back in reversed(self._journal):
+            take_back()
+        for table in self._tables.values():
+            table.settle()
+        self._journal.clear()
+
     def _begin_in_child(self) -> None:
         self._lock = RLock()
+        self._take_back()
 
     @property
     def capabilities(self) -> Mapping[str, bool]:
@@ -215,10 +224,7 @@ class InMemoryAdapter:
             try:
                 yield
             except BaseException:
-                for take_back in reversed(self._journal):
-                    take_back()
-                for table in self._tables.values():
-                    table.settle()
+                self._take_back()
                 raise
             finally:
                 self._journal.clear()

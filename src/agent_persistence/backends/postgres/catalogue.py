@@ -46,6 +46,7 @@ select coalesce(json_agg(json_build_object(
       with ordinality as a(name, type, mode, n) join pg_catalog.pg_type t on t.oid = a.type {_JOINED}
     where coalesce(a.mode, 'i') in ('i', 'b', 'v')),
   'defaults', p.pronargdefaults,
+  'variadic', p.proargnames[array_position(p.proargmodes, 'v'::"char")],
   'returns_set', p.proretset,
   'returns_rows', r.typtype = 'c' or coalesce(p.proargmodes && '{{t,b,o}}', false),
   'returns_nothing', r.typname = 'void')), '[]')::text
@@ -112,10 +113,12 @@ class TableFacts:
 
 @dataclass(frozen=True, slots=True)
 class FunctionFacts:
-    """One function of the name that was asked for; `defaults` of its last arguments may be left out."""
+    """One function of the name that was asked for; `defaults` of its last arguments may be left out, and `variadic`
+    is the name of the one that takes a list for the rest."""
 
     arguments: Mapping[str, Type]
     defaults: int
+    variadic: str | None
     returns_set: bool
     returns_rows: bool
     returns_nothing: bool
@@ -149,10 +152,12 @@ def chosen(function: str, found: Sequence[FunctionFacts], arguments: Record) -> 
 def call(function: str, facts: FunctionFacts, arguments: Record) -> Statement:
     """The call, whose value comes back as JSON: rows as objects, a set as an array. `function` is quoted already."""
     parameters = Parameters()
-    given = (
-        f"{quoted(name)} => {parameters.add(as_text(value, facts.arguments[name]))}"
+    named = {
+        name: f"{quoted(name)} => {parameters.add(as_text(value, facts.arguments[name]))}"
         for name, value in arguments.items()
-    )
+    }
+    given = [text for name, text in named.items() if name != facts.variadic]
+    given += [f"variadic {text}" for name, text in named.items() if name == facts.variadic]
     called = f"{function}({', '.join(given)})"
     source = f"(select * from {called})" if facts.returns_rows else called
     told = "null::text" if facts.returns_nothing else f"to_json({ROW})::text"

@@ -162,7 +162,7 @@ class SupabaseAdapter(Unpicklable):
         return await self._stored("bulk_write", table, records, on_conflict=on_conflict)
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
-        keys = self._expected.keys(table, ({id_column: id_value},), (id_column,))
+        keys = self._expected.selected(table, Comparison(Operator.EQ, id_value, id_column), None)
         parse = partial(parsing.parse_rows, verb="read", table=table, keys=keys)
         return only_row(table, id_column, await self._send(_by_key(table, id_column, id_value), parse))
 
@@ -182,7 +182,7 @@ class SupabaseAdapter(Unpicklable):
             return []
         order = parse_order(table, order_by, descending)
         request = rendering.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
-        keys = self._expected.equalities(table, predicate, select)
+        keys = self._expected.selected(table, predicate, select)
         return await self._send(request, partial(parsing.parse_rows, verb="query", table=table, keys=keys))
 
     async def page(
@@ -201,7 +201,7 @@ class SupabaseAdapter(Unpicklable):
             return Page([], 0)
         order = parse_order(table, order_by, descending)
         selected = rendering.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
-        keys = self._expected.equalities(table, predicate, select)
+        keys = self._expected.selected(table, predicate, select)
         return await self._send(
             rendering.counted(selected), partial(parsing.parse_page, verb="query", table=table, keys=keys)
         )
@@ -232,7 +232,7 @@ class SupabaseAdapter(Unpicklable):
         if predicate == FALSE:
             return []
         request = rendering.render_update(table, changes, predicate, max_affected=max_affected, returning=returning)
-        kept = self._expected.equalities(table, predicate, returning, without=changes)
+        kept = self._expected.changed(table, predicate, changes, returning)
         return await self._send(request, partial(parsing.parse_rows, verb="update", table=table, keys=kept))
 
     async def delete(
@@ -247,7 +247,7 @@ class SupabaseAdapter(Unpicklable):
         if predicate == FALSE:
             return []
         request = rendering.render_delete(table, predicate, max_affected=max_affected, returning=returning)
-        keys = self._expected.equalities(table, predicate, returning)
+        keys = self._expected.selected(table, predicate, returning)
         return await self._send(request, partial(parsing.parse_rows, verb="delete", table=table, keys=keys))
 
     async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> Any:
@@ -307,7 +307,7 @@ class SupabaseAdapter(Unpicklable):
             return []
         await self._check_defaults(table, records)
         request = rendering.render_insert(table, records, on_conflict=on_conflict, returning=returning)
-        keys = self._expected.keys(table, records, on_conflict or self._schema.primary_key(table), returning)
+        keys = self._expected.stored(table, records, on_conflict or self._schema.primary_key(table), returning)
         parse = partial(parsing.parse_rows, verb=verb, table=table, expected=len(records), keys=keys)
         return await self._send(request, parse)
 

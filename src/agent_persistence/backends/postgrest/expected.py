@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
-from agent_persistence.identifiers import is_path
+from agent_persistence.equality import may_be_same
 from agent_persistence.predicates import AllOf, Comparison, Filter, Operator
-from agent_persistence.records import Record
+from agent_persistence.records import Record, Row
 from agent_persistence.schema_registry import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Values that a row has if it answers; only a column that is `certain` must be there at all."""
+
+    values: Record
+    certain: Container[str]
+
+    def is_in(self, row: Row) -> bool:
+        return all(
+            may_be_same(value, row[column]) if column in row else column not in self.certain
+            for column, value in self.values.items()
+        )
 
 
 class Expected:
@@ -22,41 +38,56 @@ class Expected:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
 
-    def keys(
+    def stored(
         self, table: str, records: Sequence[Record], columns: Sequence[str], shown: Sequence[str] | None = None
-    ) -> list[Record]:
-        """The values that the rows which answer these records have in `columns`, as far as they are `shown`."""
-        visible = [name for name in columns if shown is None or name in shown]
-        return [
-            {name: record[name] for name in visible if name in record and self._is_kept(table, name, record[name])}
-            for record in records
-        ]
+    ) -> list[Key]:
+        """Of each record the values in `columns`, as far as they are `shown`, which its stored row has."""
+        return [Key(self._kept(table, record, columns, shown), columns) for record in records]
 
-    def equalities(
-        self, table: str, predicate: Filter | None, shown: Sequence[str] | None, *, without: Container[str] = ()
-    ) -> list[Record]:
-        """The values that all rows which the filter selects have in declared columns but those `without`; one record.
+    def selected(self, table: str, predicate: Filter | None, shown: Sequence[str] | None) -> list[Key]:
+        """The values that every row which the filter selects has.
 
-        What is not declared may be a computed field, which no row shows unless it is asked for.
+        A column that is not of the key may be a computed field, which no row shows unless it is asked for.
         """
-        terms = predicate.terms if isinstance(predicate, AllOf) else (predicate,)
-        equal = {
-            term.column: term.operand
-            for term in terms
-            if isinstance(term, Comparison)
-            and term.operator is Operator.EQ
-            and term.column is not None
-            and not is_path(term.column)
-            and self._schema.column(table, term.column) is not None
-            and term.column not in without
+        equal = _equalities(predicate)
+        key = self._schema.primary_key(table)
+        columns = [name for name in equal if name in self._schema.columns(table) or name in key]
+        return [Key(self._kept(table, equal, columns, shown), key)]
+
+    def changed(
+        self, table: str, predicate: Filter | None, changes: Container[str], shown: Sequence[str] | None
+    ) -> list[Key]:
+        """Those that the rows still have after the changes; a trigger may change what is no key, such as a version."""
+        declared = self._schema.tables.get(table)
+        unique = {name for names in declared.unique for name in names} if declared else set[str]()
+        equal = _equalities(predicate)
+        key = self._schema.primary_key(table)
+        columns = [name for name in equal if (name in key or name in unique) and name not in changes]
+        return [Key(self._kept(table, equal, columns, shown), key)]
+
+    def _kept(self, table: str, values: Record, columns: Collection[str], shown: Sequence[str] | None) -> Record:
+        return {
+            name: str(values[name]) if isinstance(values[name], UUID) else values[name]
+            for name in columns
+            if name in values and (shown is None or name in shown) and self._is_kept(table, name, values[name])
         }
-        return self.keys(table, [equal], tuple(equal), shown)
 
     def _is_kept(self, table: str, column: str, value: Any) -> bool:
+        if isinstance(value, UUID):
+            return True
         declared = self._schema.column(table, column)
         if declared is not None:
-            return declared.type.partition("(")[0] in _SHOWN_AS_SENT
+            return isinstance(value, (str, int)) and declared.type.partition("(")[0] in _SHOWN_AS_SENT
         return type(value) is int or (isinstance(value, str) and _UUID.fullmatch(value) is not None)
+
+
+def _equalities(predicate: Filter | None) -> dict[str, Any]:
+    terms = predicate.terms if isinstance(predicate, AllOf) else (predicate,)
+    return {
+        str(term.column): term.operand
+        for term in terms
+        if isinstance(term, Comparison) and term.operator is Operator.EQ
+    }
 
 
 _SHOWN_AS_SENT: Final = frozenset(

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
+from agent_persistence.backends.postgrest.expected import Key
 from agent_persistence.backends.postgrest.failures import parse_error
 from agent_persistence.backends.server_texts import WRITING_VERBS
 from agent_persistence.backends.transport.messages import MisdeliveredError, Response
-from agent_persistence.equality import may_be_same
 from agent_persistence.exceptions import (
     AdapterError,
     FailureState,
@@ -21,7 +21,7 @@ from agent_persistence.exceptions import (
     ValidationError,
 )
 from agent_persistence.operations import Page
-from agent_persistence.records import Record, Row
+from agent_persistence.records import Row
 
 
 def parse_rows(
@@ -30,11 +30,11 @@ def parse_rows(
     table: str,
     *,
     expected: int | None = None,
-    keys: Sequence[Record] = (),
+    keys: Sequence[Key] = (),
 ) -> list[Row]:
     """The rows of the response, `expected` of them if given; or the error that the response is.
 
-    `keys` are the values by which rows are known to answer the request: of one row each, or one record for all rows.
+    `keys` are what rows are known by to answer the request: one of each row, or one of all rows.
     MisdeliveredError where a row has another value, or none.
     """
     if not 200 <= response.status < 300:
@@ -48,35 +48,34 @@ def parse_rows(
             hint="does SUPABASE_URL point at a Supabase project, or at a proxy or captive portal?",
         )
     if keys and not _answer(rows, keys):
-        raise MisdeliveredError(
-            f"{verb} on {table}: HTTP {response.status} with the rows of another call",
-            state=FailureState.AMBIGUOUS,
-            status=response.status,
-            hint="something between here and the database answers a request twice, or the wrong one",
-        )
+        raise _of_another_call(response, f"{verb} on {table}: HTTP {response.status} with the rows of another call")
     if expected is not None and len(rows) < expected and _total(response) == len(rows):
         raise RowsDroppedError(verb, table, sent=expected, stored=len(rows), rows=rows, status=response.status)
     if expected is not None and len(rows) != expected:
-        raise AdapterError(
-            f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back",
-            state=_confirmed(response, verb),
-            status=response.status,
-        )
+        wrong = f"{verb} on {table}: {expected} row(s) were sent, {len(rows)} came back"
+        if any(key.values for key in keys):
+            raise _of_another_call(response, wrong)
+        raise AdapterError(wrong, state=_confirmed(response, verb), status=response.status)
     return rows
 
 
-def _answer(rows: Sequence[Row], keys: Sequence[Record]) -> bool:
+def _answer(rows: Sequence[Row], keys: Sequence[Key]) -> bool:
     """Whether the rows have the values of the keys, in their order; some keys may have no row."""
     left = iter(keys)
     candidates = repeat(keys) if len(keys) == 1 else repeat(left)
-    return all(any(_has(row, key) for key in some) for row, some in zip(rows, candidates, strict=False))
+    return all(any(key.is_in(row) for key in some) for row, some in zip(rows, candidates, strict=False))
 
 
-def _has(row: Row, key: Record) -> bool:
-    return all(column in row and may_be_same(value, row[column]) for column, value in key.items())
+def _of_another_call(response: Response, text: str) -> MisdeliveredError:
+    return MisdeliveredError(
+        text,
+        state=FailureState.AMBIGUOUS,
+        status=response.status,
+        hint="something between here and the database answers a request twice, or the wrong one",
+    )
 
 
-def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[Record] = ()) -> Page:
+def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[Key] = ()) -> Page:
     """The rows of the response, and the total in its Content-Range. A page behind the last row is an error of its own
     (416, PGRST103)."""
     if response.status == 416:

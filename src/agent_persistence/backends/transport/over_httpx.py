@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache, partial
 from ipaddress import ip_address
 from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
+import anyio
 import httpx
 
 from agent_persistence.attempts import connecting
@@ -106,17 +106,10 @@ class InjectedClient:
         self._url = url
         self._max_response_bytes = max_response_bytes
 
-    async def ask(self, request: Request, parse: Callable[[Response], T]) -> T:
-        try:
-            return parse(await self.send(request))
-        except MisdeliveredError:
-            self._pool.suspects = MAX_CONNECTIONS
-            raise
-
     async def send(self, request: Request) -> Response:
-        if self._pool.suspects:
-            self._pool.suspects -= 1
-            request = replace(request, headers=(*request.headers, ("Connection", "close")))
+        return await self.ask(request, lambda response: response)
+
+    async def ask(self, request: Request, parse: Callable[[Response], T]) -> T:
         message = self._client.build_request(
             request.method,
             _addressed(self._url, request.target),
@@ -130,7 +123,12 @@ class InjectedClient:
         async with self._pool.slots.get().taken(writing=request.method != "GET"):
             with quietly(), mapped_exceptions(STATES, self._url.host):
                 received = await self._sent(message)
-                return Response(received.status_code, received.headers, await self._body(received))
+                response = Response(received.status_code, received.headers, await self._body(received))
+            try:
+                return parse(response)
+            except MisdeliveredError:
+                await _disconnect(received)
+                raise
 
     async def _sent(self, message: httpx.Request) -> httpx.Response:
         """The head of the response. Until the request leaves it may wait for the client's pool, or for a connection."""
@@ -157,6 +155,15 @@ class InjectedClient:
         """Change nothing: the client is its owner's to close."""
 
 
+async def _disconnect(received: httpx.Response) -> None:
+    """End the connection that the response came on, so that the client's pool makes another in its place; one of
+    HTTP/2, which others are using, stays (https://www.python-httpx.org/advanced/extensions/#network_stream)."""
+    stream = received.extensions.get("network_stream")
+    if stream is not None and received.http_version != "HTTP/2":
+        with anyio.move_on_after(1, shield=True):
+            await stream.aclose()
+
+
 _LEAVES: Final = ".send_request_headers.started"
 """How the event ends by which httpcore traces that a request leaves (https://www.encode.io/httpcore/extensions/#trace)."""
 
@@ -170,8 +177,6 @@ class _Pool:
         self.slots: PerLoop[Slots] = PerLoop(
             partial(Slots, min(MAX_CONNECTIONS, getattr(pool, "_max_connections", MAX_CONNECTIONS)))
         )
-        self.suspects = 0
-        """How many requests are to close their connection: a client does not say which one it has used."""
         self.traced: set[tuple[str, str]] = set()
         """By which methods and to which servers a request was traced: then none has left before its trace says so."""
 
