@@ -499,7 +499,7 @@ def test_the_environment_adds_no_certificate_authority(
 
 
 def test_a_lane_of_a_plain_adapter_never_serves_one_with_tls(backend: Backend) -> None:
-    """Each transport has pool of its own: one made without TLS verification is not handed to another."""
+    """Each transport has a pool of its own: one made without TLS verification is not handed to another."""
 
     async def main() -> None:
         plain = HttpcorePool(base_url(plain_server.url, allow_http=False))
