@@ -42,7 +42,7 @@ class Views(ABC):
     Making one takes microseconds and keeps nothing afterwards, so that it may be made for a single call. It shares
     connections, policy, middleware, metrics, retry budget, the cache's bounds and what was learnt of the server with
     what it was made of; closing it closes nothing. A view can be made of a view: bounds, tenant and actor stay until
-    they are given anew, the user does not.
+    they are given anew.
     """
 
     __slots__ = ()
@@ -76,7 +76,8 @@ class Views(ABC):
         Calls run as that user, and share no answer and no request with those of others. Over PostgREST the user is who
         `access_token` says, over PostgreSQL who the verified `claims` say; without either, nobody: PostgREST is sent
         the publishable key alone, PostgreSQL runs the calls under its adapter's `anon_role`. `tenant` holds the calls
-        within that tenant's rows, `actor` is written into the audit log; one that is left out stays as it was.
+        within that tenant's rows, `actor` is written into the audit log; one that is left out stays as it was. Where
+        only these are given, the user that this view or the adapter's callable names stays as well.
 
         ConfigurationError, and nothing is sent, where the adapter cannot run calls as this user.
         """

@@ -220,14 +220,20 @@ class AsyncPersistenceService(AllVerbs, Closing):
         tenant: Tenant | None,
         actor: str | None,
     ) -> Self:
-        if self._by_user is not None:
+        only_adds = access_token is None and claims is None and (tenant is not None or actor is not None)
+        if only_adds and (self._by_user is None or self._names_user):
+            user = self._identity
+        elif self._by_user is not None:
             user = self._by_user.identity_of(access_token=access_token, claims=claims)
-        elif access_token is None and claims is None and (tenant is not None or actor is not None):
-            user = OWN
         else:
             raise _knows_no_users(self._adapter)
         named = self._identity.actor if actor is None else _actor(actor)
         return self._with_identity(replace(user, tenant=self._tenant_of(tenant), actor=named))
+
+    @property
+    def _names_user(self) -> bool:
+        """Whether the user of a call is known already: by this view, or by the adapter's callable."""
+        return self._identification is not None or not self._identity.own
 
     def _with_identity(self, identity: Identity) -> Self:
         view = self._view()
