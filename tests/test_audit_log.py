@@ -15,7 +15,7 @@ import resource
 import signal
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -709,6 +709,10 @@ def _keys(path: Path) -> list[Any]:
     return [event["keys"][0] for raw in _lines(path) if (event := json.loads(raw).get("event"))]
 
 
+async def _ended(waiting: Awaitable[None]) -> None:
+    await waiting
+
+
 async def _told(log: AuditLog, event: AuditEvent) -> None:
     await log(event)
 
@@ -729,8 +733,8 @@ async def test_events_are_written_in_the_order_of_their_calls(path: Path) -> Non
     log, other = _log(path, lock_timeout_s=60), _log(path.with_name("other.jsonl"))
     log._lock.acquire()
     async with anyio.create_task_group() as group:
-        for number in range(50):
-            group.start_soon(_told, log, _event(keys=(number,)))
+        for waiting in [log(_event(keys=(number,))) for number in range(50)]:
+            group.start_soon(_ended, waiting)
         group.start_soon(_told, other, EVENT)
         await anyio.wait_all_tasks_blocked()
         assert audit_log._writer.get().total_tokens == audit_log._writer.get().borrowed_tokens == 1
