@@ -409,6 +409,19 @@ async def test_nobody_in_particular_is_whom_the_publishable_key_stands_for(key: 
     assert server.sent == [f"Bearer {TOKEN}", None if key == PUBLISHABLE else f"Bearer {key}"]
 
 
+@ASYNC
+async def test_a_tenant_or_an_actor_alone_leaves_the_user_who_is_named() -> None:
+    """By the view, or by the adapter's callable; only the whole `as_user()` asks for nobody."""
+    server = Server(valid=TOKEN)
+    fixed, asking = server.service(PUBLISHABLE), server.service(PUBLISHABLE, access_token=lambda: TOKEN)
+    await fixed.as_user(access_token=TOKEN).as_user(actor="ada").query("leads")
+    await asking.as_user(actor="ada").query("leads")
+    for nobody in (fixed.as_user(actor="ada"), asking.as_user(), fixed.as_user(access_token=TOKEN).as_user()):
+        with pytest.raises(AdapterError):
+            await nobody.query("leads")
+    assert server.sent == [f"Bearer {TOKEN}", f"Bearer {TOKEN}", None, None, None]
+
+
 SQL: dict[str, dict[str, Any]] = {
     "token": {"access_token": TOKEN},
     "token and claims": {"access_token": TOKEN, "claims": {"role": "authenticated"}},

@@ -27,7 +27,7 @@ from agent_persistence.context import CallContext
 from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import AdapterError, ConfigurationError
 from agent_persistence.facade import ReadOnlyPersistenceFacade
-from agent_persistence.identity import OWN, Identity
+from agent_persistence.identity import Identity
 from agent_persistence.metrics import Metrics
 from agent_persistence.middleware._scope import scope_of
 from agent_persistence.middleware.audit import Audit
