@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -17,7 +17,8 @@ from agent_persistence.schema_registry import Column, Table
 from tests.adapters.doubles import Recorder, rows
 from tests.server import LocalServer
 
-KEY = uuid4()
+KEY = UUID("018f3a5e-0000-7000-8000-00000000000a")
+OTHER = UUID("018f3a5e-0000-7000-8000-00000000000b")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_these_may_be_the_same_value(sent: Any, stored: Any) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "stored"),
-    [("a@x.io", "b@x.io"), (5, 6), ("5", 6), (str(KEY), str(uuid4())), (True, False), ("a", None), (5, None)],
+    [("a@x.io", "b@x.io"), (5, 6), ("5", 6), (str(KEY), str(OTHER)), (True, False), ("a", None), (5, None)],
 )
 def test_these_are_certainly_different(sent: Any, stored: Any) -> None:
     """Control: else no answer would ever be known for another call's."""
@@ -172,6 +173,6 @@ async def test_a_change_may_change_what_it_was_selected_by(adapter: SupabaseAdap
 @pytest.mark.asyncio
 async def test_a_key_may_be_a_uuid(adapter: SupabaseAdapter) -> None:
     """As an object, not as its text."""
-    key: UUID = uuid4()
+    key: UUID = KEY
     assert (await adapter.write("printed", {"id": key, "whole": 1}))["id"] == str(key)
     assert await adapter.read("printed", key) is not None
