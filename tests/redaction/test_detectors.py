@@ -191,6 +191,22 @@ def test_what_only_looks_like_a_value_is_left_alone(kind: str, text: str) -> Non
         assert not found_by([BY_KIND[kind]], around.format(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("電話はjane@mail.exampleです。", "jane@mail.example"),
+        ("メールは佐藤_01@例え.jpまで", "メールは佐藤_01@例え.jp"),
+        ("संपर्कjane@mail.example।", "jane@mail.example"),
+        ("김철수@예시.한국으로 보내", "김철수@예시.한국으로"),
+        ("用户@例子.公司and more", "用户@例子.公司"),
+        ("وابريد:محمد@مثال.السعودية،", "محمد@مثال.السعودية"),
+    ],
+)
+def test_an_email_address_ends_where_another_script_begins(text: str, found: str) -> None:
+    """What is written on to it in the same script is taken too: nothing tells where it would end."""
+    assert [text[f.start : f.end] for f in found_by([Emails()], text)] == [found]
+
+
 @pytest.mark.parametrize("account", ACCOUNTS.split(), ids=lambda account: account[:2])
 def test_an_iban_of_every_country_is_found_with_any_separators(account: str) -> None:
     """Between groups of four, of two, and between the country and the check digits."""
