@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from faker import Faker
@@ -147,10 +148,14 @@ _HARD_NEGATIVES: Final = (
     "00:1A:{mac}", "std::{word}::{word}",
     "https://shop.example/p/{number}?page={small}", "§ {small}.{small}.{small}.{small}",
     "{word}: 100 000 000 {word}", "1 250 000,00 EUR", "T-{number}-{small}", "{word}@{word}", "PO {order} / {order}",
+    "{build}", "version {build}", "{word} {build} {word}", "Chrome/{build}", "{kernel}", "{calendar}",
+    "{date}/{date}", "{date} - {date}", "{spaced_date}", "{stamp}", "order no. {grouped}", "Bestellnummer: {grouped}",
+    "invoice {grouped}", "order {parcel}",
     "{word} {id}", "id={id}", "{small} {small} {small}",
     "({small}) {small}", "{id}-{small}", "{word}: {small}/{small}/{small}/{small}",
 )  # fmt: skip
 
+_LAST_DAY: Final = datetime(2026, 12, 31)  # noqa: DTZ001
 _DATES: Final = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%y", "%Y/%m/%d", "%Y%m%d")
 _AMOUNTS: Final = ("1.250.000,00 €", "$12,500.00", "£1,234,567", "12 500 zł", "₽ 1 200 300", "3.450.000 ₺")
 
@@ -168,6 +173,13 @@ def sentences(locale: str, count: int, *, seed: int = 0) -> Iterator[Sentence]:
             yield _filled(templates[number % len(templates)], kind, values[kind](), fake)
         for template in (carriers["none"][number % 3], _HARD_NEGATIVES[number % len(_HARD_NEGATIVES)]):
             yield Sentence(f"{fake.sentence()} {_without_values(template, negatives)}")
+
+
+def phone_numbers(locale: str, count: int) -> list[str]:
+    """Numbers as they are written where the locale is."""
+    fake = Faker(locale)
+    fake.seed_instance(locale)
+    return [fake.phone_number() for _ in range(count)]
 
 
 def _filled(template: str, kind: str, value: str, fake: Faker) -> Sentence:
@@ -197,16 +209,26 @@ def _negatives(fake: Faker) -> Mapping[str, Callable[[], str]]:
     def digits(count: int) -> str:
         return "".join(random.choices("0123456789", k=count))
 
+    def day(*forms: str) -> str:
+        return fake.date(random.choice(forms), end_datetime=_LAST_DAY)
+
     return {
         "order": lambda: random.choice(("AB-26-", "ORD-", "#", "SO", "2026-")) + digits(random.randint(4, 8)),
         "invoice": lambda: random.choice(("INV-2026-", "RE-", "F", "#", "2026/")) + digits(random.randint(4, 6)),
-        "date": lambda: fake.date(random.choice(_DATES)),
-        "time": lambda: fake.time(random.choice(("%H:%M", "%H:%M:%S"))),
+        "date": lambda: day(*_DATES),
+        "time": lambda: day("%H:%M", "%H:%M:%S"),
         "amount": lambda: random.choice(_AMOUNTS),
         "number": lambda: digits(random.choice((5, 6, 7, 8))),
         "id": lambda: digits(random.choice((9, 10, 11, 12, 14))),
         "epoch": lambda: str(random.randint(1_600_000_000, 1_799_999_999)),
         "version": lambda: ".".join(str(random.randint(0, 40)) for _ in range(random.choice((2, 3, 4)))),
+        "build": lambda: ".".join(str(random.randint(0, most)) for most in (40, 30, 99_999, 9_999)),
+        "kernel": lambda: "{}.{}.{}-{}.{}".format(*(random.randint(0, most) for most in (6, 20, 300, 2000, 2000))),
+        "calendar": lambda: day("%Y.%m.%d", "%y.%m", "%Y.%m") + f".{random.randint(0, 99_999)}",
+        "spaced_date": lambda: day("%d %m %Y", "%Y %m %d", "%d. %m. %Y"),
+        "stamp": lambda: day("%Y-%m-%d-%H-%M-%S", "%Y-%m-%d_%H.%M.%S", "%Y-%m-%d %H-%M-%S"),
+        "grouped": lambda: fake.numerify(random.choice(("###-###-####", "##-#####-###", "#### #### ####"))),
+        "parcel": lambda: fake.numerify("###-#######-#######"),
         "uuid": fake.uuid4,
         "isbn": fake.isbn13,
         "ean": fake.ean13,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
+from itertools import pairwise
 from typing import Final
 
 import pytest
 
 from agent_persistence.redaction import DETECTORS, Detector, Emails, Finding, Phones
-from tests.redaction.corpus import KINDS, LOCALES, sentences
+from tests.redaction.corpus import KINDS, LOCALES, phone_numbers, sentences
 from tests.redaction.figures import Figures, found_by, measure
 
 SENTENCES: Final = 100
@@ -53,6 +54,23 @@ def test_the_default_detectors_reach_their_floors(kind: str) -> None:
 def test_with_regions_hardly_a_phone_number_is_missed_at_the_price_of_more_numbers_that_are_none() -> None:
     """Bare digits count where they are valid in a region, which some numbers of orders are too."""
     _check("phone", WITH_REGIONS, PHONE_FLOORS_WITH_REGIONS)
+
+
+@pytest.mark.parametrize("between", [" ", "  ", "\u00a0", "/", " / ", ", ", "; ", " - ", "\n", " or "])
+@pytest.mark.parametrize("locale", LOCALES)
+def test_of_two_numbers_that_are_found_alone_no_digit_is_left_when_they_stand_together(
+    locale: str, between: str
+) -> None:
+    """Whatever stands between them."""
+    numbers = [number for number in phone_numbers(locale, SENTENCES) if not _left(number)]
+    assert len(numbers) > SENTENCES / 2
+    assert [pair for pair in map(between.join, pairwise(numbers)) if _left(pair)] == []
+
+
+def _left(text: str) -> str:
+    """The digits that no finding covers."""
+    found = found_by([Phones()], text)
+    return "".join(c for i, c in enumerate(text) if c.isdigit() and not any(f.start <= i < f.end for f in found))
 
 
 class _Eager:

@@ -119,6 +119,7 @@ LEFT_ALONE: Final = {
         "XX89370400440532013000",
         "ADE89370400440532013000X",
         "de 89 3704 0044 0532 0130 00",
+        "SO85722 left on 2019/05/20 at 05:07:51",
     ),
     "card": (
         "4111111111111112",
@@ -164,6 +165,23 @@ LEFT_ALONE: Final = {
         "192.0.2.1",
         "https://shop.example/p/4711234567",
         "12345678",
+        "10.0.19045.3803",
+        "Windows 10.0.22631.4317-rc.1",
+        "Chrome/120.0.6099.225",
+        "5.15.0-91.101",
+        "libssl.so.1.1.14502",
+        "1.3.6.1.4.1.311.21.20",
+        "version 202.555.0108",
+        "Signal version 7.12.4033.21 is out",
+        "2026-11-23/2026-11-30",
+        "23.11.2026-30.11.2026",
+        "23 11 2026",
+        "2026 11 23",
+        "23. 11. 2026",
+        "2026-11-23-10-15-30",
+        "order no. 202-555-0108",
+        "Rechnung 2026-0412-7788",
+        "order 025-9813701-3855317",
     ),
 }
 BY_KIND: Final[dict[str, Detector]] = {
@@ -243,6 +261,30 @@ def test_bare_digits_are_a_phone_number_after_a_word_that_says_so(cue: str) -> N
     text = cue.format("79460112")
     assert [text[f.start : f.end] for f in found_by([Phones()], text)] == ["79460112"]
     assert not found_by([Phones()], "79460112")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("555-123-4567 555-987-6543", 2),
+        ("(202) 555-0129 (202) 555-0130", 2),
+        ("01 99 00 45 10 01 99 00 45 11 01 99 00 45 12", 3),
+        ("202.555.0108/202.555.0109", 2),
+        ("Tel. 79460112 79460113, 79460114 or 79460115", 4),
+        ("+44 20 7946 0112 030 23125 418", 2),
+    ],
+)
+def test_numbers_in_a_row_are_found_one_by_one(text: str, count: int) -> None:
+    """Each with a label of its own, and no digit of any is left."""
+    shown = Redaction({}, detectors=[Phones()]).session().text(text)
+    assert re.findall(r"\d{2,}", shown) == []
+    assert shown.count("[PHONE_") == count
+
+
+def test_bare_digits_after_a_number_count_if_they_are_as_many() -> None:
+    """An order's number after a phone number is none."""
+    assert len(found_by([Phones()], "call 79460112, 7946011")) == 2
+    assert len(found_by([Phones()], "+44 20 7946 0112, 79460113")) == 1
 
 
 def test_with_regions_bare_digits_are_a_phone_number_where_they_are_valid() -> None:

@@ -25,8 +25,8 @@ _CHARACTER: Final = re.compile(rf"{GAP}([A-Za-z0-9])")
 class Ibans:
     """Finds IBANs of the length of their country whose check digits are right (ISO 7064, mod 97).
 
-    Anything but letters and digits may stand between the groups, a line break too. Where the country's letters and the
-    check digits do not stand together, only capitals count: "at 10 the bank opens" is no account.
+    Blanks, dots, slashes and the like may stand between the groups, a line break too. Letters are all capitals or,
+    where the country stands right before the check digits, none but the first is: "at 10 the bank opens" is no account.
     """
 
     kinds: Collection[str] = frozenset({"iban"})
@@ -52,7 +52,8 @@ def _end(text: str, start: int, length: int) -> int | None:
     if text[end : end + 1].isascii() and text[end : end + 1].isalnum():
         return None
     iban = "".join(characters)
-    if not (text.startswith(iban[:4], start) or iban.isupper()):
+    is_in_one_piece = text.startswith(iban[:4], start)
+    if not (iban.isupper() or (is_in_one_piece and iban[1:].islower())):
         return None
     return end if has_valid_check_digits(iban) else None
 
