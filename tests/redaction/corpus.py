@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from string import ascii_letters, ascii_uppercase, digits
 from typing import Final
 
 from faker import Faker
 
-KINDS: Final = ("email", "iban", "card", "ip", "phone")
+KINDS: Final = ("email", "iban", "card", "ip", "phone", "credential")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("Wire it to {} today.", "IBAN: {}"),
         "card": ("The card {} was declined.", "Visa no. {}, exp 12/28"),
         "ip": ("Login from {} failed.", "Blocked {}:8080 again."),
+        "credential": (
+            "Our key is {}, keep it.",
+            "curl -H 'Authorization: Bearer {}' failed",
+            "{name} pasted {} here.",
+        ),
+        "password": ("password: {}", "My password is {} by the way.", '{"user": "x", "password": "{}"}'),
         "none": (
             "Your order {order} ships on {date}.",
             "Invoice {invoice} over {amount} is due.",
@@ -45,6 +53,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("Our account is {}.", "Please pay {} by Friday"),
         "card": ("Charged to {}.", "Card number {} expires 04/27."),
         "ip": ("Requests came from {}.", "ping {} timed out"),
+        "credential": ("Use {} for now.", "I leaked {}!", "token {}"),
+        "password": ("The login: jane, pw: {}", "api_key={}", "Password is {}, change it."),
         "none": (
             "Parcel {order} left on {date} at {time}.",
             "We owe {amount} on {invoice}.",
@@ -57,6 +67,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("Überweisung auf {} bitte.", "IBAN {}, danke"),
         "card": ("Die Karte {} ist abgelaufen.", "Kreditkarte: {}"),
         "ip": ("Zugriff von {} gesperrt.", "Server {}, Port 22"),
+        "credential": ("Der Schlüssel {} ist neu.", "Bitte {} sperren."),
+        "password": ("Passwort: {}", "Das Kennwort lautet {} und gilt.", "passwort={}"),
         "none": (
             "Rechnung {invoice} vom {date} über {amount}.",
             "Bestellung {order} kommt um {time}.",
@@ -69,6 +81,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("Virement vers {}.", "Mon IBAN : {}"),
         "card": ("Ma carte {} ne passe pas.", "Carte : {}"),
         "ip": ("Connexion depuis {}.", "L'adresse {} est bloquée."),
+        "credential": ("La clé est {}.", "Voici {} pour l'accès."),
+        "password": ("Mot de passe : {}", "Le mot de passe est {}"),
         "none": (
             "Facture {invoice} du {date}, {amount}.",
             "Commande {order} expédiée à {time}.",
@@ -81,6 +95,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("Transfiere a {} hoy.", "IBAN {}"),
         "card": ("La tarjeta {} fue rechazada.", "Tarjeta: {}"),
         "ip": ("Acceso desde {}.", "Bloquea {}, por favor."),
+        "credential": ("La clave es {}.", "Usa {} hoy."),
+        "password": ("Contraseña: {}", "La contraseña es {} ahora."),
         "none": ("Factura {invoice} de {date} por {amount}.", "Pedido {order} a las {time}.", "Expediente {number}."),
     },
     "it_IT": {
@@ -89,6 +105,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("Bonifico su {}.", "IBAN: {}"),
         "card": ("La carta {} è scaduta.", "Carta n. {}"),
         "ip": ("Accesso da {}.", "Il server {} non risponde."),
+        "credential": ("La chiave è {}.", "Usa {} oggi."),
+        "password": ("Password: {}", "La password è {}"),
         "none": ("Fattura {invoice} del {date}, {amount}.", "Ordine {order} alle {time}.", "Pratica {number}."),
     },
     "pl_PL": {
@@ -97,6 +115,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("Przelew na {}.", "Konto {}"),
         "card": ("Karta {} wygasła.", "Numer karty: {}"),
         "ip": ("Logowanie z {}.", "Adres {} zablokowany."),
+        "credential": ("Klucz to {}.", "Proszę użyć {} dzisiaj."),
+        "password": ("Hasło: {}", "hasło={}"),
         "none": ("Faktura {invoice} z {date} na {amount}.", "Zamówienie {order} o {time}.", "Sprawa {number}."),
     },
     "pt_BR": {
@@ -105,6 +125,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("Transferir para {}.", "IBAN {}"),
         "card": ("O cartão {} foi recusado.", "Cartão: {}"),
         "ip": ("Acesso de {}.", "Bloqueie {}, obrigado."),
+        "credential": ("A chave é {}.", "Use {} hoje."),
+        "password": ("Senha: {}", "senha={}"),
         "none": ("Fatura {invoice} de {date}, {amount}.", "Pedido {order} às {time}.", "Processo {number}."),
     },
     "ru_RU": {
@@ -113,6 +135,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("Переведите на {}.", "Счёт {}"),
         "card": ("Карта {} просрочена.", "Номер карты: {}"),
         "ip": ("Вход с {}.", "Адрес {} заблокирован."),
+        "credential": ("Ключ {} новый.", "Вот {} для входа."),
+        "password": ("Пароль: {}", "пароль={}"),
         "none": ("Счёт {invoice} от {date} на {amount}.", "Заказ {order} в {time}.", "Дело {number}."),
     },
     "tr_TR": {
@@ -121,6 +145,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("{} hesabına gönderin.", "IBAN {}"),
         "card": ("{} kartı reddedildi.", "Kart: {}"),
         "ip": ("{} adresinden giriş.", "Sunucu {} kapalı."),
+        "credential": ("Anahtar {} yeni.", "Bugün {} kullanın."),
+        "password": ("Şifre: {}", "Parola: {}"),
         "none": ("{date} tarihli {invoice} faturası {amount}.", "Sipariş {order}, saat {time}.", "Dosya {number}."),
     },
     "ja_JP": {
@@ -129,6 +155,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("口座{}に送金。", "IBAN：{}"),
         "card": ("カード{}は無効です。", "カード番号：{}"),
         "ip": ("{}からのアクセス。", "サーバー{}が停止。"),
+        "credential": ("キーは{}です。", "鍵：{}を使う。"),
+        "password": ("パスワード：{}", "パスワードは {} です。"),
         "none": ("請求書{invoice}、{date}、{amount}。", "注文{order}は{time}に届く。", "案件{number}。"),
     },
     "ko_KR": {
@@ -137,6 +165,8 @@ CARRIERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "iban": ("{}로 송금하세요.", "IBAN {}"),
         "card": ("카드 {}가 거절됨.", "카드 번호: {}"),
         "ip": ("{}에서 접속.", "서버 {}가 멈춤."),
+        "credential": ("키는 {} 입니다.", "오늘 {} 사용."),
+        "password": ("비밀번호: {}", "비밀번호는 {} 입니다."),
         "none": ("{date} 청구서 {invoice}, {amount}.", "주문 {order}, {time}.", "사건 {number}."),
     },
 }  # fmt: skip
@@ -151,10 +181,20 @@ _HARD_NEGATIVES: Final = (
     "{build}", "version {build}", "{word} {build} {word}", "Chrome/{build}", "{kernel}", "{calendar}",
     "{date}/{date}", "{date} - {date}", "{spaced_date}", "{stamp}", "order no. {grouped}", "Bestellnummer: {grouped}",
     "invoice {grouped}", "order {parcel}",
+    "git checkout {hex}", "data:image/png;base64,iVBORw0KGgo{base64}", "the password was changed", "sk-learn 1.{small}",
+    "password: required field", "Password: must be at least {small} characters", "Bearer authentication of {word}",
+    "the token is expired since {date}", "token: string", "password={variable}", "api_key=<{word}>",
+    "max_tokens={number}", "Forgot your password? {word}",
+    "sb_publishable_{hex}", "password: ********", "postgresql://localhost:5432/{word}", "{word}: digest sha256:{hex}",
+    "git clone https://{word}.example/{word}.git", "https://{word}.example:8443/{word}?to={word}",
+    "pip install sk-{word}-{word}-{word}-{word}", "secret santa: {word}", "password = get_password({word})",
+    "connect(user={word}, password=settings.{word})", "Token count: {number}", "passport: {number}", "key: {word}",
+    "AKIA is a prefix, {word}", "-----BEGIN CERTIFICATE----- {base64}", "password policy: {number}", "etag: {uuid}",
     "{word} {id}", "id={id}", "{small} {small} {small}",
     "({small}) {small}", "{id}-{small}", "{word}: {small}/{small}/{small}/{small}",
 )  # fmt: skip
 
+_WITHIN_URL: Final = re.compile(r"(\w+://)([^/]+)(/\w+)")
 _LAST_DAY: Final = datetime(2026, 12, 31)  # noqa: DTZ001
 _DATES: Final = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%y", "%Y/%m/%d", "%Y%m%d")
 _AMOUNTS: Final = ("1.250.000,00 €", "$12,500.00", "£1,234,567", "12 500 zł", "₽ 1 200 300", "3.450.000 ₺")
@@ -169,8 +209,9 @@ def sentences(locale: str, count: int, *, seed: int = 0) -> Iterator[Sentence]:
     carriers = CARRIERS[locale]
     for number in range(count):
         for kind in KINDS:
-            templates = carriers[kind]
-            yield _filled(templates[number % len(templates)], kind, values[kind](), fake)
+            sort = "password" if kind == "credential" and number % 2 else kind
+            templates = carriers[sort]
+            yield _filled(templates[number // 2 % len(templates)], kind, values[sort](), fake)
         for template in (carriers["none"][number % 3], _HARD_NEGATIVES[number % len(_HARD_NEGATIVES)]):
             yield Sentence(f"{fake.sentence()} {_without_values(template, negatives)}")
 
@@ -185,11 +226,56 @@ def phone_numbers(locale: str, count: int) -> list[str]:
 def _filled(template: str, kind: str, value: str, fake: Faker) -> Sentence:
     before, after = template.replace("{name}", fake.name()).split("{}")
     before = f"{fake.sentence()} {before}"
+    around = _WITHIN_URL.fullmatch(value)
+    if around:
+        before, value, after = before + around[1], around[2], around[3] + after
     return Sentence(before + value + after, ((kind, len(before), len(before) + len(value)),))
 
 
 def _without_values(template: str, negatives: Mapping[str, Callable[[], str]]) -> str:
     return re.sub(r"\{(\w+)\}", lambda name: negatives[name[1]](), template)
+
+
+def _token(fake: Faker) -> str:
+    """A key or token that was never valid, put together here so that no scanner takes this file for a leak."""
+    random = fake.random
+
+    def some(count: int, letters: str = ascii_letters + digits) -> str:
+        return "".join(random.choices(letters, k=count))
+
+    def json_part() -> str:
+        return "eyJ" + some(random.randint(20, 60), ascii_letters + digits + "-_")
+
+    made: tuple[Callable[[], str], ...] = (
+        lambda: f"{json_part()}.{json_part()}.{some(43)}",
+        lambda: "sb_" + f"secret_{some(22)}_{some(8)}",
+        lambda: "sk-" + some(48),
+        lambda: "sk-" + f"proj-{some(random.randint(40, 120), ascii_letters + digits + '_-')}x",
+        lambda: "sk-" + f"ant-api03-{some(93, ascii_letters + digits + '_-')}AA",
+        lambda: random.choice(("AKI", "ASI")) + "A" + some(16, ascii_uppercase + digits),
+        lambda: "gh" + random.choice("posur") + "_" + some(36),
+        lambda: "github_" + f"pat_{some(22)}_{some(59)}",
+        lambda: "xox" + random.choice("baprs") + f"-{some(12, digits)}-{some(12, digits)}-{some(24)}",
+        lambda: "-----BEGIN " + "PRIVATE KEY-----\n" + f"{some(64)}\n" * 3 + "-----END " + "PRIVATE KEY-----",
+        lambda: "{}://{}:{}@{}:5432/{}".format(
+            random.choice(("postgresql", "mysql", "redis", "amqp", "https")), fake.user_name(),
+            some(random.randint(4, 20)), fake.domain_name(), fake.lexify("????"),
+        ),
+    )  # fmt: skip
+    return str(random.choice(made)())
+
+
+def _password(fake: Faker) -> str:
+    """A password as generators make them, or a word with digits and a sign."""
+    random = fake.random
+    word = fake.lexify("??????").capitalize()
+    made = (
+        fake.password(length=random.randint(8, 24)),
+        fake.password(length=12, special_chars=False),
+        f"{word}{random.randint(10, 9999)}{random.choice('!?.-#')}x",
+        fake.sha1()[:20],
+    )
+    return str(random.choice(made))
 
 
 def _values(fake: Faker) -> Mapping[str, Callable[[], str]]:
@@ -200,26 +286,28 @@ def _values(fake: Faker) -> Mapping[str, Callable[[], str]]:
         "iban": lambda: _grouped(fake.iban(), random.choice(("", " "))),
         "card": lambda: _grouped(fake.credit_card_number(), random.choice(("", " ", "-"))),
         "ip": lambda: random.choice((fake.ipv4, fake.ipv6))(),
+        "credential": partial(_token, fake),
+        "password": partial(_password, fake),
     }
 
 
 def _negatives(fake: Faker) -> Mapping[str, Callable[[], str]]:
     random = fake.random
 
-    def digits(count: int) -> str:
-        return "".join(random.choices("0123456789", k=count))
+    def number(count: int) -> str:
+        return "".join(random.choices(digits, k=count))
 
     def day(*forms: str) -> str:
         return fake.date(random.choice(forms), end_datetime=_LAST_DAY)
 
     return {
-        "order": lambda: random.choice(("AB-26-", "ORD-", "#", "SO", "2026-")) + digits(random.randint(4, 8)),
-        "invoice": lambda: random.choice(("INV-2026-", "RE-", "F", "#", "2026/")) + digits(random.randint(4, 6)),
+        "order": lambda: random.choice(("AB-26-", "ORD-", "#", "SO", "2026-")) + number(random.randint(4, 8)),
+        "invoice": lambda: random.choice(("INV-2026-", "RE-", "F", "#", "2026/")) + number(random.randint(4, 6)),
         "date": lambda: day(*_DATES),
         "time": lambda: day("%H:%M", "%H:%M:%S"),
         "amount": lambda: random.choice(_AMOUNTS),
-        "number": lambda: digits(random.choice((5, 6, 7, 8))),
-        "id": lambda: digits(random.choice((9, 10, 11, 12, 14))),
+        "number": lambda: number(random.choice((5, 6, 7, 8))),
+        "id": lambda: number(random.choice((9, 10, 11, 12, 14))),
         "epoch": lambda: str(random.randint(1_600_000_000, 1_799_999_999)),
         "version": lambda: ".".join(str(random.randint(0, 40)) for _ in range(random.choice((2, 3, 4)))),
         "build": lambda: ".".join(str(random.randint(0, most)) for most in (40, 30, 99_999, 9_999)),
@@ -229,10 +317,12 @@ def _negatives(fake: Faker) -> Mapping[str, Callable[[], str]]:
         "stamp": lambda: day("%Y-%m-%d-%H-%M-%S", "%Y-%m-%d_%H.%M.%S", "%Y-%m-%d %H-%M-%S"),
         "grouped": lambda: fake.numerify(random.choice(("###-###-####", "##-#####-###", "#### #### ####"))),
         "parcel": lambda: fake.numerify("###-#######-#######"),
+        "base64": lambda: fake.pystr(40, 120),
+        "variable": lambda: random.choice(("$PASSWORD", "None", "password", "null", "os.environ")),
         "uuid": fake.uuid4,
         "isbn": fake.isbn13,
         "ean": fake.ean13,
-        "sku": lambda: f"{digits(3)}-{fake.word()[:3]}-{digits(4)}",
+        "sku": lambda: f"{number(3)}-{fake.word()[:3]}-{number(4)}",
         "small": lambda: str(random.randint(1, 99)),
         "latitude": lambda: str(fake.latitude()),
         "longitude": lambda: str(fake.longitude()),
