@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from string import ascii_letters, ascii_uppercase, digits
+from string import digits
 from typing import Final
 
 from faker import Faker
+
+from tests.redaction.fake_credentials import password, token
 
 KINDS: Final = ("email", "iban", "card", "ip", "phone", "credential")
 
@@ -236,48 +238,6 @@ def _without_values(template: str, negatives: Mapping[str, Callable[[], str]]) -
     return re.sub(r"\{(\w+)\}", lambda name: negatives[name[1]](), template)
 
 
-def _token(fake: Faker) -> str:
-    """A key or token that was never valid, put together here so that no scanner takes this file for a leak."""
-    random = fake.random
-
-    def some(count: int, letters: str = ascii_letters + digits) -> str:
-        return "".join(random.choices(letters, k=count))
-
-    def json_part() -> str:
-        return "eyJ" + some(random.randint(20, 60), ascii_letters + digits + "-_")
-
-    made: tuple[Callable[[], str], ...] = (
-        lambda: f"{json_part()}.{json_part()}.{some(43)}",
-        lambda: "sb_" + f"secret_{some(22)}_{some(8)}",
-        lambda: "sk-" + some(48),
-        lambda: "sk-" + f"proj-{some(random.randint(40, 120), ascii_letters + digits + '_-')}x",
-        lambda: "sk-" + f"ant-api03-{some(93, ascii_letters + digits + '_-')}AA",
-        lambda: random.choice(("AKI", "ASI")) + "A" + some(16, ascii_uppercase + digits),
-        lambda: "gh" + random.choice("posur") + "_" + some(36),
-        lambda: "github_" + f"pat_{some(22)}_{some(59)}",
-        lambda: "xox" + random.choice("baprs") + f"-{some(12, digits)}-{some(12, digits)}-{some(24)}",
-        lambda: "-----BEGIN " + "PRIVATE KEY-----\n" + f"{some(64)}\n" * 3 + "-----END " + "PRIVATE KEY-----",
-        lambda: "{}://{}:{}@{}:5432/{}".format(
-            random.choice(("postgresql", "mysql", "redis", "amqp", "https")), fake.user_name(),
-            some(random.randint(4, 20)), fake.domain_name(), fake.lexify("????"),
-        ),
-    )  # fmt: skip
-    return str(random.choice(made)())
-
-
-def _password(fake: Faker) -> str:
-    """A password as generators make them, or a word with digits and a sign."""
-    random = fake.random
-    word = fake.lexify("??????").capitalize()
-    made = (
-        fake.password(length=random.randint(8, 24)),
-        fake.password(length=12, special_chars=False),
-        f"{word}{random.randint(10, 9999)}{random.choice('!?.-#')}x",
-        fake.sha1()[:20],
-    )
-    return str(random.choice(made))
-
-
 def _values(fake: Faker) -> Mapping[str, Callable[[], str]]:
     random = fake.random
     return {
@@ -286,8 +246,8 @@ def _values(fake: Faker) -> Mapping[str, Callable[[], str]]:
         "iban": lambda: _grouped(fake.iban(), random.choice(("", " "))),
         "card": lambda: _grouped(fake.credit_card_number(), random.choice(("", " ", "-"))),
         "ip": lambda: random.choice((fake.ipv4, fake.ipv6))(),
-        "credential": partial(_token, fake),
-        "password": partial(_password, fake),
+        "credential": partial(token, fake),
+        "password": partial(password, fake),
     }
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
-from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -14,15 +12,12 @@ from agent_persistence import ConfigurationError
 from agent_persistence.redaction import (
     DETECTORS,
     Cards,
-    Credentials,
     Detector,
     Emails,
     Ibans,
     IpAddresses,
     Phones,
     Redaction,
-    redact,
-    scan,
 )
 from tests.redaction.figures import found_by
 
@@ -86,59 +81,6 @@ FOUND: Final = {
         "090-2062-8377",
     ),
 }
-JSON_WEB_TOKEN: Final = "eyJ" + "hbGciOiJub25lIn0" + ".eyJ" + "zdWIiOiJmYWtlIn0" + "." + "ZmFrZQ"
-
-
-def _private_key(sort: str, body: str) -> str:
-    return f"-----BEGIN {sort}" + f"PRIVATE KEY-----{body}-----END {sort}" + "PRIVATE KEY-----"
-
-
-FOUND_CREDENTIALS: Final = (
-    JSON_WEB_TOKEN,
-    "sb_" + "secret_FAKE_fake0000",
-    "sk-" + "FAKEfake" * 4,
-    "sk-" + "a" * 48,
-    "sk-" + "proj-FAKE_fake-0000-fake",
-    "sk-" + "ant-api03-" + "fake" * 8,
-    "AKI" + "A" + "FAKE" * 4,
-    "ASI" + "A" + "FAKE0000" * 2,
-    *("gh" + kind + "_" + "fake" * 9 for kind in "posur"),
-    "github_" + "pat_" + "FAKE_0000_fake_0000_fake",
-    *("xox" + kind + "-000000000000-fakefake" for kind in "baprs"),
-    _private_key("", "\nZmFrZQ==\n"),
-    _private_key("RSA ", "\nProc-Type: 4,ENCRYPTED\n\nZmFrZQ==\n"),
-    _private_key("OPENSSH ", "\\n" + "ZmFr" * 16 + "\\nZmFrZQ==\\n"),
-    _private_key("EC ", "\n" + "ZmFr" * 16).partition("-----END")[0].rstrip(),
-)
-"""Put together here, so that no scanner of secrets takes this file for a leak."""
-ASSIGNED: Final = (
-    ("password: ", "hunter2", ""),
-    ("Passwort=", "Geheim", ""),
-    ("pw: ", "Sommer2024!", " ok"),
-    ("api_key=", "0123456789abcdef", "&page=2"),
-    ("DB_PASSWORD='", "correct horse battery", "'"),
-    ('{"password": "', "hunter", '", "user": "jane"}'),
-    ('{\\"apiKey\\": \\"', "FAKEfake00", '\\"}'),
-    ("client-secret : ", "FAKE-fake-0000", "\n"),
-    ("X-Api-Key: ", "0123456789abcdef", "\r\nHost: x.example"),
-    ("<password>", "hunter", "</password>"),
-    ("--db-password ", "hunter2", " --verbose"),
-    ("Server=x;Password=", "a&b;c1", ";Timeout=3"),
-    ("the password is ", "hunter2", ", keep it"),
-    ("Das Passwort lautet ", "Sommer2024", "."),
-    ("Mot de passe : ", "soleil99", ""),
-    ("パスワードは ", "hunter22", " です"),
-    ("비밀번호: ", "hunter22", ""),
-    ("Authorization: Bearer ", JSON_WEB_TOKEN, ""),
-    ("Authorization: Basic ", "ZmFrZTpmYWtl", ""),
-    ("bearer ", "0123456789abcdef", " was sent"),
-    ("postgresql://", "user:pw@host", "/app"),
-    ("postgresql+asyncpg://", "jane:p@ss/w#rd@db.example:5432", "/app?ssl=on"),
-    ("mongodb://", "u:pw@a.example:1,b.example:2", "/app"),
-    ("redis://", ":pw@10.0.0.1:6379", "/0"),
-    ("https://", "jane:pw@x.example", "/path?to=a"),
-)
-"""What stands before a credential, the credential, and what stands after it."""
 ACCOUNTS: Final = """
     AD1200012030200359100100 AE070331234567890123456 AL47212110090000000235698741 AT611904300234573201
     AZ21NABZ00000000137010001944 BA391290079401028494 BE68539007547034 BG80BNBG96611020345678
@@ -165,7 +107,7 @@ ACCOUNTS: Final = """
     VA59001123000012345678 VG96VPVG0000012345678901 XK051212012345678906 YE15CBYE0001018861234567891234
 """
 """The examples of SWIFT's registry of IBANs, one of each country."""
-SEPARATORS: Final = (" ", "  ", "\u00a0", "\u202f", "\t", ".", "/", "-", "_", " - ", "·", ", ", "\n", "\r\n> ", "-\n")
+SEPARATORS: Final = (" ", "  ", "\u00a0", "\u202f", "\t", ".", "/", "-", "_", " - ", "·", "\n", "\r\n> ", "-\n")
 LEFT_ALONE: Final = {
     "email": ("@jane", "jane@", "jane@localhost", "logo@2x.png", "pkg@1.2.3", "a @ b.example", "mail: @ example.org"),
     "iban": (
@@ -182,6 +124,7 @@ LEFT_ALONE: Final = {
         "41111111111111110000000",
         "0.4111111111111111",
         "12.4222222222222",
+        "4111, 1111, 1111, 1111",
         "IMEI 352099001761481",
         "EAN 4006381333931",
     ),
@@ -238,99 +181,24 @@ LEFT_ALONE: Final = {
         "Rechnung 2026-0412-7788",
         "order 025-9813701-3855317",
     ),
-    "credential": (
-        "the password was changed",
-        "Forgot your password? Reset it",
-        "password: required field",
-        "Password: must be at least 8 characters",
-        "Passwort: vergessen?",
-        '{"password": ["This field is required."]}',
-        '{"password": "must be at least 8 characters"}',
-        "password: str",
-        "token: Optional[str] = None",
-        "password=password",
-        "password=os.environ['DB_PASSWORD']",
-        "password=settings.db_password",
-        "password = getpass.getpass()",
-        "api_key=$API_KEY",
-        "api_key=${API_KEY}",
-        "api_key=<your key>",
-        "password: ********",
-        "max_tokens=409600000",
-        "tokens: 123456789",
-        "token: https://wiki.example/tokens1",
-        "the token is expired",
-        "token expires: 2026-11-23T10:15:00Z",
-        "password to LinkedIn",
-        "secret santa: Bob",
-        "bearer token required",
-        "Bearer authentication",
-        "sk-learn",
-        "sk-learn-contrib-with-a-long-name-of-words",
-        "risk-" + "a1b2c3d4" * 6,
-        "sb_publishable_0123456789abcdef",
-        "api_key=sb_publishable_0123456789abcdef",
-        "AKIA",
-        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
-        "123e4567-e89b-12d3-a456-426614174000",
-        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAUA",
-        "eyJhbGciOiJub25lIn0",
-        "-----BEGIN CERTIFICATE-----\n" + "ZmFr" * 16,
-        "-----BEGIN PRIVATE KEY----- is how a key begins",
-        "postgresql://localhost:5432/app",
-        "postgresql://user@host/app",
-        "postgresql://user:***@host/app",
-        "postgresql://user:${PW}@host/app",
-        "ssh://git@github.com/x/y.git",
-        "https://x.example:8443/path?to=jane@mail.example",
-    ),
 }
+
 BY_KIND: Final[dict[str, Detector]] = {
     "email": Emails(),
     "iban": Ibans(),
     "card": Cards(),
     "ip": IpAddresses(),
     "phone": Phones(),
-    "credential": Credentials(),
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [
-        *((kind, value) for kind, values in FOUND.items() for value in values),
-        *(("credential", value) for value in FOUND_CREDENTIALS),
-    ],
-)
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in FOUND.items() for value in values])
 def test_a_value_is_found_as_a_whole(kind: str, value: str) -> None:
     """In any of its notations, also next to Japanese, which sets no blanks."""
     for before, after in (("", ""), ("see ", ", ok"), ("(", ")"), ("連絡先は", "です。"), ("it is: ", ".\n")):
         found = found_by([BY_KIND[kind]], before + value + after)
         assert [(kind, before + value)] == [(f.kind, (before + value + after)[: f.end]) for f in found]
         assert found[0].start == len(before)
-
-
-@pytest.mark.parametrize(("before", "value", "after"), ASSIGNED)
-def test_a_credential_is_found_by_what_stands_before_it(before: str, value: str, after: str) -> None:
-    """The value alone: its name, its quotes and the scheme of a URL stay."""
-    text = before + value + after
-    assert [text[f.start : f.end] for f in found_by([Credentials()], text)] == [value]
-
-
-@pytest.mark.parametrize("name", ["password", "api_key", "Passwort"])
-def test_the_name_of_a_column_or_a_key_makes_its_value_a_credential(name: str) -> None:
-    """As it does in a text."""
-    redaction = Redaction({"clients": {name: scan(), "custom": scan()}})
-    row = redaction.row("clients", {name: "hunter2hunter2", "custom": {name: "hunter2hunter2", "city": "hunter2"}})
-    assert row == {name: "[CREDENTIAL]", "custom": {name: "[CREDENTIAL]", "city": "hunter2"}}
-
-
-def test_credentials_are_one_only_if_they_are_the_same_to_the_letter() -> None:
-    """Case counts, unlike in an address."""
-    redactor = Redaction({}).session()
-    assert redactor.text("pw=Fake0001 pw=fake0001 pw=Fake0001") == (
-        "pw=[CREDENTIAL_1] pw=[CREDENTIAL_2] pw=[CREDENTIAL_1]"
-    )
 
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in LEFT_ALONE.items() for text in texts])
@@ -445,91 +313,3 @@ def test_of_findings_that_overlap_the_longest_gives_the_kind_and_all_is_covered(
     assert redaction.session().text("to 4111111111111111@mail.example now") == "to [EMAIL_1] now"
     assert redaction.session().text("DE89 3704 0044 0532 0130 00") == "[IBAN_1]"
     assert redaction.session().text("+4111111111111111") != "+4111111111111111"
-
-
-UNITS: Final = {
-    "digits": "1",
-    "groups": "1 ",
-    "dashes": "12-",
-    "fours": "4111 ",
-    "cards": "4111 1111 1111 1111 ",
-    "locals": "a.",
-    "ats": "a@",
-    "dots": "x@y.",
-    "quotes": '"a',
-    "colons": "ab:",
-    "pluses": "+1 ",
-    "ibans": "DE89 ",
-    "codes": "a-",
-    "amounts": "1,000",
-    "currency": "€1 000",
-    "years": "2024-",
-    "hashes": "#1",
-    "urls": "http://",
-    "uuids": "00000000-0000-",
-    "cues": "tel ",
-    "versions": "version 1.",
-    "letters": "a",
-    "passwords": "password=",
-    "questions": "password ",
-    "quoted": "token='",
-    "hidden": "password=${",
-    "tokens": "eyJhbGciOi-",
-    "keys": "sk-a-",
-    "long keys": "sk-" + "ant-",
-    "private keys": "-----BEGIN " + "PRIVATE KEY-----",
-    "base64": "-----BEGIN " + "PRIVATE KEY-----\n" + "ZmFr" * 8,
-    "logins": "x://a:b@",
-    "ports": "x://a:",
-    "schemes": "a+",
-    "headers": "Authorization: ",
-    "marks": "कि@",
-    "letters of two scripts": "aअ",
-    "breaks": "1\n",
-    "countries": "D E ",
-}
-
-
-def _time_s(call: Callable[[], object], *, calls: int) -> float:
-    """The processor time of the fastest call."""
-    taken = []
-    for _ in range(calls):
-        start = time.process_time()
-        call()
-        taken.append(time.process_time() - start)
-    return min(taken)
-
-
-@pytest.mark.parametrize("kind", BY_KIND)
-@pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
-def test_time_grows_with_the_length_of_a_hostile_text_and_not_with_its_square(kind: str, unit: str) -> None:
-    """A text of 1 MB takes about 16 times as long as one of 64 KB; with backtracking it would be 256 times."""
-
-    def find(length: int) -> Callable[[], object]:
-        text = unit * (length // len(unit)) + "!a"
-        return lambda: list(BY_KIND[kind].find(text))
-
-    assert _time_s(find(2**20), calls=1) < 64 * max(_time_s(find(2**16), calls=3), 0.002)
-
-
-def test_time_of_a_session_grows_with_the_length_of_a_text_too() -> None:
-    """With thousands of known names that begin alike, labels, and something to replace in every word."""
-    redaction = Redaction({"leads": {"name": redact("person")}})
-    redactor = redaction.session()
-    redactor.learn("leads", [{"name": f"Anna{number}"} for number in range(2000)])
-
-    def redacted(length: int) -> Callable[[], object]:
-        text = "Anna Anna7 a@b.co [EMAIL_1] [EMAIL_ Ａ" * (length // 40)
-        return lambda: redactor.text(text)
-
-    assert _time_s(redacted(2**17), calls=1) < 64 * max(_time_s(redacted(2**13), calls=3), 0.002)
-
-
-def test_backtracking_would_be_noticed() -> None:
-    """Control: a pattern of quadratic time fails the comparison."""
-    backtracking = re.compile(r"(?:a+b)")
-
-    def find(length: int) -> Callable[[], object]:
-        return lambda: backtracking.search("a" * length)
-
-    assert _time_s(find(2**14), calls=1) > 64 * _time_s(find(2**10), calls=3)

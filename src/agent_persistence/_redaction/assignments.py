@@ -46,12 +46,14 @@ _HIDDEN: Final = re.compile(
 )
 """What stands for a secret, is public, or says where it is found."""
 _CODE: Final = re.compile(
-    r"[A-Za-z_.]+(?:[(\[]|\(\))\)*|[A-Z]\w*\[[\w.,|\[\]]*|[A-Za-z_]+(?:\.[A-Za-z_]+)+(?:\(.*)?\)*|[a-z_]+\([A-Za-z_]*\)+"
+    r"[A-Za-z_.]+[(\[][A-Za-z_.()\[\]|]*|[A-Za-z_.]+\[\d+\][\w.)]*|[A-Za-z_]+(?:\.[A-Za-z_]+)+(?:\(.*)?\)*|"
+    r"\w+\([a-z_]+\)(?:\.[a-z_]+(?:\(\))?)+\)*"
 )
 """Names, calls and types of a program, where a secret would be told otherwise."""
 _MADE: Final = re.compile(r"\d|[a-zß-ÿ][A-Z]|[A-Z]{2}[a-z]|[!@#$%^&*+=?~|\\(){}\[\]:;]")
 _STRONG: Final = re.compile(r"\d|[!@#$%^&*+=?~]")
-_MOMENT: Final = re.compile(r"\d+(?:[-./:T]\d+)+Z?")
+_CAMEL_CASE: Final = re.compile(r"(?:[A-Z]?[a-z]+)(?:[A-Z][a-z]+)+")
+_MEASURE: Final = re.compile(r"\d+(?:[-./:T]\d+)+[A-Za-z]{0,3}")
 _ENDS: Final = re.compile(r"[\"'`\])}\\]{0,3}[ \t]{0,8}(?:[\n\r,;|<]|\Z)")
 _STATES: Final = (
     "absent active blank changed confidential correct default deleted disabled empty enabled encrypted enter "
@@ -83,7 +85,9 @@ def assigned_values(text: str) -> Iterator[tuple[int, int]]:
         if name.start() < done or _HIDDEN.match(text, name.end()):
             continue
         value = _VALUE.match(text, name.end())
-        if not value or (name["flag"] and not _FLAG.search(text[max(0, name.start() - 80) : name.end()])):
+        if not value or (name["sign"] == ">" and not text.startswith("</", value.end())):
+            continue
+        if name["flag"] and not _FLAG.search(text[max(0, name.start() - 80) : name.end()]):
             continue
         start, end = value.span(value.lastgroup or 0)
         end -= len(text[start:end]) - len(text[start:end].rstrip(".,;:"))
@@ -106,9 +110,9 @@ def _is_secret(value: str, name: re.Match[str], *, ends: bool) -> bool:
     if len(words) > 1:
         return sets or any(len(word) > _FEWEST_AFTER_A_VERB and is_made(word) for word in words)
     if not name["sign"]:
-        return len(value) >= _FEWEST_AFTER_A_VERB and _STRONG.search(core) is not None and not _MOMENT.fullmatch(core)
+        return len(value) >= _FEWEST_AFTER_A_VERB and _STRONG.search(core) is not None and not _MEASURE.fullmatch(core)
     if is_made(core):
-        return is_password or not _MOMENT.fullmatch(core)
+        return is_password or not _MEASURE.fullmatch(core)
     return _is_word_for(core, is_password=is_password, sets=sets, ends=ends)
 
 
@@ -122,5 +126,5 @@ def _is_word_for(word: str, *, is_password: bool, sets: bool, ends: bool) -> boo
 
 
 def is_made(text: str) -> bool:
-    """Whether the text has digits, signs or capitals inside, as words of a sentence have not."""
-    return _MADE.search(text) is not None
+    """Whether the text has digits, signs or capitals inside, as words and names of classes have not."""
+    return _MADE.search(text) is not None and not _CAMEL_CASE.fullmatch(text)

@@ -27,6 +27,7 @@ _BRANDS: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_LIST: Final = re.compile(r"[,;]\s")
 _MOST_DIGITS: Final = 19
 _GROUP_DIGITS: Final = range(4, 7)
 
@@ -35,6 +36,7 @@ class Cards:
     """Finds numbers in a brand's range and length whose check digit is right (Luhn), in one piece or in groups.
 
     Groups have four to six digits, but for the last one and where the one line break that a number may have cuts one.
+    No comma with a blank parts them, as in a list.
     """
 
     kinds: Collection[str] = frozenset({"card"})
@@ -68,9 +70,10 @@ def _last_group(text: str, groups: Sequence[tuple[int, int]], first: int) -> int
         digits += text[start:end]
         if _BRANDS.fullmatch(digits) and has_valid_check_digit(digits):
             found = last
-        was_broken, broken = broken, last + 1 < len(groups) and breaks_the_line(text[end : groups[last + 1][0]])
+        gap = text[end : groups[last + 1][0]] if last + 1 < len(groups) else ""
+        was_broken, broken = broken, breaks_the_line(gap)
         breaks += broken
-        if breaks > 1 or not (was_broken or broken or end - start in _GROUP_DIGITS):
+        if _LIST.match(gap) or breaks > 1 or not (was_broken or broken or end - start in _GROUP_DIGITS):
             break
     return found
 
