@@ -37,6 +37,7 @@ from agent_persistence._redaction.actions import (
     scan,
 )
 from agent_persistence._redaction.cards import Cards
+from agent_persistence._redaction.credentials import Credentials
 from agent_persistence._redaction.emails import Emails
 from agent_persistence._redaction.findings import Detector, Finding
 from agent_persistence._redaction.ibans import Ibans
@@ -54,6 +55,7 @@ __all__ = [
     "DETECTORS",
     "Action",
     "Cards",
+    "Credentials",
     "Detector",
     "Emails",
     "Finding",
@@ -71,7 +73,7 @@ __all__ = [
     "scan",
 ]
 
-DETECTORS: Final[tuple[Detector, ...]] = (Emails(), Ibans(), Cards(), IpAddresses(), Phones())
+DETECTORS: Final[tuple[Detector, ...]] = (Credentials(), Emails(), Ibans(), Cards(), IpAddresses(), Phones())
 """The detectors of a Redaction that names none. Where findings are equally long, the first of them counts."""
 _DROPPED: Final = "dropped"
 _NO_COLUMNS: Final[Mapping[str, Action]] = {}

@@ -98,6 +98,23 @@ def test_a_known_phone_number_is_found_in_any_notation(text: str) -> None:
     assert redacted["messages"][0]["content"].removeprefix("tel ") == "[PHONE_1]"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("79460112 79460113", "[PHONE_1] [PHONE_2]"),
+        ("79460113 55500001 79460112", "[PHONE_2] 55500001 [PHONE_1]"),
+        ("3023125418 3023125418", "[PHONE_3] [PHONE_3]"),
+        ("0049 30 23125-418 79460112", "[PHONE_3] [PHONE_1]"),
+        ("7946011 27946011", "7946011 27946011"),
+    ],
+)
+def test_known_phone_numbers_in_a_row_are_found_one_by_one(text: str, shown: str) -> None:
+    """Each with its own label, and no number beside them."""
+    redactor = REDACTION.session()
+    redactor.rows("leads", [{"phone": phone} for phone in ("79460112", "79460113", "+49 (0)30 23125 418")])
+    assert redactor.text(text) == shown
+
+
 def test_an_address_that_no_detector_takes_for_one_is_found_if_it_is_known() -> None:
     """Half an address in a column, as scanners leave it."""
     assert _told("wrote to info@", email="info@") == "wrote to [EMAIL_1]"

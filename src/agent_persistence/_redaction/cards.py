@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from agent_persistence._redaction.findings import Finding
+from agent_persistence._redaction.grouping import GAP, breaks_the_line
 from agent_persistence._redaction.numerals import without_article_numbers
 
-_RUN: Final = re.compile(r"(?<![0-9A-Za-z])(?<!\d[.,])\d++(?:[ -]\d++)*+")
-_ENOUGH_DIGITS: Final = re.compile(r"\d(?:[ -]?\d){11}")
-_GOES_ON: Final = re.compile(r"[0-9A-Za-z]|[.,]\d")
+_RUN: Final = re.compile(rf"(?<![0-9A-Za-z])\d++(?:{GAP}\d++)*+")
+_ENOUGH_DIGITS: Final = re.compile(rf"\d(?:{GAP}\d){{11}}")
+_GOES_ON: Final = re.compile(r"[0-9A-Za-z]")
+_WHOLE_PART: Final = re.compile(r"(?<![0-9.,])(?:\d{1,3}\.|0,)$")
 _GROUP: Final = re.compile(r"\d+")
 _BRANDS: Final = re.compile(
     r"""
@@ -25,11 +27,17 @@ _BRANDS: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_LIST: Final = re.compile(r"[,;]\s")
 _MOST_DIGITS: Final = 19
+_GROUP_DIGITS: Final = range(4, 7)
 
 
 class Cards:
-    """Finds numbers in a brand's range and length whose check digit is right (Luhn), in one piece or in groups."""
+    """Finds numbers in a brand's range and length whose check digit is right (Luhn), in one piece or in groups.
+
+    Groups have four to six digits, but for the last one and where the one line break that a number may have cuts one.
+    No comma with a blank parts them, as in a list.
+    """
 
     kinds: Collection[str] = frozenset({"card"})
 
@@ -44,7 +52,7 @@ class Cards:
 def _cards(text: str, groups: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     first = 0
     while first < len(groups):
-        last = _last_group(text, groups, first)
+        last = None if _is_a_fraction(text, groups[first][0]) else _last_group(text, groups, first)
         if last is None:
             first += 1
         else:
@@ -54,7 +62,7 @@ def _cards(text: str, groups: Sequence[tuple[int, int]]) -> Iterator[Finding]:
 
 def _last_group(text: str, groups: Sequence[tuple[int, int]], first: int) -> int | None:
     """The last group of the longest card number that begins with the group `first`."""
-    digits, found = "", None
+    digits, found, breaks, broken = "", None, 0, False
     for last in range(first, len(groups)):
         start, end = groups[last]
         if len(digits) + end - start > _MOST_DIGITS:
@@ -62,9 +70,17 @@ def _last_group(text: str, groups: Sequence[tuple[int, int]], first: int) -> int
         digits += text[start:end]
         if _BRANDS.fullmatch(digits) and has_valid_check_digit(digits):
             found = last
-        if not 4 <= end - start <= 6:
+        gap = text[end : groups[last + 1][0]] if last + 1 < len(groups) else ""
+        was_broken, broken = broken, breaks_the_line(gap)
+        breaks += broken
+        if _LIST.match(gap) or breaks > 1 or not (was_broken or broken or end - start in _GROUP_DIGITS):
             break
     return found
+
+
+def _is_a_fraction(text: str, start: int) -> bool:
+    """Whether the digits stand behind the point of a decimal number, as in 0.4111111111111111."""
+    return _WHOLE_PART.search(text[max(0, start - 5) : start]) is not None
 
 
 def has_valid_check_digit(digits: str) -> bool:

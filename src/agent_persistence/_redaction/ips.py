@@ -8,16 +8,12 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from agent_persistence._redaction.findings import Finding
+from agent_persistence._redaction.numerals import VERSION_BEFORE
 
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|[01]?\d{1,2})"
 _V4: Final = re.compile(rf"(?<![0-9A-Za-z_])(?<![0-9]\.)(?:{_OCTET}\.){{3}}{_OCTET}(?![0-9A-Za-z_]|\.\d)")
 _V6: Final = re.compile(
     r"(?<![0-9A-Za-z_:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,5}+){2,9}(?:(?:\.\d{1,3}){3})?(?![0-9A-Za-z_])"
-)
-_VERSION_BEFORE: Final = re.compile(
-    r"(?:\b(?:versions?|versión|versione|versão|versie|wersja|sürüm|ver\.?|v\.?|rel(?:ease)?|build|rev|firmware|section|sec\.|"
-    r"chapter|clause|rfc|kapitel|abschnitt|artikel|article)|версия|版本|バージョン|버전|§)[\s:#=]*$",
-    re.IGNORECASE,
 )
 _CUE_REACH: Final = 24
 
@@ -29,7 +25,7 @@ class IpAddresses:
 
     def find(self, text: str) -> Iterator[Finding]:
         for found in _V4.finditer(text):
-            if not _VERSION_BEFORE.search(text[max(0, found.start() - _CUE_REACH) : found.start()]):
+            if not VERSION_BEFORE.search(text[max(0, found.start() - _CUE_REACH) : found.start()]):
                 yield Finding("ip", *found.span())
         for found in _V6.finditer(text):
             without_port = found[0].rpartition(":")[0]

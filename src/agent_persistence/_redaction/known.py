@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,11 @@ _START: Final = re.compile(
 )
 _DIGITS: Final = re.compile(r"(?<![0-9A-Za-z])\+?\(?\d(?:[ ().\-/]{0,3}\d){6,}+")
 _EXTENSION: Final = re.compile(r"(?<=\d)\s*(?:x|ext)\W*\d+\s*$", re.IGNORECASE)
+_GROUP: Final = re.compile(r"\d+")
 _TAIL: Final = 7
+_MOST_GROUPS: Final = 15
+_PREFIX_DIGITS: Final = 4
+"""Of a country, as in 0049 or 001, before a number that is known without it."""
 _LONGEST: Final = 200
 _FEWEST_LETTERS: Final = 3
 _MOST_WORDS: Final = 4
@@ -105,11 +109,31 @@ class KnownValues:
 
     def _find_phones(self, text: str) -> Iterator[Finding]:
         for run in _DIGITS.finditer(text):
-            digits = _digits(run[0])
+            groups = [group.span() for group in _GROUP.finditer(text, *run.span())]
+            first = 0
+            for last, (_, end) in enumerate(groups):
+                found = self._ending_with(text, groups[max(first, last - _MOST_GROUPS) : last + 1])
+                if found:
+                    value, start = found
+                    yield Finding("phone", run.start() if start == groups[0][0] else start, end, value)
+                    first = last + 1
+
+    def _ending_with(self, text: str, groups: Sequence[tuple[int, int]]) -> tuple[str, int] | None:
+        """The known number that ends with the last of the groups, or a part of it, and where it begins."""
+        found = None
+        for start, _ in reversed(groups):
+            digits = _digits(text[start : groups[-1][1]])
+            if len(digits) < _TAIL:
+                continue
             for known, value in self._by_tail.get(digits[-_TAIL:], {}).items():
-                if known.endswith(digits) or digits.endswith(known):
-                    yield Finding("phone", *run.span(), value)
-                    break
+                if digits.endswith(known):
+                    is_prefix = len(_digits(text[groups[0][0] : start])) <= _PREFIX_DIGITS
+                    return value, groups[0][0] if is_prefix else start
+                if known.endswith(digits):
+                    found = value, start
+            if not found:
+                return None
+        return found
 
 
 def _digits(value: str) -> str:

@@ -12,8 +12,11 @@ _NO_CHARACTERS: Final = re.compile(r"[\W_]+")
 
 
 def normalised(kind: str, value: str) -> str:
-    """The value in one spelling: phone numbers and cards as digits, IBANs without blanks, all else without case."""
+    """The value in one spelling: phone numbers and cards as digits, IBANs without blanks, credentials as they are,
+    all else without case."""
     match kind:
+        case "credential":
+            return value
         case "phone" | "card":
             digits = _NO_DIGITS.sub("", fold(value).text)
             return digits.removeprefix("00") or fold_name(value).text

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from agent_persistence._redaction.findings import Finding
-from agent_persistence._redaction.numerals import without_numerals
+from agent_persistence._redaction.numerals import NAMED_BEFORE, without_numerals
+from agent_persistence._redaction.parting import parted
 from agent_persistence.exceptions import ConfigurationError, printable
 
 _RUN: Final = re.compile(
@@ -30,8 +31,16 @@ _CUE: Final = re.compile(
     re.IGNORECASE,
 )
 _CUE_REACH: Final = 32
-_FEWEST_DIGITS: Final = 7
-_MOST_DIGITS: Final = 15
+_LIST: Final = re.compile(r"[\s,;/&|()-]{1,4}(?:(?:or|and|und|oder|ou|et|o|e|y|lub|i|или|и|veya|ve)[ (]{1,2})?")
+_DOTTED: Final = re.compile(
+    r"""
+    0\d{1,5}(?:S\d{2,8}){1,5}                               # with the zero of a long-distance or a foreign call
+    | (?:[178]S)?\d{3}S\d{3}S(?:\d{4}|\d\dS\d\d)
+    | \d{2,3}S\d{3}S\d\dS\d\d
+    """.replace("S", r"[ .\-/~]{1,3}"),
+    re.VERBOSE,
+)
+"""Numbers with dots in them; what else has them is a version, a build or a section."""
 _MOST_SLASHES: Final = 2
 _NATIONAL_DIGITS: Final = range(9, 13)
 
@@ -40,8 +49,9 @@ class Phones:
     """Finds telephone numbers that are written as such; with `regions`, also bare digits that are valid in one.
 
     As such means with a plus sign, with brackets, with two separators, as nine digits or more that begin with a zero,
-    or after a word such as "Tel." or "call". Dates, amounts, codes and the like are left alone. `regions` are
-    countries by two letters, such as "US", and need the extra `agent-persistence[redaction]`.
+    after a word such as "Tel." or "call", or with about as many digits as a number right before it. Dates, amounts,
+    codes, versions and the like are left alone. `regions` are countries by two letters, such as "US", and need the
+    extra `agent-persistence[redaction]`.
     """
 
     kinds: Collection[str] = frozenset({"phone"})
@@ -53,40 +63,55 @@ class Phones:
         if not _ENOUGH_DIGITS.search(text):
             return
         blanked = without_numerals(text)
+        last: tuple[int, int] | None = None
         for run in _RUN.finditer(blanked):
-            opened = run[0][0] == "(" and run[0].count("(") > run[0].count(")")
-            for start, end in _pieces(blanked, run.start() + opened, run.end()):
-                if _is_written_as_a_number(text, start, end) or self._is_valid(text[start:end]):
+            for start, end in _numbers(blanked, run):
+                listed = last is not None and _is_next_of_a_list(text, last, (start, end))
+                if listed or self._is_number(text, start, end):
+                    last = start, end
                     extension = _EXTENSION.match(text, end)
                     yield Finding("phone", start, extension.end() if extension else end)
 
-
-def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The run, or where it has too many digits for a number, parts of it that have not; no half of a longer word."""
-    digits, last = 0, start
-    for group in _GROUP.finditer(text, start, end):
-        if group.end() == end and _GOES_ON.match(text, end) and not _EXTENSION.match(text, end):
-            break
-        if digits + len(group[0]) > _MOST_DIGITS:
-            if digits >= _FEWEST_DIGITS:
-                yield start, last
-            start, digits = group.start(), 0
-        digits += len(group[0])
-        last = group.end()
-    if _FEWEST_DIGITS <= digits <= _MOST_DIGITS:
-        yield start, last
+    def _is_number(self, text: str, start: int, end: int) -> bool:
+        number, before = text[start:end], text[max(0, start - _CUE_REACH) : start]
+        if number.count("/") > _MOST_SLASHES:
+            return False
+        if "+" in number or ")" in number:
+            return True
+        if NAMED_BEFORE.search(before):
+            return False
+        if _CUE.search(before):
+            return True
+        return ("." not in number or _DOTTED.fullmatch(number) is not None) and (
+            _is_grouped(number) or self._is_valid(number)
+        )
 
 
-def _is_written_as_a_number(text: str, start: int, end: int) -> bool:
-    number = text[start:end]
-    if number.count("/") > _MOST_SLASHES:
+def _numbers(text: str, run: re.Match[str]) -> Iterator[tuple[int, int]]:
+    """The numbers of the run; no half of a longer word, and no bracket that is not closed."""
+    groups = [group.span() for group in _GROUP.finditer(text, *run.span())]
+    if _GOES_ON.match(text, run.end()) and not _EXTENSION.match(text, run.end()):
+        groups.pop()
+    for first, last in parted(text, groups):
+        start, end = groups[first][0] if first else run.start(), groups[last][1]
+        start -= first > 0 and text[start - 1] == "("
+        is_open = text[start] == "(" and text.count("(", start, end) > text.count(")", start, end)
+        yield start + is_open, end
+
+
+def _is_next_of_a_list(text: str, last: tuple[int, int], number: tuple[int, int]) -> bool:
+    """Whether the number stands right after another one and has as many digits, give or take one."""
+    if not _LIST.fullmatch(text, last[1], number[0]):
         return False
-    groups = _GROUP.findall(number)
-    if "+" in number or ")" in number or len(groups) >= 3:
-        return True
-    if number[0] == "0" and sum(map(len, groups)) in _NATIONAL_DIGITS:
-        return True
-    return _CUE.search(text[max(0, start - _CUE_REACH) : start]) is not None
+    return abs(_digits(text[slice(*last)]) - _digits(text[slice(*number)])) <= 1
+
+
+def _is_grouped(number: str) -> bool:
+    return len(_GROUP.findall(number)) >= 3 or (number[0] == "0" and _digits(number) in _NATIONAL_DIGITS)
+
+
+def _digits(text: str) -> int:
+    return sum(map(str.isdigit, text))
 
 
 def _validity(regions: Iterable[str]) -> Callable[[str], bool]:
@@ -110,6 +135,4 @@ def _validity(regions: Iterable[str]) -> Callable[[str], bool]:
         except phonenumbers.NumberParseException:
             return False
 
-    return lambda text: (
-        sum(map(str.isdigit, text)) >= _NATIONAL_DIGITS.start and any(is_valid(text, region) for region in wanted)
-    )
+    return lambda text: _digits(text) >= _NATIONAL_DIGITS.start and any(is_valid(text, region) for region in wanted)
