@@ -357,7 +357,9 @@ async def test_the_agents_own_factory_delegates() -> None:
         persistence_agent.create_persistence_agent("memory", tables=["a"], policy=TablePolicy.default())
 
 
-@pytest.mark.parametrize(("variable", "transport"), [({}, "Lanes"), ({"PERSIST_TRANSPORT": "aiohttp"}, "AiohttpLanes")])
+@pytest.mark.parametrize(
+    ("variable", "transport"), [({}, "HttpcorePool"), ({"PERSIST_TRANSPORT": "aiohttp"}, "AiohttpPool")]
+)
 def test_the_environment_chooses_the_transport(variable: dict[str, str], transport: str) -> None:
     """httpx unless PERSIST_TRANSPORT says otherwise."""
     config = PersistenceConfig.from_env({"SUPABASE_URL": "https://p.supabase.co", "SUPABASE_KEY": SECRET, **variable})

@@ -243,6 +243,8 @@ class RowsDroppedError(AdapterError):
     "rejected", else "applied". What a trigger that keeps a row out does with it elsewhere is its own affair.
     """
 
+    _meaning = PersistenceError._meaning
+
     def __init__(
         self, verb: str, table: str, *, sent: int, stored: int, rows: Iterable[dict[str, Any]] = (), **about: Any
     ) -> None:
@@ -309,6 +311,7 @@ _MEANINGS: Final[Mapping[_Key, _Meaning]] = {
     ValidationError: _Meaning(422, True, ""),
     AdapterError: _Meaning(502, False, "The database could not carry out the call"),
     ConflictError: _Meaning(409, True, "A rule of the database refuses the row"),
+    RowsDroppedError: _Meaning(409, True, "A rule of the database kept rows out"),
     BackendUnavailableError: _Meaning(503, False, "The database is not available; the same call may succeed later"),
     OverloadedError: _Meaning(503, False, "Too many calls are waiting; the same call may succeed later"),
     OutcomeUnknownError: _Meaning(504, False, "The change was sent; look at the rows before making it again"),

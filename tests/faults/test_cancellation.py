@@ -76,7 +76,7 @@ async def every_step(loop: Loop, way: Way, stack: Stack, verb: Verb, there: Thre
                 assert event.outcome == ("unknown" if event.error_type else "ok")
             if value is not None:
                 await there.full_house(adapter)
-                assert tasks(loop) == before
+                assert tasks(loop) - before in ((0, 1) if loop == "trio" else (0,))  # what will close idle connections
                 return step
         raise AssertionError(f"{verb.name} never got through")
     finally:

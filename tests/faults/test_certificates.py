@@ -22,7 +22,8 @@ from tests.faults.verbs import POLICY
 
 Client = Literal["httpx", "aiohttp", "injected"]
 HERE = ("127.0.0.1", "localhost")
-ROW = answer(b'[{"id":"1","subject":"one"}]', status=201)
+KEY = "018f0000-0000-7000-8000-000000000001"
+ROW = answer(b'[{"id":"%s","subject":"one"}]' % KEY.encode(), status=201)
 
 
 @pytest.fixture(params=["httpx", "aiohttp", "injected"])
@@ -48,7 +49,7 @@ async def _written(server: StubServer, client: Client) -> tuple[Any, int]:
         agent = AsyncPersistenceService(adapter, policy=POLICY, retry=RetryPolicy(), owns_adapter=True, sleep=sleep)
         async with agent:
             try:
-                return await agent.write("conversations", {"subject": "one"}), pauses
+                return await agent.write("conversations", {"id": KEY, "subject": "one"}), pauses
             except AdapterError as error:
                 return error, pauses
 

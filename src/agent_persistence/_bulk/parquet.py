@@ -93,7 +93,7 @@ def _readings(reader: Any, kept: dict[str, str], target: Target) -> dict[str, Re
             except UnknownTypeError as error:
                 raise ValidationError(
                     target.table,
-                    f"column {printable(field.name)} of the file is {error}, which has no form here;"
-                    f" columns={{{printable(field.name)}: None}} leaves it out",
+                    f"column {printable(field.name)} of the file is {error}, which has no form here",
+                    f"columns={{{printable(field.name)}: None}} leaves it out",
                 ) from None
     return readings

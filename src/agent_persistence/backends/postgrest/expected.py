@@ -16,16 +16,20 @@ from agent_persistence.schema_registry import Schema
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Values that a row has if it answers; only a column that is `certain` must be there at all."""
+    """Values that a row has if it answers. A column that is not `certain` may be missing, if all `others` are there."""
 
     values: Record
     certain: Container[str]
+    others: frozenset[str] = frozenset()
 
     def is_in(self, row: Row) -> bool:
         return all(
-            may_be_same(value, row[column]) if column in row else column not in self.certain
+            may_be_same(value, row[column]) if column in row else self._may_be_missing(column, row)
             for column, value in self.values.items()
         )
+
+    def _may_be_missing(self, column: str, row: Row) -> bool:
+        return column not in self.certain and self.others <= row.keys()
 
 
 class Expected:
@@ -47,12 +51,14 @@ class Expected:
     def selected(self, table: str, predicate: Filter | None, shown: Sequence[str] | None) -> list[Key]:
         """The values that every row which the filter selects has.
 
-        A column that is not of the key may be a computed field, which no row shows unless it is asked for.
+        A column that is not of the key may be a computed field, which no row shows unless it is asked for; a row that
+        lacks other columns of the table as well is another table's.
         """
         equal = _equalities(predicate)
-        key = self._schema.primary_key(table)
-        columns = [name for name in equal if name in self._schema.columns(table) or name in key]
-        return [Key(self._kept(table, equal, columns, shown), key)]
+        key, declared = self._schema.primary_key(table), self._schema.columns(table)
+        columns = [name for name in equal if name in declared or name in key]
+        others = frozenset(declared).difference(equal) if shown is None else frozenset(shown).difference(equal)
+        return [Key(self._kept(table, equal, columns, shown), key, others)]
 
     def changed(
         self, table: str, predicate: Filter | None, changes: Container[str], shown: Sequence[str] | None
