@@ -237,3 +237,9 @@ def test_commands_that_name_what_is_not_there_are_found() -> None:
     wrong = "make tset  # make nothing\npython no/such.py && python -m examples.no_such\n"
     assert list(missing_from_the_project(wrong)) == ["make tset", "no/such.py", "-m examples.no_such"]
     assert not list(missing_from_the_project("make demo\npip install .\n.venv/bin/python -m examples.crm_demo\n"))
+
+
+@pytest.mark.parametrize("path", [*PAGES, *sorted((ROOT / "src").rglob("*.py"))], ids=lambda path: path.name)
+def test_nothing_sends_a_reader_to_an_index_that_lacks_the_package(path: Path) -> None:
+    """Until it is published, whoever installs it by its name gets nothing, or what somebody else put there."""
+    assert not re.search(r"(install\s+|\[)['\"]?agent[-_]persistence\b", path.read_text())

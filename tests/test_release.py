@@ -191,7 +191,7 @@ def test_a_command_without_its_extra_says_what_to_install(bare: Path, tmp_path: 
     for command in PROJECT.get("scripts", {}):
         ended = run(bare.parent / command, "--help", cwd=tmp_path)
         assert ended.returncode != 0
-        assert "pip install 'agent-persistence[cli]'" in ended.stderr
+        assert "pip install '.[cli]'" in ended.stderr
         assert "Traceback" not in ended.stderr
 
 

@@ -1,8 +1,10 @@
-"""The command `agent-persistence`, which the extra `cli` brings: `pip install 'agent-persistence[cli]'`."""
+"""The command `agent-persistence`, which the extra `cli` brings."""
 
 from __future__ import annotations
 
 import sys
+
+from agent_persistence._extras import command_for
 
 
 def main() -> None:
@@ -12,7 +14,7 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if missing.name not in ("rich", "typer"):
             raise
-        sys.stderr.write(f"agent-persistence: {missing.name} is missing; pip install 'agent-persistence[cli]'\n")
+        sys.stderr.write(f"agent-persistence: {missing.name} is missing; {command_for('cli')}\n")
         sys.exit(3)
     app(prog_name="agent-persistence")
 

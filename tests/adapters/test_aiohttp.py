@@ -222,7 +222,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the command that installs it."""
     monkeypatch.delitem(sys.modules, "agent_persistence.backends.transport.over_aiohttp")
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    with pytest.raises(ConfigurationError, match=r"agent-persistence\[aiohttp\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[aiohttp\]"):
         SupabaseAdapter(URL, SECRET, transport="aiohttp")
 
 

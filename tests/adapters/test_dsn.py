@@ -85,7 +85,7 @@ def test_each_host_has_a_port_or_all_have_one() -> None:
 def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is connected."""
     monkeypatch.setitem(sys.modules, "agent_persistence.backends.postgres.libpq", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'agent-persistence\[postgres\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[postgres\]'"):
         PostgresAdapter(URL.format("127.0.0.1"))
 
 

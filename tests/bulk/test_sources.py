@@ -268,7 +268,7 @@ async def test_pyarrow_is_asked_for_only_where_it_is_needed(tmp_path: Path, monk
     """The error says how to install it."""
     path = parquet_file(tmp_path / "leads.parquet", email=["a@x.io"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ConfigurationError, match=r"agent-persistence\[parquet\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[parquet\]"):
         await bulk_import(service(), "leads", path)
 
 

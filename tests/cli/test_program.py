@@ -231,7 +231,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == Status.CONFIGURATION
-    assert "pip install 'agent-persistence[cli]'" in capsys.readouterr().err
+    assert "pip install '.[cli]'" in capsys.readouterr().err
 
 
 def test_it_runs_as_a_module() -> None:

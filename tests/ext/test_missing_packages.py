@@ -22,5 +22,5 @@ def test_a_missing_package_is_named_with_its_extra(
     assert spec is not None
     assert spec.loader is not None
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigurationError, match=rf"pip install 'agent-persistence\[{extra}\]'"):
+    with pytest.raises(ConfigurationError, match=rf"pip install '\.\[{extra}\]'"):
         spec.loader.exec_module(module_from_spec(spec))

@@ -85,5 +85,5 @@ def test_an_unknown_vocabulary_is_refused() -> None:
 def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """And what does without."""
     monkeypatch.setitem(sys.modules, "rs_bpe.bpe", None)
-    with pytest.raises(ConfigurationError, match=r"agent-persistence\[tokens\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[tokens\]"):
         BpeTokens()

@@ -303,7 +303,7 @@ def test_regions_that_are_none_are_refused(regions: list[str]) -> None:
 def test_regions_without_the_extra_are_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what to install."""
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
-    with pytest.raises(ConfigurationError, match=r"agent-persistence\[redaction\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[redaction\]"):
         Phones(regions=["DE"])
 
 

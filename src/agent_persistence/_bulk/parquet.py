@@ -12,6 +12,7 @@ from agent_persistence._bulk.json_lines import json_reject
 from agent_persistence._bulk.opening import Opened
 from agent_persistence._bulk.rows import Item, Items, Row, SourceError
 from agent_persistence._bulk.values import Reject
+from agent_persistence._extras import command_for
 from agent_persistence.exceptions import ConfigurationError, ValidationError, printable
 from agent_persistence.records import NULL
 
@@ -62,9 +63,8 @@ def _reader(file: IO[bytes]) -> tuple[Any, Any]:
         pyarrow: Any = import_module("pyarrow")
         parquet: Any = import_module("pyarrow.parquet")
     except ImportError as error:
-        raise ConfigurationError(
-            "a Parquet file needs pyarrow, 18 or later: pip install 'agent-persistence[parquet]'"
-        ) from error
+        remedy = command_for("parquet")
+        raise ConfigurationError(f"a Parquet file needs pyarrow, 18 or later: {remedy}") from error
     try:
         return pyarrow, parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError) as error:

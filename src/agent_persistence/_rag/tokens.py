@@ -13,6 +13,7 @@ from importlib import import_module
 from math import ceil
 from typing import Any, Final, Literal, Protocol
 
+from agent_persistence._extras import command_for
 from agent_persistence.exceptions import ConfigurationError, ValidationError
 
 
@@ -196,7 +197,7 @@ Vocabulary = Literal["o200k_base", "cl100k_base"]
 
 
 class BpeTokens:
-    """Counts with one of OpenAI's vocabularies, which come with the extra `agent-persistence[tokens]`: no download."""
+    """Counts with one of OpenAI's vocabularies, which come with the extra `tokens`: no download."""
 
     __slots__ = ("_encoding", "_vocabulary")
 
@@ -226,6 +227,5 @@ def _openai() -> Any:
         return import_module("rs_bpe.bpe").openai
     except ImportError:
         raise ConfigurationError(
-            "BpeTokens needs the package rs-bpe: pip install 'agent-persistence[tokens]';"
-            " EstimatedTokens() needs nothing"
+            f"BpeTokens needs the package rs-bpe: {command_for('tokens')}; EstimatedTokens() needs nothing"
         ) from None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
+from agent_persistence._extras import command_for
 from agent_persistence._redaction.findings import Finding
 from agent_persistence._redaction.numerals import NAMED_BEFORE, without_numerals
 from agent_persistence._redaction.parting import parted
@@ -51,7 +52,7 @@ class Phones:
     As such means with a plus sign, with brackets, with two separators, as nine digits or more that begin with a zero,
     after a word such as "Tel." or "call", or with about as many digits as a number right before it. Dates, amounts,
     codes, versions and the like are left alone. `regions` are countries by two letters, such as "US", and need the
-    extra `agent-persistence[redaction]`.
+    extra `redaction`.
     """
 
     kinds: Collection[str] = frozenset({"phone"})
@@ -124,7 +125,7 @@ def _validity(regions: Iterable[str]) -> Callable[[str], bool]:
     try:
         import phonenumbers
     except ImportError:
-        raise ConfigurationError("regions need the extra: pip install 'agent-persistence[redaction]'") from None
+        raise ConfigurationError(f"regions need phonenumbers: {command_for('redaction')}") from None
     for region in wanted:
         if region not in phonenumbers.SUPPORTED_REGIONS:
             raise ConfigurationError(f"regions: {printable(region)} is no country by two capital letters")

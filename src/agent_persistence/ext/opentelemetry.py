@@ -11,6 +11,7 @@ from contextvars import Token
 from time import time_ns
 from typing import Final
 
+from agent_persistence._extras import command_for
 from agent_persistence._version import __version__
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.middleware.observing import AttemptFailed, CallBegun, CallEnded
@@ -18,7 +19,7 @@ from agent_persistence.middleware.observing import AttemptFailed, CallBegun, Cal
 try:
     from opentelemetry import context, metrics, trace
 except ImportError as error:
-    remedy = "pip install 'agent-persistence[opentelemetry]'"
+    remedy = command_for("opentelemetry")
     raise ConfigurationError(f"this exporter needs the API of OpenTelemetry: {remedy}") from error
 
 BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)

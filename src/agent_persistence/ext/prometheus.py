@@ -11,13 +11,14 @@ from threading import Lock
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from agent_persistence._extras import command_for
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.middleware.observing import AttemptFailed, CallBegun, CallEnded
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 except ImportError as error:
-    remedy = "pip install 'agent-persistence[prometheus]'"
+    remedy = command_for("prometheus")
     raise ConfigurationError(f"this exporter needs the client of Prometheus: {remedy}") from error
 
 BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)

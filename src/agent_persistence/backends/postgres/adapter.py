@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from agent_persistence._extras import command_for
 from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.backends.exact_json import read_json
 from agent_persistence.backends.postgres import catalogue, copying, sql
@@ -334,7 +335,7 @@ def _connecting(
         from agent_persistence.backends.postgres.connections import PostgresPool
         from agent_persistence.backends.postgres.libpq import parsed
     except ImportError as error:
-        remedy = "pip install 'agent-persistence[postgres]'"
+        remedy = command_for("postgres")
         raise ConfigurationError(f"PostgresAdapter needs psycopg, 3.2 or later: {remedy}") from error
     server = checked_server(dsn, parsed, allow_plaintext=allow_plaintext)
     return PostgresPool(server, size=size, lifetimes=lifetimes), server

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_a
 from pydantic import SecretStr
 from pydantic_core import to_json
 
+from agent_persistence._extras import command_for
 from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.postgrest.credentials import Credentials, checked_user
@@ -397,6 +398,6 @@ def _http_transport(
     try:
         from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
     except ImportError as error:
-        remedy = "pip install 'agent-persistence[aiohttp]'"
+        remedy = command_for("aiohttp")
         raise ConfigurationError(f'transport="aiohttp" needs aiohttp, 3.12 or later: {remedy}') from error
     return AiohttpPool(url, lifetimes=lifetimes)
