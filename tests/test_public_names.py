@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +104,14 @@ def test_importing_the_package_imports_none_of_its_dependencies() -> None:
 def test_importing_every_name_imports_nothing_beyond_the_dependencies() -> None:
     """Only the standard library and what httpx, anyio, pydantic and tenacity bring along."""
     assert _printed(IMPORT_ALL) == "agent_persistence"
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """A name in a traceback or a search leads to one class; `sync` alone repeats those that it makes blocking."""
+    homes = defaultdict(list)
+    for path in sorted(Path(agent_persistence.__file__).parent.rglob("*.py")):
+        if path.name != "sync.py":
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes[node.name].append(path.name)
+    assert not {name: files for name, files in homes.items() if len(files) > 1}

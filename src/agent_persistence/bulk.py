@@ -11,10 +11,10 @@ from math import inf
 from typing import IO, Any, Final, Protocol, TypeAlias, TypedDict, TypeGuard
 
 from agent_persistence._bulk.columns import Columns
-from agent_persistence._bulk.order import Order
+from agent_persistence._bulk.job import ImportJob
 from agent_persistence._bulk.pace import Tell
 from agent_persistence._bulk.rejecting import Rejects
-from agent_persistence._bulk.settings import Format, Reading, at_least_one, is_file, is_path, names
+from agent_persistence._bulk.settings import Format, SourceOptions, at_least_one, is_file, is_path, names
 from agent_persistence._bulk.values import ImportReport, ImportStoppedError, Progress, Reject
 from agent_persistence._bulk.writing import Writing
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, TableNotAllowedError
@@ -94,12 +94,12 @@ async def bulk_import(
         await service.bulk_write(table, [])  # refused by the guard, and told to the audit hooks
         raise TableNotAllowedError(table, "bulk_write", service.policy.write)
     merge_by = names("on_conflict", on_conflict)
-    order = Order(
+    order = ImportJob(
         target=target,
         service=service,
         table=table,
         source=source,
-        reading=Reading.of(source, format, columns, delimiter, null, encoding),
+        reading=SourceOptions.of(source, format, columns, delimiter, null, encoding),
         merge_by=merge_by,
         chunk_rows=min(at_least_one("chunk_rows", chunk_rows), service.policy.max_batch),
         chunk_bytes=at_least_one("chunk_bytes", chunk_bytes),

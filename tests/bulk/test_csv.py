@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from agent_persistence import NULL, ColumnNotAllowedError, ConfigurationError, ValidationError
-from agent_persistence._bulk.columns import Columns, Target
+from agent_persistence._bulk.columns import Columns, ImportTarget
 from agent_persistence._bulk.csv_records import CsvReader, Dialect, csv_records
 from agent_persistence._bulk.lines import Unreadable, text_lines
 from agent_persistence._bulk.rows import Row, SourceError
 from agent_persistence._bulk.values import Reject
 from agent_persistence.schema_registry import default_schema
 
-LEADS = Target("leads", default_schema().columns("leads"), is_declared=True, writable=None)
+LEADS = ImportTarget("leads", default_schema().columns("leads"), is_declared=True, writable=None)
 
 
 COMMAS = Dialect()
@@ -25,11 +25,11 @@ def fields(text: str, dialect: Dialect = COMMAS) -> list[Any]:
     return [problem or values for _, _, values, problem in csv_records(text_lines([text.encode()]), dialect)]
 
 
-def items(text: str, columns: Columns = None, target: Target = LEADS) -> list[Any]:
+def items(text: str, columns: Columns = None, target: ImportTarget = LEADS) -> list[Any]:
     return list(CsvReader(text_lines([text.encode()]), Dialect(), columns, target))
 
 
-def records(text: str, columns: Columns = None, target: Target = LEADS) -> list[dict[str, Any]]:
+def records(text: str, columns: Columns = None, target: ImportTarget = LEADS) -> list[dict[str, Any]]:
     return [item.record for item in items(text, columns, target) if isinstance(item, Row)]
 
 
@@ -141,7 +141,7 @@ def test_texts_become_the_values_of_their_columns() -> None:
 
 def test_columns_that_are_not_declared_stay_text() -> None:
     """What they hold is the database's to say."""
-    target = Target("things", {}, is_declared=False, writable=None)
+    target = ImportTarget("things", {}, is_declared=False, writable=None)
     assert records("n,t\n1,x\n", target=target) == [{"n": "1", "t": "x"}]
 
 
@@ -189,14 +189,14 @@ def test_a_wrong_header_is_refused_before_any_row(text: str, columns: Columns, m
 
 def test_a_header_names_only_columns_that_the_policy_lets_be_written() -> None:
     """As every write does."""
-    target = Target("leads", {}, is_declared=False, writable=frozenset({"email"}))
+    target = ImportTarget("leads", {}, is_declared=False, writable=frozenset({"email"}))
     with pytest.raises(ColumnNotAllowedError, match="score"):
         items("email,score\na@x.io,1\n", target=target)
 
 
 def test_a_header_of_another_kind_of_names_is_refused() -> None:
     """The guard would refuse every row; here it is said once, with the remedy."""
-    target = Target("things", {}, is_declared=False, writable=None)
+    target = ImportTarget("things", {}, is_declared=False, writable=None)
     with pytest.raises(ColumnNotAllowedError, match="columns= renames it"):
         items("E-Mail\na@x.io\n", target=target)
     assert records("E-Mail\na@x.io\n", {"E-Mail": "email"}, target) == [{"email": "a@x.io"}]

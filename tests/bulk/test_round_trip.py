@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, strategies as st
 
 from agent_persistence import NULL
-from agent_persistence._bulk.columns import Target
+from agent_persistence._bulk.columns import ImportTarget
 from agent_persistence._bulk.csv_records import Dialect, csv_records
 from agent_persistence._bulk.json_lines import JsonReader
 from agent_persistence._bulk.lines import text_lines
@@ -70,6 +70,6 @@ VALUES = st.recursive(
 def test_json_lines_come_back(records: list[dict[str, Any]], size: int) -> None:
     """With null as an explicit null."""
     raw = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
-    reader = JsonReader(text_lines(blocks(raw, size)), None, Target("t", {}, is_declared=False, writable=None))
+    reader = JsonReader(text_lines(blocks(raw, size)), None, ImportTarget("t", {}, is_declared=False, writable=None))
     found = [item.record for item in reader if isinstance(item, Row)]
     assert found == [{k: NULL if v is None else v for k, v in record.items()} for record in records]

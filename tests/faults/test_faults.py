@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from agent_persistence.backends.postgrest.expected import Expected
+from agent_persistence.backends.postgrest.expected import ExpectedRows
 from tests.faults.blind import BLIND_VERBS, blind
 from tests.faults.cases import Case, Sizes, cuts, pairs, sample, singles
 from tests.faults.faults import (
@@ -76,7 +76,7 @@ def test_what_something_between_muddles_neither_loses_nor_doubles_anything(sizes
 
 def test_an_adapter_that_looks_at_no_key_is_caught(sizes: Sizes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: taken as they come, the answers of other calls lose rows and are returned as one's own."""
-    monkeypatch.setattr(Expected, "_is_kept", lambda *given: False)
+    monkeypatch.setattr(ExpectedRows, "_is_kept", lambda *given: False)
     cases = [case for case in singles(sizes, ATTEMPT_S, stacks=[HTTPX]) if isinstance(case.first, AnsweredForAnother)]
     total = scored(cases).total
     assert total["lost"] > 0

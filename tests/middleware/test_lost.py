@@ -13,7 +13,7 @@ from agent_persistence import InMemoryAdapter, Schema
 from agent_persistence.client_keys import ClientKeys
 from agent_persistence.equality import same
 from agent_persistence.filters import Filters, all_of, any_of, eq, gt, in_, not_, parse_some_rows
-from agent_persistence.middleware._lost import KEYS_A_QUERY, Plan, applied, lost, queries, resent
+from agent_persistence.middleware._lost import KEYS_A_QUERY, Recovery, applied, lost, queries, resent
 from agent_persistence.operations import (
     BatchWrite,
     Call,
@@ -47,7 +47,7 @@ KEYS = keys_of(UNIQUE)
 ROW = {"id": "k1", "email": "a"}
 
 
-def changed(filters: Filters, unique: Sets = UNIQUE) -> tuple[Plan, Any]:
+def changed(filters: Filters, unique: Sets = UNIQUE) -> tuple[Recovery, Any]:
     found = lost(Update("t", {"email": "b"}, parse_some_rows("t", filters)), keys_of(unique))
     return found.plan, found.keys
 
@@ -55,31 +55,31 @@ def changed(filters: Filters, unique: Sets = UNIQUE) -> tuple[Plan, Any]:
 @pytest.mark.parametrize(
     ("operation", "plan"),
     [
-        (Read("t", "k1"), Plan.RESEND),
-        (Query("t"), Plan.RESEND),
-        (Count("t"), Plan.RESEND),
-        (GetColumns("t"), Plan.RESEND),
-        (Call("f", {}), Plan.RESEND),
-        (WritingCall("f", {}), Plan.GIVE_UP),
-        (Write("t", ROW), Plan.RESEND),
-        (Write("t", {"step": 1, "campaign": "c"}), Plan.RESEND),
-        (Write("t", {"step": 1, "campaign": None}), Plan.GIVE_UP),
-        (Write("t", {"email": "a"}), Plan.GIVE_UP),
-        (BatchWrite("t", (ROW, {"id": "k2"})), Plan.RESEND),
-        (BatchWrite("t", (ROW, {"email": "b"})), Plan.GIVE_UP),
-        (Upsert("t", ROW), Plan.LOOK),
-        (Upsert("t", ROW, generated_key="id"), Plan.RESEND),
-        (Upsert("t", ROW, ("email",)), Plan.LOOK),
-        (Upsert("t", {"email": "a"}), Plan.GIVE_UP),
-        (Upsert("t", {"id": "k1"}, ("email",)), Plan.GIVE_UP),
-        (Update("t", {"email": "b"}, eq("k1")), Plan.GIVE_UP),
-        (Delete("t", parse_some_rows("t", {"id": "k1"})), Plan.LOOK),
-        (Delete("t", parse_some_rows("t", {"id": in_(["k1", "k2"])})), Plan.LOOK),
-        (Delete("t", parse_some_rows("t", {"email": "a"})), Plan.GIVE_UP),
+        (Read("t", "k1"), Recovery.RESEND),
+        (Query("t"), Recovery.RESEND),
+        (Count("t"), Recovery.RESEND),
+        (GetColumns("t"), Recovery.RESEND),
+        (Call("f", {}), Recovery.RESEND),
+        (WritingCall("f", {}), Recovery.GIVE_UP),
+        (Write("t", ROW), Recovery.RESEND),
+        (Write("t", {"step": 1, "campaign": "c"}), Recovery.RESEND),
+        (Write("t", {"step": 1, "campaign": None}), Recovery.GIVE_UP),
+        (Write("t", {"email": "a"}), Recovery.GIVE_UP),
+        (BatchWrite("t", (ROW, {"id": "k2"})), Recovery.RESEND),
+        (BatchWrite("t", (ROW, {"email": "b"})), Recovery.GIVE_UP),
+        (Upsert("t", ROW), Recovery.LOOK),
+        (Upsert("t", ROW, generated_key="id"), Recovery.RESEND),
+        (Upsert("t", ROW, ("email",)), Recovery.LOOK),
+        (Upsert("t", {"email": "a"}), Recovery.GIVE_UP),
+        (Upsert("t", {"id": "k1"}, ("email",)), Recovery.GIVE_UP),
+        (Update("t", {"email": "b"}, eq("k1")), Recovery.GIVE_UP),
+        (Delete("t", parse_some_rows("t", {"id": "k1"})), Recovery.LOOK),
+        (Delete("t", parse_some_rows("t", {"id": in_(["k1", "k2"])})), Recovery.LOOK),
+        (Delete("t", parse_some_rows("t", {"email": "a"})), Recovery.GIVE_UP),
     ],
     ids=shown,
 )
-def test_the_operation_decides_what_may_be_done(operation: Operation, plan: Plan) -> None:
+def test_the_operation_decides_what_may_be_done(operation: Operation, plan: Recovery) -> None:
     """Reads again; inserts where a unique set of columns is their fence; merges only after a look; else nothing."""
     assert lost(operation, KEYS).plan is plan
 
@@ -87,15 +87,19 @@ def test_the_operation_decides_what_may_be_done(operation: Operation, plan: Plan
 def test_only_a_deletion_by_a_key_that_is_made_here_is_sent_again() -> None:
     """Under a natural key somebody may have made a new row since, which the second one would delete."""
     deletion = Delete("t", parse_some_rows("t", {"id": "k1"}))
-    assert lost(deletion, keys_of((("id",),), "uuid")).plan is Plan.RESEND
-    assert lost(deletion, keys_of((("id",),), "text")).plan is Plan.LOOK
+    assert lost(deletion, keys_of((("id",),), "uuid")).plan is Recovery.RESEND
+    assert lost(deletion, keys_of((("id",),), "text")).plan is Recovery.LOOK
 
 
 @pytest.mark.parametrize(
     ("record", "plan"),
-    [({"step": 1, "campaign": "c"}, Plan.GIVE_UP), ({"id": "k1"}, Plan.RESEND), ({"email": "a"}, Plan.GIVE_UP)],
+    [
+        ({"step": 1, "campaign": "c"}, Recovery.GIVE_UP),
+        ({"id": "k1"}, Recovery.RESEND),
+        ({"email": "a"}, Recovery.GIVE_UP),
+    ],
 )
-def test_what_the_default_schema_calls_unique_is_no_fence(record: dict[str, Any], plan: Plan) -> None:
+def test_what_the_default_schema_calls_unique_is_no_fence(record: dict[str, Any], plan: Recovery) -> None:
     """It is a guess: only the column of the keys that are made here counts where no schema was given."""
     assert lost(Write("t", record), keys_of(UNIQUE, "uuid", is_given=False)).plan is plan
     assert lost(BatchWrite("t", (record,)), keys_of(UNIQUE, "uuid", is_given=False)).plan is plan
@@ -104,14 +108,14 @@ def test_what_the_default_schema_calls_unique_is_no_fence(record: dict[str, Any]
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
-        ({"id": "k1"}, (Plan.LOOK, (("k1",),))),
-        ({"id": in_(["k1", "k2"])}, (Plan.LOOK, (("k1",), ("k2",)))),
-        (all_of({"id": "k1"}), (Plan.LOOK, (("k1",),))),
-        ({"id": "k1", "status": "open"}, (Plan.GIVE_UP, ())),
-        ({"id": gt("k1")}, (Plan.GIVE_UP, ())),
-        ({"id": all_of(eq("k1"), gt("a"))}, (Plan.GIVE_UP, ())),
-        (not_({"id": "k1"}), (Plan.GIVE_UP, ())),
-        ({"step": 1, "campaign": "c"}, (Plan.GIVE_UP, ())),
+        ({"id": "k1"}, (Recovery.LOOK, (("k1",),))),
+        ({"id": in_(["k1", "k2"])}, (Recovery.LOOK, (("k1",), ("k2",)))),
+        (all_of({"id": "k1"}), (Recovery.LOOK, (("k1",),))),
+        ({"id": "k1", "status": "open"}, (Recovery.GIVE_UP, ())),
+        ({"id": gt("k1")}, (Recovery.GIVE_UP, ())),
+        ({"id": all_of(eq("k1"), gt("a"))}, (Recovery.GIVE_UP, ())),
+        (not_({"id": "k1"}), (Recovery.GIVE_UP, ())),
+        ({"step": 1, "campaign": "c"}, (Recovery.GIVE_UP, ())),
     ],
     ids=shown,
 )
@@ -122,7 +126,7 @@ def test_a_change_is_by_key_only_if_it_says_nothing_else(filters: Filters, found
 
 def test_a_change_by_a_key_of_two_columns_is_by_key() -> None:
     """In whatever order the filter names them."""
-    assert changed({"campaign": "c", "step": 1}, (("step", "campaign"),)) == (Plan.LOOK, ((1, "c"),))
+    assert changed({"campaign": "c", "step": 1}, (("step", "campaign"),)) == (Recovery.LOOK, ((1, "c"),))
 
 
 SCOPE = parse_some_rows("t", all_of({"tenant": "a"}, any_of({"owner": "me"}, {"shared": True})))
@@ -149,7 +153,7 @@ def test_a_change_by_key_within_a_scope_is_by_key(
     found = lost(operation, KEYS, SCOPE)
     assert found.keys == keys
     assert all(comparisons_of(SCOPE) <= comparisons_of(query.filters) for query in queries(operation, found))
-    assert lost(operation, KEYS).plan is Plan.GIVE_UP
+    assert lost(operation, KEYS).plan is Recovery.GIVE_UP
 
 
 def comparisons_of(filters: Filter | None) -> set[str]:
@@ -158,8 +162,8 @@ def comparisons_of(filters: Filter | None) -> set[str]:
 
 def test_a_table_of_which_no_key_is_known_has_no_fence() -> None:
     """`id` may be any column there."""
-    assert lost(Write("t", ROW), keys_of(())).plan is Plan.GIVE_UP
-    assert changed({"id": "k1"}, ()) == (Plan.GIVE_UP, ())
+    assert lost(Write("t", ROW), keys_of(())).plan is Recovery.GIVE_UP
+    assert changed({"id": "k1"}, ()) == (Recovery.GIVE_UP, ())
 
 
 def test_an_upsert_under_a_key_of_ours_is_sent_again_as_an_insert() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent_persistence import ColumnNotAllowedError, Schema, TableNotAllowedError, ValidationError
-from agent_persistence._rag.plan import DEFAULT_LIMITS, LEVELS, Plan, plan
+from agent_persistence._rag.plan import DEFAULT_LIMITS, LEVELS, ReadPlan, plan
 from agent_persistence.schema_registry import default_schema
 
 ALL: Mapping[str, frozenset[str] | None] = dict.fromkeys(LEVELS)
@@ -21,7 +21,7 @@ def _plan(
     limits: Any = None,
     schema: Schema | None = None,
     **filters: Any,
-) -> Plan:
+) -> ReadPlan:
     return plan(filters, limits, readable=readable, follow_relations=follow, schema=schema or default_schema())
 
 
@@ -29,7 +29,7 @@ def _without(table: str) -> dict[str, frozenset[str] | None]:
     return {name: columns for name, columns in ALL.items() if name != table}
 
 
-def _links(planned: Plan) -> Mapping[str, list[str]]:
+def _links(planned: ReadPlan) -> Mapping[str, list[str]]:
     return {
         step.table: [f"{link.column} in {link.table}.{link.values_from}" for link in step.links]
         for step in planned.steps

@@ -17,7 +17,7 @@ from hypothesis import find, given
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.backends.postgres import filters, sql
 from agent_persistence.backends.postgres.statements import Parameters
-from agent_persistence.backends.postgres.transactions import Answer, Transaction
+from agent_persistence.backends.postgres.transactions import Transaction, TransactionResult
 from agent_persistence.middleware.guard import Guard
 from agent_persistence.service import AsyncPersistenceService
 from tests.differential.examples import examples
@@ -45,12 +45,12 @@ class Recording:
     def __init__(self) -> None:
         self.sent: list[Transaction] = []
 
-    async def send(self, transaction: Transaction) -> Answer:
+    async def send(self, transaction: Transaction) -> TransactionResult:
         assert transaction.statement
         if "pg_catalog" in transaction.statement.text:
-            return Answer((FUNCTIONS if transaction.verb == "call" else TABLE).encode())
+            return TransactionResult((FUNCTIONS if transaction.verb == "call" else TABLE).encode())
         self.sent.append(transaction)
-        return Answer(b"1" if transaction.verb == "count" else ROW, 1)
+        return TransactionResult(b"1" if transaction.verb == "count" else ROW, 1)
 
 
 def judge(asked: Transaction) -> None:

@@ -34,7 +34,7 @@ class CellError(Exception):
 
 
 @dataclass(frozen=True)
-class Target:
+class ImportTarget:
     """The table as an import sees it: what is declared of it, and what may be written.
 
     `declared` is None where the schema is only a guess: then the database alone knows its columns.
@@ -112,7 +112,7 @@ class Shape:
     overhead: int
 
     @classmethod
-    def of(cls, header: Sequence[str], columns: Columns, target: Target) -> Shape:
+    def of(cls, header: Sequence[str], columns: Columns, target: ImportTarget) -> Shape:
         """The shape of records below this header; what is wrong with the header is a ValidationError."""
         names = tuple(renamed(name.strip(), columns, target) for name in header)
         kept = [name for name in names if name is not None]
@@ -145,14 +145,14 @@ class Shape:
         return None in self.names
 
 
-def renamed(name: str, columns: Columns, target: Target) -> str | None:
+def renamed(name: str, columns: Columns, target: ImportTarget) -> str | None:
     """The column for a name of the source, or None where it is left out."""
     if isinstance(columns, Mapping) and name in columns:
         return columns[name]
     return None if name in MARKS and name not in target.columns else name
 
 
-def _check_names(header: Sequence[str], kept: Sequence[str], columns: Columns, target: Target) -> None:
+def _check_names(header: Sequence[str], kept: Sequence[str], columns: Columns, target: ImportTarget) -> None:
     if not kept:
         raise ValidationError(target.table, "the source has no column that is kept")
     if "" in kept:

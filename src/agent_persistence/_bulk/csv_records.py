@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
-from agent_persistence._bulk.columns import REJECT_LINE, REJECT_REASON, CellError, Columns, Shape, Target
+from agent_persistence._bulk.columns import REJECT_LINE, REJECT_REASON, CellError, Columns, ImportTarget, Shape
 from agent_persistence._bulk.lines import Unreadable
 from agent_persistence._bulk.rows import Items, Row, SourceError
 from agent_persistence._bulk.values import Reject
@@ -42,7 +42,7 @@ class CsvReader:
     column, is a reject. A blank line is a row where there is one column, and is left out where there are more.
     """
 
-    def __init__(self, lines: Iterable[str], dialect: Dialect, columns: Columns, target: Target) -> None:
+    def __init__(self, lines: Iterable[str], dialect: Dialect, columns: Columns, target: ImportTarget) -> None:
         self._records = csv_records(lines, dialect)
         self._delimiter = dialect.delimiter
         self._columns = columns

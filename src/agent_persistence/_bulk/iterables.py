@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from agent_persistence._bulk.columns import Columns, Target
+from agent_persistence._bulk.columns import Columns, ImportTarget
 from agent_persistence._bulk.json_lines import json_reject, with_columns
 from agent_persistence._bulk.rows import Item, Row
 from agent_persistence._bulk.values import Reject
@@ -20,7 +20,7 @@ class GivenReader:
     With `only_set`, for rows that are merged, fields of a model that were not set are left out.
     """
 
-    def __init__(self, columns: Columns, target: Target, *, only_set: bool = False) -> None:
+    def __init__(self, columns: Columns, target: ImportTarget, *, only_set: bool = False) -> None:
         self._only_set = only_set
         self._columns = columns
         self._target = target

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
-from agent_persistence._bulk.columns import REJECT_LINE, REJECT_REASON, REJECT_RECORD, Columns, Target, renamed
+from agent_persistence._bulk.columns import REJECT_LINE, REJECT_REASON, REJECT_RECORD, Columns, ImportTarget, renamed
 from agent_persistence._bulk.converting import TOO_EXACT, is_rounded, strict_json
 from agent_persistence._bulk.lines import Unreadable
 from agent_persistence._bulk.rows import Item, Items, Row
@@ -21,7 +21,7 @@ from agent_persistence.schema_registry import Column
 class JsonReader:
     """The rows; null is SQL's NULL, and a column that an object does not name takes its default."""
 
-    def __init__(self, lines: Iterable[str], columns: Columns, target: Target) -> None:
+    def __init__(self, lines: Iterable[str], columns: Columns, target: ImportTarget) -> None:
         self._lines = lines
         self._columns = columns
         self._target = target
@@ -61,7 +61,7 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _row(number: int, text: str, columns: Columns, target: Target) -> Item:
+def _row(number: int, text: str, columns: Columns, target: ImportTarget) -> Item:
     if isinstance(text, Unreadable):
         return Reject(number, text.problem, None, text)
     try:
@@ -89,7 +89,7 @@ def _is_rounded(value: Any, column: Column | None) -> bool:
     return isinstance(value, (dict, list)) and is_rounded(value)
 
 
-def with_columns(told: dict[str, Any], columns: Columns, target: Target) -> dict[str, Any]:
+def with_columns(told: dict[str, Any], columns: Columns, target: ImportTarget) -> dict[str, Any]:
     """The record under the names of the table's columns."""
     named = ((renamed(name, columns, target), value) for name, value in told.items())
     return {name: value for name, value in named if name is not None}

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import IO, Any, Final
 
 from agent_persistence._bulk.arrow import ANY, Reading, Unfit, UnknownTypeError, leaves, reading
-from agent_persistence._bulk.columns import Columns, Target, renamed
+from agent_persistence._bulk.columns import Columns, ImportTarget, renamed
 from agent_persistence._bulk.json_lines import json_reject
 from agent_persistence._bulk.opening import Opened
 from agent_persistence._bulk.rows import Item, Items, Row, SourceError
@@ -22,7 +22,7 @@ BATCH_ROWS: Final = 2_000
 class ParquetReader:
     """The rows, a batch of them in memory at a time; a missing value is SQL's NULL."""
 
-    def __init__(self, opened: Opened, columns: Columns, target: Target) -> None:
+    def __init__(self, opened: Opened, columns: Columns, target: ImportTarget) -> None:
         self._opened = opened
         self._pyarrow, self._reader = _reader(opened.file)
         self._kept = _kept(self._reader.schema_arrow.names, columns, target)
@@ -71,7 +71,7 @@ def _reader(file: IO[bytes]) -> tuple[Any, Any]:
         raise ConfigurationError(f"the source is no Parquet file, or is cut off: {error}") from error
 
 
-def _kept(names: list[str], columns: Columns, target: Target) -> dict[str, str]:
+def _kept(names: list[str], columns: Columns, target: ImportTarget) -> dict[str, str]:
     """By the name in the file the column."""
     kept = {name: column for name in names if (column := renamed(name, columns, target)) is not None}
     if len({*names}) < len(names) or len({*kept.values()}) < len(kept):
@@ -79,7 +79,7 @@ def _kept(names: list[str], columns: Columns, target: Target) -> dict[str, str]:
     return kept
 
 
-def _readings(reader: Any, kept: dict[str, str], target: Target) -> dict[str, Reading]:
+def _readings(reader: Any, kept: dict[str, str], target: ImportTarget) -> dict[str, Reading]:
     """By the name in the file what reads the column's values."""
     stored = [reader.schema.column(place).logical_type.type == "JSON" for place in range(len(reader.schema))]
     documents = iter(stored)

@@ -16,7 +16,7 @@ from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError
 from agent_persistence.records import NULL, Record
 
 
-class Write(Protocol):
+class BatchWriter(Protocol):
     """`writing.stored_rows` of a target, or what stands in for it."""
 
     def __call__(
@@ -60,7 +60,7 @@ class Sender:
     """
 
     table: str
-    write: Write
+    write: BatchWriter
     on_conflict: tuple[str, ...] | None
     key_column: str | None
     journal: Ledger

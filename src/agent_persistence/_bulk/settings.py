@@ -29,7 +29,7 @@ _HEAD_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SourceOptions:
     """How a source is read; `format` is None for an iterable."""
 
     format: Format | None
@@ -46,7 +46,7 @@ class Reading:
         delimiter: str | None,
         null: str,
         encoding: str | None,
-    ) -> Reading:
+    ) -> SourceOptions:
         """The options, checked; what is not said of a path is told by its ending."""
         told = _format(source, format)
         check_columns(columns, has_header=told == "csv")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, Self
 
-from agent_persistence._bulk.sending import Write
+from agent_persistence._bulk.sending import BatchWriter
 from agent_persistence._verbs import WritingVerbs
 from agent_persistence.chain import compose
 from agent_persistence.client_keys import ClientKeys
@@ -102,7 +102,9 @@ async def stored_rows(
     return stored
 
 
-def writer(target: Writing, service: AsyncPersistenceService, table: str, *, merges: bool, dry_run: bool) -> Write:
+def writer(
+    target: Writing, service: AsyncPersistenceService, table: str, *, merges: bool, dry_run: bool
+) -> BatchWriter:
     """What writes chunks.
 
     Merging rows is the import's own doing: a merge whose answer was lost is sent again, though it may overwrite what

@@ -16,7 +16,7 @@ policy of the service refuses that.
 """
 
 from agent_persistence._ci_guard.checking import check as check
-from agent_persistence._ci_guard.findings import Finding as Finding
+from agent_persistence._ci_guard.findings import Violation as Violation
 from agent_persistence._ci_guard.known import (
     GOVERNANCE_TABLES as GOVERNANCE_TABLES,
     KNOWN_CONSTANTS as KNOWN_CONSTANTS,

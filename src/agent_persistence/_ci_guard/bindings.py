@@ -31,11 +31,11 @@ class Block:
 
 
 @dataclass(eq=False)
-class Scope:
+class LexicalScope:
     """A module, class or function, and what its names are bound to, in order."""
 
     module: Module
-    parent: Scope | None = None
+    parent: LexicalScope | None = None
     is_class: bool = False
     names: dict[str, list[Binding]] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Scope:
 class Place:
     """Where an expression stands: only what is bound before it, or in the same loop, can reach it."""
 
-    scope: Scope
+    scope: LexicalScope
     block: Block
     order: int
 
@@ -69,15 +69,15 @@ class Module:
     path: Path
     text: str
     tree: ast.Module
-    scope: Scope = field(init=False)
+    scope: LexicalScope = field(init=False)
     calls: list[tuple[ast.Call, Place, int]] = field(default_factory=list)
-    classes: dict[ast.ClassDef, Scope] = field(default_factory=dict)
+    classes: dict[ast.ClassDef, LexicalScope] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.scope = Scope(self)
+        self.scope = LexicalScope(self)
 
 
-def reaching(scope: Scope, bindings: Sequence[Binding], place: Place) -> Iterator[Binding]:
+def reaching(scope: LexicalScope, bindings: Sequence[Binding], place: Place) -> Iterator[Binding]:
     """The bindings that may hold at the place: backwards to the first that surely replaced those before it."""
     before = bisect_left(bindings, place.order, key=lambda binding: binding.place.order)
     loop = next(iter([*place.block.loops()][-1:]), None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent_persistence._ci_guard.bindings import Place
 from agent_persistence._ci_guard.known import MAX_VALUES
-from agent_persistence._ci_guard.values import ClassHere, Foreign, Items, Table, Value
+from agent_persistence._ci_guard.values import ClassHere, Foreign, Items, TableHandle, Value
 
 if TYPE_CHECKING:
     from agent_persistence._ci_guard.resolving import Resolver
@@ -29,7 +29,7 @@ def call(resolver: Resolver, node: ast.Call, place: Place, depth: int) -> Iterat
 def _method(resolver: Resolver, node: ast.Call, func: ast.Attribute, place: Place, depth: int) -> Iterator[Value]:
     if func.attr in ("table", "from_"):
         for passed in (*node.args, *(keyword.value for keyword in node.keywords)):
-            yield from (Table(name) for name in resolver.table_names(passed, place, depth))
+            yield from (TableHandle(name) for name in resolver.table_names(passed, place, depth))
     elif func.attr in ("lower", "casefold", "strip") and not node.args:
         yield from (getattr(text, func.attr)() for text in resolver.texts(func.value, place, depth))
     elif func.attr in ("keys", "values", "items", "copy"):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from agent_persistence._ci_guard.bindings import Module
-from agent_persistence._ci_guard.findings import Finding
+from agent_persistence._ci_guard.findings import Violation
 from agent_persistence._ci_guard.places import Places
 from agent_persistence._ci_guard.pragmas import Pragma, pragmas
 from agent_persistence._ci_guard.resolving import Resolver
@@ -16,29 +16,29 @@ from agent_persistence._ci_guard.rules import broken_rules
 from agent_persistence._ci_guard.sources import UncheckableError
 
 
-def check(path: Path, shown: PurePosixPath, places: Places, resolver: Resolver) -> list[Finding]:
+def check(path: Path, shown: PurePosixPath, places: Places, resolver: Resolver) -> list[Violation]:
     """What is wrong in one file; that it cannot be checked is a finding as well."""
     name = str(shown)
     try:
         module = resolver.load(path)
         return list(_findings(module, name, places.allow(shown), resolver))
     except UncheckableError as problem:
-        return [Finding(name, problem.line, 1, "AP000", f"cannot be checked: {problem}")]
+        return [Violation(name, problem.line, 1, "AP000", f"cannot be checked: {problem}")]
     except (RecursionError, tokenize.TokenError, SyntaxError) as error:
-        return [Finding(name, 1, 1, "AP000", f"cannot be checked: {type(error).__name__}: {error}")]
+        return [Violation(name, 1, 1, "AP000", f"cannot be checked: {type(error).__name__}: {error}")]
 
 
-def _findings(module: Module, name: str, allowed: frozenset[str], resolver: Resolver) -> Iterator[Finding]:
+def _findings(module: Module, name: str, allowed: frozenset[str], resolver: Resolver) -> Iterator[Violation]:
     notes = pragmas(module.text) if "persistence-guard" in module.text else []
     for call, place, statement in module.calls:
         for rule, message in broken_rules(call, place, resolver):
             if rule not in allowed and not _is_allowed(rule, call, statement, notes):
-                yield Finding(name, call.lineno, _column(call, module), rule, message)
+                yield Violation(name, call.lineno, _column(call, module), rule, message)
     for note in notes:
         unused = sorted(note.rules - note.used)
         problem = note.problem or (f"this pragma allows {', '.join(unused)}, which is not found here" if unused else "")
         if problem:
-            yield Finding(name, note.line, note.column, "AP000", problem)
+            yield Violation(name, note.line, note.column, "AP000", problem)
 
 
 def _column(call: ast.Call, module: Module) -> int:

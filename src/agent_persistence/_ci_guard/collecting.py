@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from agent_persistence._ci_guard.bindings import Binding, Block, Module, Place, Scope
+from agent_persistence._ci_guard.bindings import Binding, Block, LexicalScope, Module, Place
 from agent_persistence._ci_guard.imports import join
 from agent_persistence._ci_guard.known import MAX_RECURSION
 
@@ -33,7 +33,7 @@ class _Collector:
         self.order = 0
         self.line = 0
 
-    def block(self, body: Iterable[ast.stmt], scope: Scope, block: Block) -> None:
+    def block(self, body: Iterable[ast.stmt], scope: LexicalScope, block: Block) -> None:
         for statement in body:
             self.line = statement.lineno
             self.order += 1
@@ -43,11 +43,11 @@ class _Collector:
             else:
                 self.parts(statement, scope, block)
 
-    def place(self, scope: Scope, block: Block) -> Place:
+    def place(self, scope: LexicalScope, block: Block) -> Place:
         self.order += 1
         return Place(scope, block, self.order)
 
-    def parts(self, node: ast.AST, scope: Scope, block: Block) -> None:
+    def parts(self, node: ast.AST, scope: LexicalScope, block: Block) -> None:
         """Everything in the node: statements as a branch of their own, expressions as they come."""
         for name in node._fields:
             value = getattr(node, name, None)
@@ -61,7 +61,7 @@ class _Collector:
             elif isinstance(value, ast.AST):
                 self.expression(value, scope, block)
 
-    def expression(self, node: ast.AST, scope: Scope, block: Block) -> None:
+    def expression(self, node: ast.AST, scope: LexicalScope, block: Block) -> None:
         kind = type(node)
         if kind in _LEAVES:
             return
@@ -89,55 +89,55 @@ class _Collector:
 
     # statements
 
-    def assign(self, node: ast.Assign, scope: Scope, block: Block) -> None:
+    def assign(self, node: ast.Assign, scope: LexicalScope, block: Block) -> None:
         self.parts(node, scope, block)
         place = self.place(scope, block)
         for target in node.targets:
             self.bind(target, node.value, place)
 
-    def annotated(self, node: ast.AnnAssign, scope: Scope, block: Block) -> None:
+    def annotated(self, node: ast.AnnAssign, scope: LexicalScope, block: Block) -> None:
         self.parts(node, scope, block)
         if node.value is not None:
             self.bind(node.target, node.value, self.place(scope, block))
 
-    def augmented(self, node: ast.AugAssign, scope: Scope, block: Block) -> None:
+    def augmented(self, node: ast.AugAssign, scope: LexicalScope, block: Block) -> None:
         self.parts(node, scope, block)
         if isinstance(node.target, ast.Name):
             before = ast.Name(node.target.id, ast.Load())
             self.bind(node.target, ast.BinOp(before, node.op, node.value), self.place(scope, block))
 
-    def loop(self, node: ast.For | ast.AsyncFor, scope: Scope, block: Block) -> None:
+    def loop(self, node: ast.For | ast.AsyncFor, scope: LexicalScope, block: Block) -> None:
         self.expression(node.iter, scope, block)
         body = Block(block, loop=True)
         self.bind(node.target, node.iter, self.place(scope, body), "element")
         self.block(node.body, scope, body)
         self.block(node.orelse, scope, Block(block))
 
-    def repeat(self, node: ast.While, scope: Scope, block: Block) -> None:
+    def repeat(self, node: ast.While, scope: LexicalScope, block: Block) -> None:
         body = Block(block, loop=True)
         self.expression(node.test, scope, body)
         self.block(node.body, scope, body)
         self.block(node.orelse, scope, Block(block))
 
-    def with_(self, node: ast.With | ast.AsyncWith, scope: Scope, block: Block) -> None:
+    def with_(self, node: ast.With | ast.AsyncWith, scope: LexicalScope, block: Block) -> None:
         for item in node.items:
             self.expression(item.context_expr, scope, block)
             if item.optional_vars is not None:
                 self.bind(item.optional_vars, item.context_expr, self.place(scope, block))
         self.block(node.body, scope, block)
 
-    def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope, block: Block) -> None:
+    def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: LexicalScope, block: Block) -> None:
         for decorator in node.decorator_list:
             self.expression(decorator, scope, block)
         self.name(node.name, Binding(self.place(scope, block), None, "unknown"))
         inner = self.parameters(node.args, scope, block)
         self.block(node.body, inner, Block())
 
-    def lambda_(self, node: ast.Lambda, scope: Scope, block: Block) -> None:
+    def lambda_(self, node: ast.Lambda, scope: LexicalScope, block: Block) -> None:
         self.expression(node.body, self.parameters(node.args, scope, block), Block())
 
-    def parameters(self, args: ast.arguments, scope: Scope, block: Block) -> Scope:
-        inner = Scope(self.module, scope)
+    def parameters(self, args: ast.arguments, scope: LexicalScope, block: Block) -> LexicalScope:
+        inner = LexicalScope(self.module, scope)
         outer = self.place(scope, block)
         positional = [*args.posonlyargs, *args.args]
         defaults = [*[None] * (len(positional) - len(args.defaults)), *args.defaults]
@@ -150,20 +150,20 @@ class _Collector:
             inner.names.setdefault(parameter.arg, []).append(Binding(outer, default, how))
         return inner
 
-    def class_(self, node: ast.ClassDef, scope: Scope, block: Block) -> None:
+    def class_(self, node: ast.ClassDef, scope: LexicalScope, block: Block) -> None:
         for part in (*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)):
             self.expression(part, scope, block)
-        inner = Scope(self.module, scope, is_class=True)
+        inner = LexicalScope(self.module, scope, is_class=True)
         self.module.classes[node] = inner
         self.name(node.name, Binding(self.place(scope, block), node, "class"))
         self.block(node.body, inner, Block())
 
-    def import_(self, node: ast.Import, scope: Scope, block: Block) -> None:
+    def import_(self, node: ast.Import, scope: LexicalScope, block: Block) -> None:
         for alias in node.names:
             whole = alias.name if alias.asname else alias.name.partition(".")[0]
             self.name(alias.asname or whole, Binding(self.place(scope, block), ast.Name(whole, ast.Load()), "import"))
 
-    def import_from(self, node: ast.ImportFrom, scope: Scope, block: Block) -> None:
+    def import_from(self, node: ast.ImportFrom, scope: LexicalScope, block: Block) -> None:
         origin = "." * node.level + (node.module or "")
         for alias in node.names:
             if alias.name == "*":
@@ -173,7 +173,7 @@ class _Collector:
                 binding = Binding(self.place(scope, block), whole, "import")
                 self.name(alias.asname or alias.name, binding)
 
-    def global_(self, node: ast.Global | ast.Nonlocal, scope: Scope, block: Block) -> None:
+    def global_(self, node: ast.Global | ast.Nonlocal, scope: LexicalScope, block: Block) -> None:
         """What is bound here is bound there: the two share one list."""
         outer = self.module.scope if isinstance(node, ast.Global) else scope.parent or scope
         for name in node.names:
@@ -181,14 +181,14 @@ class _Collector:
 
     # expressions
 
-    def walrus(self, node: ast.NamedExpr, scope: Scope, block: Block) -> None:
+    def walrus(self, node: ast.NamedExpr, scope: LexicalScope, block: Block) -> None:
         self.expression(node.value, scope, block)
         self.bind(node.target, node.value, self.place(scope, block))
 
     def comprehension(
-        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, scope: Scope, block: Block
+        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, scope: LexicalScope, block: Block
     ) -> None:
-        inner, body = Scope(self.module, scope), Block()
+        inner, body = LexicalScope(self.module, scope), Block()
         for number, generator in enumerate(node.generators):
             self.expression(generator.iter, inner if number else scope, body if number else block)
             place = self.place(inner if number else scope, body if number else block)
@@ -200,7 +200,7 @@ class _Collector:
         for result in results:
             self.expression(result, inner, body)
 
-    def bind_in(self, scope: Scope, target: ast.AST, binding: Binding, *index: int) -> None:
+    def bind_in(self, scope: LexicalScope, target: ast.AST, binding: Binding, *index: int) -> None:
         """Bind in one scope what is evaluated in another."""
         match target:
             case ast.Name(id=name):

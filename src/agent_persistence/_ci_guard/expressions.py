@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, product
 from typing import TYPE_CHECKING, Final
 
-from agent_persistence._ci_guard.bindings import Block, Place, Scope
+from agent_persistence._ci_guard.bindings import Block, LexicalScope, Place
 from agent_persistence._ci_guard.calls import call
 from agent_persistence._ci_guard.imports import join
 from agent_persistence._ci_guard.known import MAX_VALUES
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _name(resolver: Resolver, node: ast.Name, place: Place, depth: int) -> Iterator[Value]:
-    scope: Scope | None = place.scope
+    scope: LexicalScope | None = place.scope
     while scope is not None:
         if node.id in scope.names and (not scope.is_class or scope is place.scope):
             yield from resolver.bound(scope, node.id, place, depth)
@@ -38,7 +38,7 @@ def _attribute(resolver: Resolver, node: ast.Attribute, place: Place, depth: int
 
 
 def _own_class(place: Place) -> Iterator[ClassHere]:
-    scope: Scope | None = place.scope
+    scope: LexicalScope | None = place.scope
     while scope is not None:
         for node, inner in place.scope.module.classes.items() if scope.is_class else ():
             if inner is scope:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, order=True)
-class Finding:
+class Violation:
     """One place where a rule is broken; line and column count from 1."""
 
     path: str

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from agent_persistence._ci_guard.bindings import Binding, Block, Module, Place, Scope, reaching
+from agent_persistence._ci_guard.bindings import Binding, Block, LexicalScope, Module, Place, reaching
 from agent_persistence._ci_guard.expressions import READERS
 from agent_persistence._ci_guard.imports import NOT_READ, ImportedFiles, join, split
 from agent_persistence._ci_guard.known import (
@@ -24,7 +24,7 @@ from agent_persistence._ci_guard.known import (
     VERBS,
 )
 from agent_persistence._ci_guard.sources import UncheckableError, parse
-from agent_persistence._ci_guard.values import ClassHere, Foreign, Items, Table, Value, Verb
+from agent_persistence._ci_guard.values import ClassHere, Foreign, Items, TableHandle, Value, Verb
 
 
 class Resolver:
@@ -61,7 +61,7 @@ class Resolver:
             if isinstance(value, Items):
                 yield from value.nodes
 
-    def bound(self, scope: Scope, name: str, place: Place | None, depth: int) -> Iterator[Value]:
+    def bound(self, scope: LexicalScope, name: str, place: Place | None, depth: int) -> Iterator[Value]:
         """What the scope's name may stand for at the place; at the end of the scope, if that is None."""
         bindings: Iterable[Binding] = scope.names.get(name, ())
         if place is not None and place.scope is scope:
@@ -153,7 +153,7 @@ class Resolver:
                     yield from self.bound(owner.place.scope.module.classes[owner.node], name, None, depth)
                 case str() if name in ("value", "name"):
                     yield owner
-                case Table(table) if name in TABLE_VERBS:
+                case TableHandle(table) if name in TABLE_VERBS:
                     yield Verb(name, table)
                     known = True
         if name in ADAPTERS:

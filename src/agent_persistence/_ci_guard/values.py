@@ -45,10 +45,10 @@ class Verb:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableHandle:
     """What `agent.table(…)` or `client.table(…)` returns for a governance table."""
 
     name: str
 
 
-Value: TypeAlias = str | Foreign | Items | ClassHere | Module | Verb | Table
+Value: TypeAlias = str | Foreign | Items | ClassHere | Module | Verb | TableHandle

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_persistence._ci_guard.checking import check
-from agent_persistence._ci_guard.findings import Finding, printable
+from agent_persistence._ci_guard.findings import Violation, printable
 from agent_persistence._ci_guard.places import Places
 from agent_persistence._ci_guard.resolving import Resolver
 from agent_persistence._ci_guard.sources import python_files, shown_as
@@ -20,7 +20,7 @@ from agent_persistence._ci_guard.sources import python_files, shown_as
 class Report:
     """What a run found, in the order of files and lines, and how many files it looked at."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Violation, ...]
     files: int
 
     @property
@@ -51,7 +51,7 @@ def walk(paths: Sequence[Path], factories: Iterable[str] = ()) -> Report:
     gc.disable()
     root = Path.cwd()
     resolver, places = Resolver(root), Places(tuple(factories))
-    findings: list[Finding] = []
+    findings: list[Violation] = []
     files = 0
     with warnings.catch_warnings(action="ignore"):  # those of the code that is read
         for path in python_files(paths):

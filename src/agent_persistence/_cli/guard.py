@@ -16,7 +16,7 @@ from agent_persistence._cli.screen import Screen
 from agent_persistence._cli.status import Status
 
 
-class Form(StrEnum):
+class ReportFormat(StrEnum):
     """How findings are printed."""
 
     TEXT = "text"
@@ -38,7 +38,9 @@ def register(app: typer.Typer) -> None:
 
 def guard(
     paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders; without any, this folder.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="github: annotations of a pull request.")] = Form.TEXT,
+    form: Annotated[
+        ReportFormat, typer.Option("--format", help="github: annotations of a pull request.")
+    ] = ReportFormat.TEXT,
     factory: Annotated[
         list[str] | None, typer.Option("--factory", metavar="GLOB", help="Where adapters may be made, too.")
     ] = None,

@@ -24,7 +24,7 @@ FILE = "The file"
 SAFETY = "When something goes wrong"
 
 
-class Form(StrEnum):
+class SourceFormat(StrEnum):
     """The form of the source."""
 
     CSV = "csv"
@@ -52,7 +52,7 @@ def import_(
         typer.Argument(metavar="FILE", help="CSV, JSON lines or Parquet, also .gz; - is stdin.", show_default=False),
     ],
     form: Annotated[
-        Form | None, typer.Option("--format", help="Without it, by the file's ending.", rich_help_panel=FILE)
+        SourceFormat | None, typer.Option("--format", help="Without it, by the file's ending.", rich_help_panel=FILE)
     ] = None,
     columns: Annotated[
         str | None,

@@ -22,7 +22,7 @@ _FILTERED: Final = ("client", "lead", "campaign", "conversation", "message")
 _TABLES: Final = tuple(f"{name}s" for name in _FILTERED)
 
 
-class Form(StrEnum):
+class RagFormat(StrEnum):
     """The form of the prompt."""
 
     XML = "xml"
@@ -80,7 +80,7 @@ def preview(
     exact: Annotated[
         bool, typer.Option("--exact", help="Count with the vocabulary o200k_base, of the extra tokens.")
     ] = False,
-    form: Annotated[Form, typer.Option("--format", help="The form of the prompt.")] = Form.XML,
+    form: Annotated[RagFormat, typer.Option("--format", help="The form of the prompt.")] = RagFormat.XML,
     redact: Annotated[bool, typer.Option("--redact", help="Labels in the place of personal data.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Go on without tables that cannot be read.")] = False,
     kind: Kind = "supabase",
@@ -138,7 +138,7 @@ def _limits(told: Iterable[str]) -> dict[str, int]:
     return limits
 
 
-def _document(context: RAGContext, prompt: Prompt, form: Form) -> dict[str, Any]:
+def _document(context: RAGContext, prompt: Prompt, form: RagFormat) -> dict[str, Any]:
     use = prompt.tokens
     sources = context.sources
     return {

@@ -11,7 +11,7 @@ from agent_persistence._rag.outline import Record
 from agent_persistence._rag.packing import Item, pack
 from agent_persistence._rag.partition import Part, Portions, portions
 from agent_persistence._rag.scoring import Score
-from agent_persistence._rag.shown import Format, Page, Shown
+from agent_persistence._rag.shown import Format, PromptContent, Shown
 from agent_persistence._rag.tokens import TokenCounter
 
 Notes = Callable[[Sequence[Shown]], Sequence[str]]
@@ -39,7 +39,7 @@ class _Choice:
 def compose_all(roots: Sequence[Record], form: Format, notes: Notes) -> Composed:
     """Everything there is."""
     shown = everything(roots)
-    return Composed(form.document(Page(shown, notes(shown))), shown)
+    return Composed(form.document(PromptContent(shown, notes(shown))), shown)
 
 
 def everything(roots: Sequence[Record]) -> list[Shown]:
@@ -63,11 +63,11 @@ def compose_within(
     """
     choice = _choice(roots, scores, form, budget.part, counter, wanted)
     first = [choice.heads[score.ref] for score in scores if score.pinned]
-    room = budget.available - counter.count(form.document(Page([], notes([]))))
+    room = budget.available - counter.count(form.document(PromptContent([], notes([]))))
     while True:
         chosen = pack(choice.items, max(room, 0), first=first, floors=budget.floors, caps=budget.caps)
         shown = _chosen(roots, choice, chosen)
-        text = form.document(Page(shown, notes(shown)))
+        text = form.document(PromptContent(shown, notes(shown)))
         excess = counter.count(text) - budget.available
         if excess <= 0:
             return Composed(text, shown)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from agent_persistence._rag.entities import ENTITIES
-from agent_persistence._rag.shown import ABOUT, Page, Shown, boundary, grouped
+from agent_persistence._rag.shown import ABOUT, PromptContent, Shown, boundary, grouped
 from agent_persistence._rag.visible import visible, visible_value
 
 _OURS: Final = frozenset({"ref", "at", *ENTITIES})
@@ -18,7 +18,7 @@ _ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 class Json:
     """One object, a record a line. `<`, `>` and `&` in texts are `\\u003c`, `\\u003e` and `\\u0026`."""
 
-    def document(self, page: Page) -> str:
+    def document(self, page: PromptContent) -> str:
         parts = [self._groups(page.attached(), 0)]
         if orphans := page.orphans():
             parts.append(f'"without_parent": {{\n{self._groups(orphans, 1)}\n}}')

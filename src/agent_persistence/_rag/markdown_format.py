@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from agent_persistence._rag.shown import ABOUT, Page, Shown, boundary
+from agent_persistence._rag.shown import ABOUT, PromptContent, Shown, boundary
 
 _BACKTICKS: Final = re.compile("`+")
 
@@ -14,7 +14,7 @@ _BACKTICKS: Final = re.compile("`+")
 class Markdown:
     """Headings for records, code for texts: fences and code spans are longer than any run of backticks inside."""
 
-    def document(self, page: Page) -> str:
+    def document(self, page: PromptContent) -> str:
         payload = "\n".join(self._payload(page))
         name = boundary(payload)
         return "\n".join(
@@ -27,7 +27,7 @@ class Markdown:
             ]
         )
 
-    def _payload(self, page: Page) -> Iterator[str]:
+    def _payload(self, page: PromptContent) -> Iterator[str]:
         for root in page.attached():
             yield from self.lines(root, 1)
         if orphans := page.orphans():

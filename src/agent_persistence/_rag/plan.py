@@ -55,7 +55,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReadPlan:
     """The tables to read, and what could not be planned, in words.
 
     `searched` are the tables of which a retriever may name records: where filters choose a world, those that hold rows
@@ -79,7 +79,7 @@ def plan(
     readable: Readable,
     follow_relations: bool,
     schema: Schema,
-) -> Plan:
+) -> ReadPlan:
     """Plan the five tables.
 
     The anchor is the highest level of client and campaign > lead > conversation > message that a filter names, else
@@ -103,7 +103,7 @@ def plan(
     if follow_relations:
         steps, left_out = _linked(steps, readable, anchor)
         warnings += left_out
-    return Plan(tuple(steps.values()), tuple(warnings), follow_relations, tuple(_searched(steps, anchor)))
+    return ReadPlan(tuple(steps.values()), tuple(warnings), follow_relations, tuple(_searched(steps, anchor)))
 
 
 def _refusal(table: str, readable: Readable, *, named: bool) -> str | None:

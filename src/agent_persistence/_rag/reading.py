@@ -10,7 +10,7 @@ from typing import Any, Final
 import anyio
 
 from agent_persistence._rag.entities import ENTITIES
-from agent_persistence._rag.plan import Plan, Step
+from agent_persistence._rag.plan import ReadPlan, Step
 from agent_persistence._rag.relevance import Relevance, Retriever
 from agent_persistence._rag.scope import missing_parents, within
 from agent_persistence._rag.times import age
@@ -54,7 +54,7 @@ class Search:
 
 
 async def read(
-    facade: ReadOnlyPersistenceFacade, plan: Plan, search: Search | None, *, tolerates_failures: bool
+    facade: ReadOnlyPersistenceFacade, plan: ReadPlan, search: Search | None, *, tolerates_failures: bool
 ) -> Found:
     """Carry out the plan. The first failure cancels what else is under way and is raised as itself.
 
@@ -65,7 +65,7 @@ async def read(
 
 class _Reading:
     def __init__(
-        self, facade: ReadOnlyPersistenceFacade, plan: Plan, search: Search | None, tolerates_failures: bool
+        self, facade: ReadOnlyPersistenceFacade, plan: ReadPlan, search: Search | None, tolerates_failures: bool
     ) -> None:
         self._facade = facade
         self._plan = plan

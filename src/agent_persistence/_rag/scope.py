@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from agent_persistence._rag.entities import ENTITIES, Parent
-from agent_persistence._rag.plan import Plan
+from agent_persistence._rag.plan import ReadPlan
 from agent_persistence.records import Row
 
 Rows = Mapping[str, Sequence[Row]]
 
 
-def missing_parents(plan: Plan, found: Rows, named: Rows) -> dict[str, list[object]]:
+def missing_parents(plan: ReadPlan, found: Rows, named: Rows) -> dict[str, list[object]]:
     """By table, the keys of parents that the named rows tell and that are not read, in order of appearance."""
     tables = [step.table for step in plan.steps]
     known = {table: _keys(table, found) | _keys(table, named) for table in tables}
@@ -26,7 +26,7 @@ def missing_parents(plan: Plan, found: Rows, named: Rows) -> dict[str, list[obje
     return {table: list(keys) for table, keys in missing.items()}
 
 
-def within(plan: Plan, found: Rows, named: Rows) -> dict[str, list[Row]]:
+def within(plan: ReadPlan, found: Rows, named: Rows) -> dict[str, list[Row]]:
     """The rows of `named` that belong to the world; `found`, which the plan's own links chose, all do.
 
     A row belongs if each parent through which a filter chooses belongs. `named` holds rows that meet the filters of

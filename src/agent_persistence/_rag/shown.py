@@ -32,7 +32,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PromptContent:
     """All that a prompt shows; `notes` are ours, and stand last."""
 
     roots: Sequence[Shown]
@@ -58,7 +58,7 @@ class Format(Protocol):
         """One text of a record that is `depth` levels below the page."""
         ...
 
-    def document(self, page: Page) -> str:
+    def document(self, page: PromptContent) -> str:
         """The whole page."""
         ...
 

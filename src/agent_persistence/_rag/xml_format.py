@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent_persistence._rag.entities import ENTITIES
-from agent_persistence._rag.shown import ABOUT, Page, Shown, boundary
+from agent_persistence._rag.shown import ABOUT, PromptContent, Shown, boundary
 from agent_persistence.identifiers import is_identifier
 
 _TAGS: Final = frozenset({"crm_context", "without_parent", "note", "field", *(e.tag for e in ENTITIES.values())})
@@ -16,7 +16,7 @@ _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "
 class Xml:
     """One `<crm_context>` element. Each text stands in the element of its column, so that no content closes a tag."""
 
-    def document(self, page: Page) -> str:
+    def document(self, page: PromptContent) -> str:
         payload = "\n".join(self._payload(page))
         name = boundary(payload)
         return "\n".join(
@@ -30,7 +30,7 @@ class Xml:
             ]
         )
 
-    def _payload(self, page: Page) -> Iterator[str]:
+    def _payload(self, page: PromptContent) -> Iterator[str]:
         for root in page.attached():
             yield from self.lines(root, 1)
         if orphans := page.orphans():

@@ -16,7 +16,7 @@ from agent_persistence.records import Record, Row
 Key: TypeAlias = tuple[Any, ...]
 
 
-class Plan(Enum):
+class Recovery(Enum):
     RESEND = "send the same again: it cannot be applied twice"
     LOOK = "look whether the rows are as the call would have them; send again only if the last write may win"
     GIVE_UP = "sent again it might be applied twice, and no row tells"
@@ -26,7 +26,7 @@ class Plan(Enum):
 class Lost:
     """The plan for one operation, and the rows that tell of it: those `within` with `keys` in the unique `columns`."""
 
-    plan: Plan
+    plan: Recovery
     columns: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
     within: Filter = TRUE
@@ -42,45 +42,45 @@ def lost(operation: Operation, keys: ClientKeys, scope: Filter = TRUE) -> Lost:
     was meant for; under any other key somebody may have made a new row since.
     """
     if not operation.writes:
-        return Lost(Plan.RESEND)
+        return Lost(Recovery.RESEND)
     unique, fences = keys.unique(operation.table), keys.fences(operation.table)
     match operation:
         case Write(record=record):
-            return _fenced(Plan.RESEND, (record,), fences)
+            return _fenced(Recovery.RESEND, (record,), fences)
         case BulkWrite(records=records, on_conflict=tuple(on_conflict)):
-            return _fenced(Plan.LOOK, records, (on_conflict,) if on_conflict else unique[:1])
+            return _fenced(Recovery.LOOK, records, (on_conflict,) if on_conflict else unique[:1])
         case BatchWrite(records=records):
-            return _fenced(Plan.RESEND, records, fences)
+            return _fenced(Recovery.RESEND, records, fences)
         case Upsert(record=record, generated_key=str()):
-            return _fenced(Plan.RESEND, (record,), fences)
+            return _fenced(Recovery.RESEND, (record,), fences)
         case Upsert(record=record):
             target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
-            return _fenced(Plan.LOOK, (record,), target)
+            return _fenced(Recovery.LOOK, (record,), target)
         case Update(filters=filters):
-            return _by_key(Plan.LOOK, filters, unique, scope)
+            return _by_key(Recovery.LOOK, filters, unique, scope)
         case Delete(filters=filters):
             made_here = (keys.column(operation.table),) in unique[:1]
-            return _by_key(Plan.RESEND if made_here else Plan.LOOK, filters, unique, scope)
+            return _by_key(Recovery.RESEND if made_here else Recovery.LOOK, filters, unique, scope)
         case _:
-            return Lost(Plan.GIVE_UP)
+            return Lost(Recovery.GIVE_UP)
 
 
-def _fenced(plan: Plan, records: Sequence[Record], unique: Sequence[tuple[str, ...]]) -> Lost:
+def _fenced(plan: Recovery, records: Sequence[Record], unique: Sequence[tuple[str, ...]]) -> Lost:
     for columns in unique:
         keys = tuple(tuple(record.get(column) for column in columns) for record in records)
         if columns and all(value is not None for key in keys for value in key):
             return Lost(plan, columns, keys)
-    return Lost(Plan.GIVE_UP)
+    return Lost(Recovery.GIVE_UP)
 
 
-def _by_key(plan: Plan, filters: Filter, unique: Sequence[tuple[str, ...]], scope: Filter) -> Lost:
+def _by_key(plan: Recovery, filters: Filter, unique: Sequence[tuple[str, ...]], scope: Filter) -> Lost:
     """A row that has left the scope is to the call as one that does not exist: it is neither changed nor looked at."""
     columns = unique[0] if unique else ()
     terms, everywhere = _terms(fold(filters)), _terms(fold(scope))
     asked = AllOf(tuple(term for term in terms if term not in everywhere))
     within = AllOf(tuple(term for term in terms if term in everywhere))
     keys = _named_keys(fold(asked), columns)
-    return Lost(plan, columns, keys, within) if keys else Lost(Plan.GIVE_UP)
+    return Lost(plan, columns, keys, within) if keys else Lost(Recovery.GIVE_UP)
 
 
 def _terms(filters: Filter) -> tuple[Filter, ...]:

@@ -20,7 +20,7 @@ from agent_persistence.exceptions import (
     OverloadedError,
     RowsDroppedError,
 )
-from agent_persistence.middleware._lost import Plan, applied, lost, queries, resent
+from agent_persistence.middleware._lost import Recovery, applied, lost, queries, resent
 from agent_persistence.middleware.observing import attempt_failed
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result, Upsert, Write
 from agent_persistence.predicates import TRUE, Filter
@@ -100,7 +100,7 @@ class _Recovery:
         self._paid = 0
 
     def _of_earlier_call(self) -> AdapterError | None:
-        if self._lost.plan is Plan.RESEND and self._operation.was_sent:
+        if self._lost.plan is Recovery.RESEND and self._operation.was_sent:
             return AdapterError("what became of an earlier call is not known", state=FailureState.AMBIGUOUS)
         return None
 
@@ -142,7 +142,7 @@ class _Recovery:
         """Send again, but a change that others may have overwritten since only if the last write may win."""
         if self._rejection is not None:
             return await self._looked_for(self._rejection)
-        if self._doubt is None or self._lost.plan is Plan.RESEND:
+        if self._doubt is None or self._lost.plan is Recovery.RESEND:
             sent = self._operation if self._doubt is None else resent(self._operation)
             return await self._call_next(sent, self._context)
         found = applied(self._operation, self._lost, await self._rows() or ())
@@ -249,8 +249,8 @@ class _Recovery:
         if error.state in _LOST and self._operation.writes:
             return (
                 self._rejection is not None
-                or self._lost.plan is Plan.RESEND
-                or (self._lost.plan is Plan.LOOK and (self._readable or self._policy.last_write_wins))
+                or self._lost.plan is Recovery.RESEND
+                or (self._lost.plan is Recovery.LOOK and (self._readable or self._policy.last_write_wins))
             )
         return error.state is not FailureState.REJECTED
 

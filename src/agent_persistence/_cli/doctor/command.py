@@ -16,8 +16,8 @@ from agent_persistence._cli.agreement import agreement
 from agent_persistence._cli.checks import Area, Check, Level, counted, has_problems, remedies, shown_checks
 from agent_persistence._cli.database import database_of
 from agent_persistence._cli.doctor.environment import AREA as ENVIRONMENT, environment
-from agent_persistence._cli.doctor.expected import Expected
-from agent_persistence._cli.doctor.keys import Key, key_checks, read_key
+from agent_persistence._cli.doctor.expected import ExpectedRights
+from agent_persistence._cli.doctor.keys import ApiKeyKind, key_checks, read_key
 from agent_persistence._cli.doctor.public import public_checks, unseen_security
 from agent_persistence._cli.doctor.reach import AREA as SERVER, DATABASE, reach, reach_database
 from agent_persistence._cli.doctor.rights import right_checks, unseen_functions
@@ -144,7 +144,7 @@ async def _examine_server(patient: _Examination, rest: Rest) -> None:
             return
         described = read_description(response)
         role = patient.role or key.role or "anon"  # which is what PostgREST takes where a token names none
-        expected = Expected(
+        expected = ExpectedRights(
             target.policy, target.schema, role, described, patient.probes_writes, patient.sees_catalogues
         )
         await patient.note(table_checks(rest, expected))
@@ -157,7 +157,7 @@ async def _examine_server(patient: _Examination, rest: Rest) -> None:
         patient.fail(SERVER, error, "the server", unreached if error.may_be_retried else None)
 
 
-async def _examine_public(patient: _Examination, rest: Rest, expected: Expected, key: Key) -> None:
+async def _examine_public(patient: _Examination, rest: Rest, expected: ExpectedRights, key: ApiKeyKind) -> None:
     """What everybody may read, with the key in use if that is public, else with a public one of the environment."""
     if key.is_public:
         await patient.note(public_checks(rest, expected))

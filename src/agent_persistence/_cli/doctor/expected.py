@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agent_persistence._cli.doctor.probing import Reading
+from agent_persistence._cli.doctor.probing import ProbeResult
 from agent_persistence.policy import TablePolicy
 from agent_persistence.schema_registry import Schema
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedRights:
     """What the policy and the schema say that the server should let the role do."""
 
     policy: TablePolicy
@@ -21,7 +21,7 @@ class Expected:
     probes_writes: bool
     sees_catalogues: bool
     """Whether the rights to write are read elsewhere."""
-    readings: dict[str, Reading] = field(default_factory=dict)
+    readings: dict[str, ProbeResult] = field(default_factory=dict)
     """What reading each table has shown, once it was tried."""
 
     def tables(self) -> list[str]:

@@ -21,7 +21,7 @@ _BYPASSES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKeyKind:
     """The kind of a key, and the database role it stands for; None where the key does not tell."""
 
     kind: str
@@ -34,20 +34,20 @@ class Key:
         return self.role == "anon"
 
 
-def read_key(key: str) -> Key:
+def read_key(key: str) -> ApiKeyKind:
     """What the key says of itself. Nothing is verified: that is the server's business."""
     if key.startswith("sb_publishable_"):
-        return Key("publishable", "anon")
+        return ApiKeyKind("publishable", "anon")
     if key.startswith("sb_secret_"):
-        return Key("secret", "service_role")
+        return ApiKeyKind("secret", "service_role")
     claims = _claims(key)
     if claims is None:
-        return Key("unknown", None)
+        return ApiKeyKind("unknown", None)
     role = claims.get("role")
-    return Key("legacy JWT", role if isinstance(role, str) else None, claims)
+    return ApiKeyKind("legacy JWT", role if isinstance(role, str) else None, claims)
 
 
-def key_checks(key: Key, url: str, now: datetime) -> Iterator[Check]:
+def key_checks(key: ApiKeyKind, url: str, now: datetime) -> Iterator[Check]:
     """What is to be known about a key of this kind, and what is wrong with it."""
     match key.kind:
         case "publishable":
@@ -68,7 +68,7 @@ def _check(level: Level, told: str, remedy: str | None = None) -> Check:
     return AREA.check(level, told, "the key", remedy)
 
 
-def _token(key: Key, url: str, now: datetime) -> Iterator[Check]:
+def _token(key: ApiKeyKind, url: str, now: datetime) -> Iterator[Check]:
     role = key.role or "no role"
     told = f"a legacy JWT for the role {role}{f', which {_BYPASSES}' if key.role == 'service_role' else ''}"
     yield _check(Level.NOTE, told)

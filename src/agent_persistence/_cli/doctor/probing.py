@@ -24,7 +24,7 @@ _NAMED: Final = re.compile(r"column \"?(?:\w+\.)*(\w+)\"?(?: of relation \S+)? d
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ProbeResult:
     """What reading showed: whether the table is there, columns it lacks, and columns that may not be read.
 
     `denied` is None where that is all of them; `denied_schema` says that it is for want of the schema. `error` is a
@@ -45,7 +45,7 @@ class _Refusal:
     """The column that the server says is missing."""
 
 
-async def probe_reading(rest: Rest, table: str, columns: Sequence[str]) -> Reading:
+async def probe_reading(rest: Rest, table: str, columns: Sequence[str]) -> ProbeResult:
     """Ask for no row of these columns, or of all, leaving out those that are missing, until an answer comes."""
     wanted, missing = list(columns), list[str]()
     while True:
@@ -53,18 +53,18 @@ async def probe_reading(rest: Rest, table: str, columns: Sequence[str]) -> Readi
         refusal = await _refusal(rest, request, "query", table)
         code = None if refusal is None else refusal.error.code
         if refusal is None:
-            return Reading(missing=tuple(missing))
+            return ProbeResult(missing=tuple(missing))
         if code in _MISSING_TABLE:
-            return Reading(exists=False)
+            return ProbeResult(exists=False)
         if code == DENIED:
             denied = await _denied(rest, table, wanted)
-            return Reading(missing=tuple(missing), denied=denied, denied_schema="for schema" in str(refusal.error))
+            return ProbeResult(missing=tuple(missing), denied=denied, denied_schema="for schema" in str(refusal.error))
         if code not in _MISSING_COLUMN or refusal.column not in wanted:
-            return Reading(missing=tuple(missing), error=refusal.error)
+            return ProbeResult(missing=tuple(missing), error=refusal.error)
         wanted.remove(refusal.column)
         missing.append(refusal.column)
         if not wanted:
-            return Reading(missing=tuple(missing))
+            return ProbeResult(missing=tuple(missing))
 
 
 async def _denied(rest: Rest, table: str, columns: Sequence[str]) -> tuple[str, ...] | None:

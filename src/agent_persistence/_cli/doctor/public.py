@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from agent_persistence._cli.checks import Area, Check, Level
-from agent_persistence._cli.doctor.expected import Expected
+from agent_persistence._cli.doctor.expected import ExpectedRights
 from agent_persistence._cli.doctor.probing import DENIED, gives_a_row
 from agent_persistence._cli.doctor.statements import enable_security
 from agent_persistence._cli.rest import Rest
@@ -16,7 +16,7 @@ SECURITY: Final = Area("Row-level security")
 _CATALOGUES: Final = "set DATABASE_URL to read whether row-level security is on"
 
 
-async def public_checks(rest: Rest, expected: Expected, secret: Rest | None = None) -> AsyncIterator[Check]:
+async def public_checks(rest: Rest, expected: ExpectedRights, secret: Rest | None = None) -> AsyncIterator[Check]:
     """Which tables give a row to the key that everybody may have, which is that of `rest`.
 
     Where none comes, the table may be empty; only a row that `secret` reads meanwhile tells that it is kept back.

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from agent_persistence._cli.checks import Area, Check, Level
-from agent_persistence._cli.doctor.expected import Expected
-from agent_persistence._cli.doctor.probing import DENIED, Reading, probe_writing
+from agent_persistence._cli.doctor.expected import ExpectedRights
+from agent_persistence._cli.doctor.probing import DENIED, ProbeResult, probe_writing
 from agent_persistence._cli.doctor.statements import grant, grant_usage
 from agent_persistence._cli.rest import Rest
 from agent_persistence.exceptions import AdapterError
@@ -18,7 +18,7 @@ RIGHTS: Final = Area("Rights")
 _CATALOGUES: Final = "set DATABASE_URL to read the catalogues"
 
 
-async def right_checks(rest: Rest, expected: Expected) -> AsyncIterator[Check]:
+async def right_checks(rest: Rest, expected: ExpectedRights) -> AsyncIterator[Check]:
     """Of each table that was read, which right of the policy the role lacks."""
     found: list[Check] = []
     for table, reading in expected.readings.items():
@@ -41,7 +41,7 @@ def unseen_functions(policy: TablePolicy) -> Iterator[Check]:
         yield RIGHTS.unseen("cannot be looked at over REST without being called", ", ".join(names), remedy=_CATALOGUES)
 
 
-def _reading_rights(expected: Expected, table: str, reading: Reading) -> Iterator[Check]:
+def _reading_rights(expected: ExpectedRights, table: str, reading: ProbeResult) -> Iterator[Check]:
     if reading.denied == ():
         return
     if reading.denied_schema:
@@ -60,7 +60,7 @@ def _reading_rights(expected: Expected, table: str, reading: Reading) -> Iterato
     )
 
 
-async def _writing_rights(rest: Rest, expected: Expected, table: str, reading: Reading) -> list[Check]:
+async def _writing_rights(rest: Rest, expected: ExpectedRights, table: str, reading: ProbeResult) -> list[Check]:
     policy = expected.policy
     writable = policy.writable(table)
     columns = [
@@ -83,7 +83,7 @@ async def _writing_rights(rest: Rest, expected: Expected, table: str, reading: R
     return [_writing_check(expected, table, right, errors.get(right)) for right in rights]
 
 
-def _writing_check(expected: Expected, table: str, right: str, error: AdapterError | None) -> Check:
+def _writing_check(expected: ExpectedRights, table: str, right: str, error: AdapterError | None) -> Check:
     if error is None:
         return RIGHTS.check(Level.OK, f"{expected.role} may {right}", table)
     if error.code != DENIED:

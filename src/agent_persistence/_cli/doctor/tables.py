@@ -7,14 +7,14 @@ from typing import Final
 
 from agent_persistence._cli.checks import Area, Check, Level
 from agent_persistence._cli.doctor.differences import differences, missing_column, same_described_type
-from agent_persistence._cli.doctor.expected import Expected
-from agent_persistence._cli.doctor.probing import Reading, probe_reading
+from agent_persistence._cli.doctor.expected import ExpectedRights
+from agent_persistence._cli.doctor.probing import ProbeResult, probe_reading
 from agent_persistence._cli.rest import Rest
 
 TABLES: Final = Area("Tables")
 
 
-async def table_checks(rest: Rest, expected: Expected) -> AsyncIterator[Check]:
+async def table_checks(rest: Rest, expected: ExpectedRights) -> AsyncIterator[Check]:
     """Of each table, whether it is there and has its columns. What reading it has shown is kept in `expected`."""
     for table in expected.tables():
         expected.readings[table] = await probe_reading(rest, table, expected.readable(table))
@@ -22,7 +22,7 @@ async def table_checks(rest: Rest, expected: Expected) -> AsyncIterator[Check]:
             yield check
 
 
-def _told_table(expected: Expected, table: str, reading: Reading) -> Iterator[Check]:
+def _told_table(expected: ExpectedRights, table: str, reading: ProbeResult) -> Iterator[Check]:
     declared = expected.schema.tables.get(table)
     if not reading.exists:
         remedy = "create it, take it out of the policy, or after a change run: notify pgrst, 'reload schema'"
@@ -42,7 +42,7 @@ def _told_table(expected: Expected, table: str, reading: Reading) -> Iterator[Ch
             yield _columns_check(expected, table, reading, has_types=actual is not None)
 
 
-def _columns_check(expected: Expected, table: str, reading: Reading, *, has_types: bool) -> Check:
+def _columns_check(expected: ExpectedRights, table: str, reading: ProbeResult, *, has_types: bool) -> Check:
     """That no column is missing, as far as that could be seen."""
     count, asked = len(expected.schema.columns(table)), len(expected.readable(table))
     if has_types:
@@ -55,6 +55,6 @@ def _columns_check(expected: Expected, table: str, reading: Reading, *, has_type
     return TABLES.check(Level.OK, told, table)
 
 
-def _type(expected: Expected, table: str, column: str) -> str | None:
+def _type(expected: ExpectedRights, table: str, column: str) -> str | None:
     declared = expected.schema.column(table, column)
     return None if declared is None else declared.type

@@ -18,7 +18,7 @@ from agent_persistence.backends.postgres.dsn import Server, checked_server
 from agent_persistence.backends.postgres.filters import depends_on_types, simplified
 from agent_persistence.backends.postgres.roles import Claims, Roles
 from agent_persistence.backends.postgres.statements import Statement, quoted
-from agent_persistence.backends.postgres.transactions import Answer, Transaction
+from agent_persistence.backends.postgres.transactions import Transaction, TransactionResult
 from agent_persistence.backends.transport.connections import Lifetimes
 from agent_persistence.exceptions import (
     AdapterError,
@@ -293,7 +293,7 @@ class PostgresAdapter(Unpicklable):
         rows: list[Row] = [] if answer.value is None else _read(answer.value, verb, table, writes=writes)
         return rows
 
-    async def _run(self, verb: str, table: str, statement: Statement | None, **about: Any) -> Answer:
+    async def _run(self, verb: str, table: str, statement: Statement | None, **about: Any) -> TransactionResult:
         user = self._user or await self._roles.current()
         claims = None if user.claims is None else user.claims.get_secret_value()
         settings = sql.settings(user.role, claims, self._first_schema, _limit_ms())

@@ -9,19 +9,19 @@ from agent_persistence.backends.postgres.dsn import Server
 from agent_persistence.backends.postgres.errors import Moment, Refusal, as_lost, as_refused, as_too_many, as_unset
 from agent_persistence.backends.postgres.libpq import LostError, Told, Wire
 from agent_persistence.backends.postgres.statements import Statement
-from agent_persistence.backends.postgres.transactions import COMMIT, ROLLBACK, Answer, Load, Transaction
+from agent_persistence.backends.postgres.transactions import COMMIT, ROLLBACK, Load, Transaction, TransactionResult
 from agent_persistence.backends.transport.connections import Connection, Lifetimes, Pool
 from agent_persistence.exceptions import AdapterError
 
 
-class PostgresPool(Pool[Transaction, Answer]):
+class PostgresPool(Pool[Transaction, TransactionResult]):
     """Connections for one transaction at a time. Nothing that a session remembers is relied upon, or left behind."""
 
     def __init__(self, server: Server, *, size: int, lifetimes: Lifetimes) -> None:
         super().__init__(size, lifetimes)
         self._server = server
 
-    def _new_connection(self) -> Connection[Transaction, Answer]:
+    def _new_connection(self) -> Connection[Transaction, TransactionResult]:
         return _Connection(self._server)
 
     def _is_writing(self, request: Transaction) -> bool:
@@ -44,7 +44,7 @@ class _Connection:
         self._wire: Wire | None = None
         self._broken = False
 
-    async def exchange(self, transaction: Transaction, /) -> Answer:
+    async def exchange(self, transaction: Transaction, /) -> TransactionResult:
         """What came of the transaction: a refusal is an answer too, after which the connection is fit for the next."""
         if self._wire is None:
             with connecting():
@@ -74,7 +74,7 @@ class _Course:
         self._moment = Moment.RUNNING
         self.broken = False
 
-    async def run(self) -> Answer:
+    async def run(self) -> TransactionResult:
         try:
             return await self._committed()
         except _RefusedError as refused:
@@ -83,11 +83,11 @@ class _Course:
             error = refused
         except LostError:
             self.broken = True
-            return Answer(error=as_lost(self._moment, self._transaction))
+            return TransactionResult(error=as_lost(self._moment, self._transaction))
         await self._roll_back()
-        return Answer(error=error)
+        return TransactionResult(error=error)
 
-    async def _committed(self) -> Answer:
+    async def _committed(self) -> TransactionResult:
         transaction = self._transaction
         if transaction.load is not None:
             told = await self._loaded(transaction.load)
@@ -99,9 +99,9 @@ class _Course:
             return await self._at_once()
         self._moment = Moment.COMMITTING
         await self._asked([COMMIT])
-        return Answer(told.value, told.affected)
+        return TransactionResult(told.value, told.affected)
 
-    async def _at_once(self) -> Answer:
+    async def _at_once(self) -> TransactionResult:
         """Statement and COMMIT in one round trip. COMMIT is a segment of its own: after an error it rolls back."""
         statements = self._transaction.until_commit()
         self._moment = Moment.SENT
@@ -110,7 +110,7 @@ class _Course:
         told = await self._heard(statements)
         self._moment = Moment.COMMITTING
         await self._heard([COMMIT])
-        return Answer(told.value, told.affected)
+        return TransactionResult(told.value, told.affected)
 
     async def _loaded(self, load: Load) -> Told:
         transaction = self._transaction

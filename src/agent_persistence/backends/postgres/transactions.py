@@ -72,7 +72,7 @@ def _given(statement: Statement | None) -> tuple[Statement, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TransactionResult:
     """What a transaction that was committed told, or why it was not.
 
     `value` is its first column of its first row, `affected` the number of rows.

@@ -14,8 +14,8 @@ from pydantic_core import to_json
 from agent_persistence._extras import command_for
 from agent_persistence.adapter import CAPABILITIES, only_row
 from agent_persistence.backends.postgrest import parsing, rendering
-from agent_persistence.backends.postgrest.credentials import Credentials, checked_user
-from agent_persistence.backends.postgrest.expected import Expected
+from agent_persistence.backends.postgrest.credentials import ApiKey, checked_user
+from agent_persistence.backends.postgrest.expected import ExpectedRows
 from agent_persistence.backends.transport.connections import HttpTransport, Lifetimes
 from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url
@@ -87,7 +87,7 @@ class SupabaseAdapter(Unpicklable):
     ) -> None:
         key, access_token = hidden(key), hidden(access_token)
         base = base_url(url, allow_http=allow_http)
-        self._credentials = Credentials(key, db_schema)
+        self._credentials = ApiKey(key, db_schema)
         self._ask = access_token if callable(access_token) else None
         self._token = None if access_token is None or self._ask else checked_user(access_token)
         self._schema = schema or default_schema()
@@ -97,7 +97,7 @@ class SupabaseAdapter(Unpicklable):
         self._http = _http_transport(base, client, transport, Lifetimes(max_idle_s, max_age_s))
         self._learnt = _Learnt()
         self._error_texts = error_texts
-        self._expected = Expected(self._schema)
+        self._expected = ExpectedRows(self._schema)
 
     @property
     def capabilities(self) -> Mapping[str, bool]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 
-class Credentials(Unpicklable):
+class ApiKey(Unpicklable):
     """The API key, and the headers it takes: new keys go into `apikey` alone, a legacy JWT is its own bearer token."""
 
     def __init__(self, key: str | SecretStr, db_schema: str) -> None:

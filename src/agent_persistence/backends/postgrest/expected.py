@@ -15,7 +15,7 @@ from agent_persistence.schema_registry import Schema
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class RowKey:
     """Values that a row has if it answers. A column that is not `certain` may be missing, if all `others` are there."""
 
     values: Record
@@ -32,7 +32,7 @@ class Key:
         return column not in self.certain and self.others <= row.keys()
 
 
-class Expected:
+class ExpectedRows:
     """The values by which rows are known to answer a request.
 
     Only those count that PostgreSQL certainly shows as they were sent, by the declared type of their column; where none
@@ -44,11 +44,11 @@ class Expected:
 
     def stored(
         self, table: str, records: Sequence[Record], columns: Sequence[str], shown: Sequence[str] | None = None
-    ) -> list[Key]:
+    ) -> list[RowKey]:
         """Of each record the values in `columns`, as far as they are `shown`, which its stored row has."""
-        return [Key(self._kept(table, record, columns, shown), columns) for record in records]
+        return [RowKey(self._kept(table, record, columns, shown), columns) for record in records]
 
-    def selected(self, table: str, predicate: Filter | None, shown: Sequence[str] | None) -> list[Key]:
+    def selected(self, table: str, predicate: Filter | None, shown: Sequence[str] | None) -> list[RowKey]:
         """The values that every row which the filter selects has.
 
         A column that is not of the key may be a computed field, which no row shows unless it is asked for; a row that
@@ -58,18 +58,18 @@ class Expected:
         key, declared = self._schema.primary_key(table), self._schema.columns(table)
         columns = [name for name in equal if name in declared or name in key]
         others = frozenset(declared).difference(equal) if shown is None else frozenset(shown).difference(equal)
-        return [Key(self._kept(table, equal, columns, shown), key, others)]
+        return [RowKey(self._kept(table, equal, columns, shown), key, others)]
 
     def changed(
         self, table: str, predicate: Filter | None, changes: Container[str], shown: Sequence[str] | None
-    ) -> list[Key]:
+    ) -> list[RowKey]:
         """Those that the rows still have after the changes; a trigger may change what is no key, such as a version."""
         declared = self._schema.tables.get(table)
         unique = {name for names in declared.unique for name in names} if declared else set[str]()
         equal = _equalities(predicate)
         key = self._schema.primary_key(table)
         columns = [name for name in equal if (name in key or name in unique) and name not in changes]
-        return [Key(self._kept(table, equal, columns, shown), key)]
+        return [RowKey(self._kept(table, equal, columns, shown), key)]
 
     def _kept(self, table: str, values: Record, columns: Collection[str], shown: Sequence[str] | None) -> Record:
         return {

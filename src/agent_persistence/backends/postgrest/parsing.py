@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
-from agent_persistence.backends.postgrest.expected import Key
+from agent_persistence.backends.postgrest.expected import RowKey
 from agent_persistence.backends.postgrest.failures import parse_error
 from agent_persistence.backends.server_texts import WRITING_VERBS
 from agent_persistence.backends.transport.messages import MisdeliveredError, Response
@@ -30,7 +30,7 @@ def parse_rows(
     table: str,
     *,
     expected: int | None = None,
-    keys: Sequence[Key] = (),
+    keys: Sequence[RowKey] = (),
 ) -> list[Row]:
     """The rows of the response, `expected` of them if given; or the error that the response is.
 
@@ -59,7 +59,7 @@ def parse_rows(
     return rows
 
 
-def _answer(rows: Sequence[Row], keys: Sequence[Key]) -> bool:
+def _answer(rows: Sequence[Row], keys: Sequence[RowKey]) -> bool:
     """Whether the rows have the values of the keys, in their order; some keys may have no row."""
     left = iter(keys)
     candidates = repeat(keys) if len(keys) == 1 else repeat(left)
@@ -75,7 +75,7 @@ def _of_another_call(response: Response, text: str) -> MisdeliveredError:
     )
 
 
-def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[Key] = ()) -> Page:
+def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[RowKey] = ()) -> Page:
     """The rows of the response, and the total in its Content-Range. A page behind the last row is an error of its own
     (416, PGRST103)."""
     if response.status == 416:

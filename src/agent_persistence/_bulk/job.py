@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from agent_persistence._bulk.chunks import Chunk
-from agent_persistence._bulk.columns import Target
+from agent_persistence._bulk.columns import ImportTarget
 from agent_persistence._bulk.csv_records import CsvReader
 from agent_persistence._bulk.feeding import Cutting, given_chunks, planner, read_chunks
 from agent_persistence._bulk.importing import Run
@@ -25,7 +25,7 @@ from agent_persistence._bulk.parquet import ParquetReader
 from agent_persistence._bulk.rejecting import Called, Reader, Rejects, RejectsFile, Rendering, Sink
 from agent_persistence._bulk.rows import SourceError
 from agent_persistence._bulk.sending import Sender
-from agent_persistence._bulk.settings import Reading, is_path, source_identity
+from agent_persistence._bulk.settings import SourceOptions, is_path, source_identity
 from agent_persistence._bulk.values import ImportReport, ImportStoppedError, what_is_in
 from agent_persistence._bulk.writing import Writing, writer
 from agent_persistence.exceptions import AdapterError, ConfigurationError
@@ -34,14 +34,14 @@ from agent_persistence.service import AsyncPersistenceService
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ImportJob:
     """What is to be imported, whereto and how."""
 
     target: Writing
     service: AsyncPersistenceService
     table: str
     source: Any
-    reading: Reading
+    reading: SourceOptions
     merge_by: tuple[str, ...] | None
     chunk_rows: int
     chunk_bytes: int
@@ -98,10 +98,10 @@ class Order:
         column = self.service._client_keys.column(self.table)
         return column if self.merge_by in (None, (column,)) else None
 
-    def _columns(self) -> Target:
+    def _columns(self) -> ImportTarget:
         is_declared = any(isinstance(layer, Validation) for layer in self.service._layers)
         columns, writable = self.service.schema.columns(self.table), self.service.policy.writable(self.table)
-        target = Target(self.table, columns, is_declared, writable)
+        target = ImportTarget(self.table, columns, is_declared, writable)
         target.check(self.merge_by or ())
         return target
 
