@@ -37,7 +37,7 @@ PEER_TARGET: Final = 0.4
 if find_spec(PEER):
     STATEMENTS[PEER] = f"import {PEER}"
 EVERY_ROOM: Final = (
-    "import agent_persistence; [__import__(f'agent_persistence.{room}') for room in agent_persistence._ROOMS]"
+    "import agent_persistence; [__import__(f'agent_persistence.{module}') for module in agent_persistence._MODULES]"
 )
 """As EVERYTHING, by import statements: what importlib.import_module imports, -X importtime does not tell."""
 HIDDEN: Final = "import sys; sys.modules['click'] = None"

@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from agent_persistence.tenant import TenantScope as TenantScope
 
 
-_ROOMS = {
+_MODULES = {
     "adapter": "PersistenceAdapter",
     "adapters.memory": "InMemoryAdapter",
     "adapters.postgres": "PostgresAdapter",
@@ -120,9 +120,9 @@ _ROOMS = {
     "service": "AsyncPersistenceService ReadOnlyPersistenceFacade",
     "tenant": "TenantScope",
 }
-"""Where each public name lives; a room is entered when one of its names is first asked for."""
+"""The module of each public name, imported when one of its names is first asked for."""
 
-_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = sorted([*_HOME, "metrics"])  # pyright: ignore[reportUnsupportedDunderAll]
 
@@ -131,10 +131,10 @@ def __getattr__(name: str) -> Any:
     if name == "metrics":
         return import_module("agent_persistence.metrics")
     try:
-        room = _HOME[name]
+        module = _HOME[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = getattr(import_module(f"{__name__}.{room}"), name)
+    value = getattr(import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
 

@@ -367,8 +367,8 @@ def bulk_import(
 ) -> bulk.ImportReport:
     """`agent_persistence.bulk_import` without `await`.
 
-    An iterable is iterated over in the calling thread, as far as the import has room; `progress`, and `rejects` if it
-    is a function, are called in the thread of the event loop, and so must call no verb of this module.
+    An iterable is iterated over in the calling thread, no faster than the import stores its rows; `progress`, and
+    `rejects` if it is a function, are called in the thread of the event loop, and so must call no verb of this module.
     """
     inner: Any = getattr(target, "_inner", target)
     if not bulk.is_given(source):

@@ -263,7 +263,7 @@ class _Chain:
         _found(kind, file.path, self.number + 1, f"this is not line {self.seq + 1} as it was written")
 
     def _kind(self, claimed: Line | None, rest: Iterator[bytes], *, complete: bool) -> ProblemKind:
-        """What became of the line that should stand here, judged by the lines after it."""
+        """What became of the line that should stand here, by the lines after it."""
         right, linked, found, again = self.seq + 1, False, False, False
         for number, raw in enumerate(rest):
             line = parse(raw)

@@ -1,1 +1,1 @@
-"""The rooms of `agent_persistence.bulk`."""
+"""What `agent_persistence.bulk` is made of."""

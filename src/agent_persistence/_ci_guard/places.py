@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True)
 class Places:
-    """What a file's path allows: judged below the directory the guard runs in, so that nobody's home is a test."""
+    """What a file's path allows, as seen from the directory the guard runs in, so that nobody's home is a test."""
 
     factories: tuple[str, ...] = ()
 

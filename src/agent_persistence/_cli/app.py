@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from agent_persistence._cli.commands import Commands
 from agent_persistence._cli.help import statuses, unwrapped
-from agent_persistence._cli.rooms import Commands
 from agent_persistence._version import __version__
 
 

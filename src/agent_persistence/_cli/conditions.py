@@ -90,7 +90,7 @@ def _value(name: str, text: str, of: Family) -> Any:
 
 
 def _scalar(text: str, of: Family) -> Any:
-    """The text as a value of the column's family; what reads as none stays text, for the backend to judge."""
+    """The text as a value of the column's family; what reads as none stays text, which the database may refuse."""
     if of is Family.BOOLEAN and text.lower() in ("true", "false"):
         return text.lower() == "true"
     if of is Family.NUMBER and re.fullmatch(r"-?\d{1,300}(\.\d{1,300})?", text):

@@ -63,9 +63,9 @@ def compose_within(
     """
     choice = _choice(roots, scores, form, budget.part, counter, wanted)
     first = [choice.heads[score.ref] for score in scores if score.pinned]
-    room = budget.available - counter.count(form.document(PromptContent([], notes([]))))
+    remaining = budget.available - counter.count(form.document(PromptContent([], notes([]))))
     while True:
-        chosen = pack(choice.items, max(room, 0), first=first, floors=budget.floors, caps=budget.caps)
+        chosen = pack(choice.items, max(remaining, 0), first=first, floors=budget.floors, caps=budget.caps)
         shown = _chosen(roots, choice, chosen)
         text = form.document(PromptContent(shown, notes(shown)))
         excess = counter.count(text) - budget.available
@@ -73,7 +73,7 @@ def compose_within(
             return Composed(text, shown)
         if not chosen:
             return Composed("", [])
-        room = min(room, sum(choice.items[place].cost for place in chosen)) - excess
+        remaining = min(remaining, sum(choice.items[place].cost for place in chosen)) - excess
 
 
 def _choice(

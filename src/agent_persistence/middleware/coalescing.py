@@ -32,7 +32,7 @@ Groups: TypeAlias = dict[Hashable, "_Group"]
 
 
 class Coalescing:
-    """Runs once per caller's call, above the retries, below everything that judges a single call.
+    """Runs once per caller's call, above the retries, below everything that checks a single call.
 
     The first call waits for one turn of the event loop, which takes microseconds; calls of the same kind that begin in
     it share its request, and a lone call goes as it is. Calls that arrive while a request is under way are sent

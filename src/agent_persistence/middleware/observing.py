@@ -27,7 +27,7 @@ class CallBegun:
     """One caller's call, before anything has happened.
 
     `table` is the function of a "call", and "<denied>" where the policy does not let `verb` have it, so that no
-    stranger chooses a name; `batch_size` is the number of records of a batch. `server` (host and port) and `namespace`
+    model chooses a name; `batch_size` is the number of records of a batch. `server` (host and port) and `namespace`
     are the adapter's, where it has them.
     """
 

@@ -180,7 +180,7 @@ class _Recovery:
         return Result(value)
 
     async def _rejected(self, error: AdapterError) -> Result:
-        """A rejection of what was sent again. It is the first one's too if the database judged the row itself."""
+        """A rejection of what was sent again. It is the first one's too if the database refused the row itself."""
         if (error.code or "")[:2] in ("22", "23") and error.code != _UNIQUE_VIOLATION:
             self._judged = True
             raise error

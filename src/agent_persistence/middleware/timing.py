@@ -12,7 +12,7 @@ from agent_persistence.metrics import Metrics
 from agent_persistence.operations import Operation, Result
 
 DENIED = "<denied>"
-"""Stands for every table that the policy refuses, so that strangers cannot choose a metric's name."""
+"""Stands for every table that the policy refuses, so that a model cannot choose a metric's name."""
 
 
 class Timing:
