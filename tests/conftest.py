@@ -1,7 +1,8 @@
-"""Fixtures that every room of the tests may use."""
+"""Fixtures that every folder of the tests may use."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,12 @@ _VARIABLES = (
     "PERSIST_LOGGING",
     "PERSIST_TRANSPORT",
 )
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would every process that a test interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
