@@ -43,7 +43,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Cut(Fault):
-    """The connection ends behind so many bytes of the request, or of the response to a request that was applied."""
+    """The connection ends behind so many bytes of the request, or of the response to a request that was applied, but
+    never behind the whole of it: that would befall the next request, not this one."""
 
     part: Literal["request", "response"]
     offset: int
@@ -56,7 +57,8 @@ class Cut(Fault):
         if self.part == "request":
             await exchange.receive(self.offset)
         else:
-            await exchange.send((await exchange.forwarded())[: self.offset])
+            response = await exchange.forwarded()
+            await exchange.send(response[: min(self.offset, len(response) - 1)])
         await exchange.end(self.by)
 
 
