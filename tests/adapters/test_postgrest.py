@@ -35,7 +35,7 @@ from agent_persistence.backends.postgrest.rendering import (
     render_select,
     render_update,
 )
-from agent_persistence.backends.transport.messages import Request, Response
+from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, RowsDroppedError, ValidationError
 from agent_persistence.filters import (
     Filters,
@@ -1044,9 +1044,7 @@ def test_a_success_without_rows_confirms_a_write_only_in_json(
         assert (caught.value.state, caught.value.status) == (state, status)
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "content"), [(201, {}, b""), (204, {}, b""), (200, JSON, b""), (201, JSON, b'[{"id": 1}]')]
-)
+@pytest.mark.parametrize(("status", "headers", "content"), [(201, {}, b""), (204, {}, b""), (200, JSON, b"")])
 def test_a_write_without_rows_asked_for_is_confirmed_by_the_status(
     status: int, headers: dict[str, str], content: bytes
 ) -> None:
@@ -1057,6 +1055,16 @@ def test_a_write_without_rows_asked_for_is_confirmed_by_the_status(
 def test_the_number_of_rows_stored_is_the_one_that_the_server_counts() -> None:
     """Triggers and rules drop rows in silence; `count=exact` tells."""
     assert parse_stored(Response(201, {"content-range": "*/2"}, b""), "bulk_write", "leads", 3) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "content"), [(200, b"[]"), (200, b'[{"id": 1}]'), (201, b'[{"id": 1}]'), (200, b"7")]
+)
+def test_rows_that_nobody_asked_for_are_the_answer_to_another_call(status: int, content: bytes) -> None:
+    """Such as the late answer to the read before, on the same connection."""
+    with pytest.raises(MisdeliveredError, match="nobody asked for") as caught:
+        parse_stored(Response(status, JSON, content), "write", "leads", 1)
+    assert caught.value.state is AMBIGUOUS
 
 
 @pytest.mark.parametrize("found", [Response(200, HTML, b"<html>"), Response(503, HTML, b"<html>")])

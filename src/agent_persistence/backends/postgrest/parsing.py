@@ -87,9 +87,12 @@ def parse_stored(response: Response, verb: str, table: str, sent: int) -> int:
     """How many rows are stored, where the response confirms a write without telling them; or the error that it is.
 
     A server that does not count, though `count=exact` asked for it, is taken to have stored what was `sent`.
+    MisdeliveredError where there is JSON, which no answer to `return=minimal` has.
     """
     if response.status not in (200, 201, 204) or (response.body and not response.is_json):
         parse_rows(response, verb, table)
+    if response.body:
+        raise _of_another_call(response, f"{verb} on {table}: HTTP {response.status} with rows that nobody asked for")
     counted = _total(response)
     return sent if counted is None else counted
 
