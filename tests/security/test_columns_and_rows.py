@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -18,6 +20,7 @@ from agent_persistence import (
     InMemoryAdapter,
     Next,
     Operation,
+    OutcomeUnknownError,
     PersistenceAdapter,
     PersistenceError,
     ReadOnlyPersistenceFacade,
@@ -425,11 +428,16 @@ async def test_the_server_is_asked_for_readable_columns_alone(call: Call, method
 
 
 async def test_a_table_that_may_only_be_written_is_not_asked_for_rows() -> None:
-    """`return=minimal` needs no right to read; nothing that comes back nevertheless is passed on."""
-    recorder = Recorder(lambda request: rows({"id": 7, "secret": "x"}))
+    """`return=minimal` needs no right to read; rows that come back nevertheless answer another call, and are passed on
+    in no error either."""
+    answers = iter([httpx.Response(201), rows({"id": 7, "secret": "a5ecret"})])
+    recorder = Recorder(lambda request: next(answers))
     made = AsyncPersistenceService(recorder.adapter(), policy=TablePolicy(read=(), write={"inquiries"}), retry=False)
     assert await made.write("inquiries", {"email": "x"}) == {"email": "x"}
-    [request] = recorder.requests
+    with pytest.raises(OutcomeUnknownError, match="nobody asked for") as caught:
+        await made.write("inquiries", {"email": "x"})
+    assert "a5ecret" not in "".join(traceback.format_exception(caught.value))
+    request = recorder.requests[0]
     assert request.url.raw_path == b"/rest/v1/inquiries"
     assert request.headers["prefer"] == "return=minimal, count=exact"
 
