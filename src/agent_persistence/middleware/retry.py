@@ -95,7 +95,8 @@ class _Recovery:
         """What a write was refused with that may be applied; from then on it is only looked for."""
         self._is_confirmed = False
         """Whether our own key was refused a second time."""
-        self._judged = False
+        self._is_settled = False
+        """Whether all is known that can be, so that nothing is tried any more."""
         self._attempts = 1
         self._paid = 0
 
@@ -136,7 +137,7 @@ class _Recovery:
                 raise first_failure
             return await self._once_more()
         except AdapterError as error:
-            return await self._judge(error)
+            return await self._resolved(error)
 
     async def _once_more(self) -> Result:
         """Send again, but a change that others may have overwritten since only if the last write may win."""
@@ -152,12 +153,12 @@ class _Recovery:
             return await self._call_next(self._operation, self._context)
         raise self._doubt
 
-    async def _judge(self, error: AdapterError) -> Result:
+    async def _resolved(self, error: AdapterError) -> Result:
         """The result, if the failure shows that the write was applied; else an error."""
         if not self._operation.writes:
             raise error
         if isinstance(error, RowsDroppedError) and self._doubt is None:
-            self._judged = True  # all is known, and the same rows would be dropped again
+            self._is_settled = True  # all is known, and the same rows would be dropped again
             raise error
         if error.state is FailureState.APPLIED:
             return await self._confirmed(error)
@@ -173,7 +174,7 @@ class _Recovery:
         rows = await self._rows()
         if rows is None:
             raise error
-        self._judged = True
+        self._is_settled = True
         value = applied(self._operation, self._lost, rows)
         if value is None:
             raise self._unknown(error, was="was confirmed, but the rows are not there as they were sent") from error
@@ -182,7 +183,7 @@ class _Recovery:
     async def _rejected(self, error: AdapterError) -> Result:
         """A rejection of what was sent again. It is the first one's too if the database refused the row itself."""
         if (error.code or "")[:2] in ("22", "23") and error.code != _UNIQUE_VIOLATION:
-            self._judged = True
+            self._is_settled = True
             raise error
         self._doubt, self._rejection = self._doubt or error, error
         return await self._looked_for(error)
@@ -196,7 +197,7 @@ class _Recovery:
             return Result(found)
         if self._is_own_key(rejection):
             return await self._confirmed_by_key(rejection, looked=rows is not None)
-        self._judged = True
+        self._is_settled = True
         if rejection.code != _UNIQUE_VIOLATION:
             raise self._unknown(rejection) from rejection
         raise ConflictError(
@@ -244,7 +245,7 @@ class _Recovery:
         return rows
 
     def _may_retry(self, error: BaseException) -> bool:
-        if not isinstance(error, AdapterError) or isinstance(error, OverloadedError) or self._judged:
+        if not isinstance(error, AdapterError) or isinstance(error, OverloadedError) or self._is_settled:
             return False
         if error.state in _LOST and self._operation.writes:
             return (
@@ -280,7 +281,7 @@ class _Recovery:
 
     def _given_up(self, error: AdapterError) -> AdapterError:
         """The last failure as the caller sees it: sorted by whether a write may have been applied."""
-        if self._judged or isinstance(error, (BackendUnavailableError, OutcomeUnknownError)):
+        if self._is_settled or isinstance(error, (BackendUnavailableError, OutcomeUnknownError)):
             return self._with_key(error)
         if self._doubt is not None:
             return self._unknown(error)
