@@ -108,6 +108,7 @@ def only_row(table: str, id_column: str, rows: Sequence[Row]) -> Row | None:
     return rows[0] if rows else None
 
 
+@runtime_checkable
 class ReturnsColumns(Protocol):
     """An adapter that can change rows of which only some columns, or none, may be read.
 

@@ -48,6 +48,7 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Rest
     """
 
     capabilities = adapter.capabilities
+    chooses_columns = isinstance(adapter, ReturnsColumns)
 
     async def dispatch(operation: Operation, context: CallContext) -> Result:
         for capability in operation.capabilities():
@@ -58,7 +59,7 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Rest
             raise _late(operation, FailureState.NOT_SENT)
         with limited(remaining_s, context.retry.attempt_s):
             try:
-                value = await _call(_acting(adapter, context.identity), operation)
+                value = await _call(_acting(adapter, context.identity), operation, chooses_columns=chooses_columns)
                 return Result(value.rows, total=value.total) if isinstance(value, Page) else Result(value)
             except PersistenceError:
                 raise
@@ -73,10 +74,10 @@ def _acting(adapter: PersistenceAdapter, identity: Identity) -> PersistenceAdapt
     return adapter if identity.own else cast("ActsAs", adapter).acting_as(identity)
 
 
-def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:
+def _call(adapter: PersistenceAdapter, operation: Operation, *, chooses_columns: bool) -> Awaitable[Any]:
     match operation:
         case Write() | BatchWrite() | Upsert():
-            return _store(adapter, operation)
+            return _store(adapter, operation, chooses_columns=chooses_columns)
         case Read():
             return adapter.read(operation.table, operation.id_value, operation.id_column)
         case Query():
@@ -92,24 +93,26 @@ def _call(adapter: PersistenceAdapter, operation: Operation) -> Awaitable[Any]:
         case GetColumns():
             return adapter.get_columns(operation.table)
         case Count():
-            counting = {"select": (operation.counting,)} if operation.counting and hasattr(adapter, "insert") else {}
+            counting = {"select": (operation.counting,)} if operation.counting and chooses_columns else {}
             return cast("Counts", adapter).count(operation.table, operation.filters, **counting)
         case Update(table=table, changes=changes, filters=filters):
-            only = _columns_of(adapter, operation)
+            only = _returning(operation) if chooses_columns else {}
             return cast("Updates", adapter).update(table, changes, filters, max_affected=operation.max_affected, **only)
         case Delete(table=table, filters=filters):
-            only = _columns_of(adapter, operation)
+            only = _returning(operation) if chooses_columns else {}
             return cast("Deletes", adapter).delete(table, filters, max_affected=operation.max_affected, **only)
         case Call():
             function, arguments = operation.table, operation.arguments
             return cast("Calls", adapter).call(function, arguments, may_write=operation.writes)
 
 
-def _store(adapter: PersistenceAdapter, operation: Write | BatchWrite | Upsert) -> Awaitable[Any]:
+def _store(
+    adapter: PersistenceAdapter, operation: Write | BatchWrite | Upsert, *, chooses_columns: bool
+) -> Awaitable[Any]:
     match operation:
         case BulkWrite(table, records, on_conflict):
             return cast("BulkWrites", adapter).bulk_write(table, records, on_conflict=on_conflict)
-        case _ if operation.returning is not None and hasattr(adapter, "insert"):
+        case _ if operation.returning is not None and chooses_columns:
             return _insert(cast("ReturnsColumns", adapter), operation, operation.returning)
         case Write(table, record):
             return adapter.write(table, record)
@@ -129,9 +132,8 @@ async def _insert(adapter: ReturnsColumns, operation: Write | BatchWrite | Upser
     return rows if isinstance(operation, BatchWrite) else rows[0]
 
 
-def _columns_of(adapter: PersistenceAdapter, operation: Update | Delete) -> dict[str, Any]:
-    wanted = operation.returning is not None and hasattr(adapter, "insert")
-    return {"returning": operation.returning} if wanted else {}
+def _returning(operation: Update | Delete) -> dict[str, Any]:
+    return {} if operation.returning is None else {"returning": operation.returning}
 
 
 def _late(operation: Operation, state: FailureState) -> AdapterError:
