@@ -17,7 +17,7 @@ import pytest
 from aiohttp import client_exceptions, http_exceptions
 
 from agent_persistence import SupabaseAdapter
-from agent_persistence.backends.transport.connections import as_adapter_error
+from agent_persistence.backends.transport.failures import as_adapter_error
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.backends.transport.over_aiohttp import CONNECTING, STATES, AiohttpPool
 from agent_persistence.backends.transport.over_httpx import base_url

@@ -25,7 +25,7 @@ import httpx
 import pytest
 
 from agent_persistence.backends.transport import admission, connections, over_httpcore, over_httpx
-from agent_persistence.backends.transport.connections import mapped_exceptions
+from agent_persistence.backends.transport.failures import mapped_exceptions
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
 from agent_persistence.backends.transport.over_httpcore import HttpcorePool

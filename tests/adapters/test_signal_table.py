@@ -16,7 +16,7 @@ import pytest
 from agent_persistence import AdapterError
 from agent_persistence.backends.postgrest import failures, parsing
 from agent_persistence.backends.transport import over_httpcore, over_httpx
-from agent_persistence.backends.transport.connections import mapped_exceptions
+from agent_persistence.backends.transport.failures import mapped_exceptions
 from agent_persistence.backends.transport.messages import Response
 from agent_persistence.exceptions import FailureState
 

@@ -28,10 +28,10 @@ from agent_persistence.backends.transport.connections import (
     HttpConnection,
     HttpPool,
     Lifetimes,
-    as_adapter_error,
     is_readable,
     looked_up,
 )
+from agent_persistence.backends.transport.failures import as_adapter_error
 from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import tls_context
 from agent_persistence.backends.transport.unpacking import Unpacked

@@ -20,8 +20,8 @@ from agent_persistence.backends.transport.connections import (
     MAX_CONNECTIONS,
     MAX_RESPONSE_BYTES,
     RequestBody,
-    mapped_exceptions,
 )
+from agent_persistence.backends.transport.failures import mapped_exceptions
 from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
 from agent_persistence.backends.transport.quiet import quietly
 from agent_persistence.backends.transport.unpacking import Unpacked, whole
