@@ -25,17 +25,17 @@ from agent_persistence import (
     RetryPolicy,
     TablePolicy,
 )
-from agent_persistence.chain import Layer, Rest, as_layer, compose
-from agent_persistence.client_keys import ClientKeys
 from agent_persistence.context import CallContext
-from agent_persistence.dispatch import dispatch_to
 from agent_persistence.metrics import Metrics
-from agent_persistence.middleware.audit import Audit
-from agent_persistence.middleware.guard import Guard
-from agent_persistence.middleware.retry import Retry
-from agent_persistence.middleware.timing import Timing
 from agent_persistence.operations import Operation, Read, Result, Write
-from agent_persistence.retry import RetryBudget
+from agent_persistence.pipeline.audit.layer import Audit
+from agent_persistence.pipeline.chain import Layer, Rest, as_layer, compose
+from agent_persistence.pipeline.dispatch import dispatch_to
+from agent_persistence.pipeline.guard.layer import Guard
+from agent_persistence.pipeline.retry.layer import Retry
+from agent_persistence.pipeline.timing import Timing
+from agent_persistence.policy.retry import RetryBudget
+from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.schema_registry import Schema, default_schema
 
 TARGET_US = 15.0

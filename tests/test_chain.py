@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from agent_persistence import Next, Operation, Result
-from agent_persistence.chain import Layer, Rest, as_layer, compose
 from agent_persistence.context import CallContext
-from agent_persistence.identity import Identity
 from agent_persistence.operations import GetColumns
+from agent_persistence.pipeline.chain import Layer, Rest, as_layer, compose
+from agent_persistence.policy.identity import Identity
 
 pytestmark = pytest.mark.anyio
 ASKED = GetColumns("leads")

@@ -12,10 +12,10 @@ import pytest
 from agent_persistence import AsyncPersistenceService, SupabaseAdapter
 from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
 from agent_persistence.backends.transport.over_httpcore import HttpcorePool
-from agent_persistence.middleware.coalescing import Coalescing
+from agent_persistence.pipeline.coalescing.layer import Coalescing
 from tests import stack
-from tests.adapters.doubles import SECRET, URL
-from tests.adapters.stub_server import answer, stub_server
+from tests.backends.doubles import SECRET, URL
+from tests.backends.stub_server import answer, stub_server
 from tests.doubles import RecordingAdapter
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, Unpack, get_args
 
-from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.backends.base import PersistenceAdapter
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.persistence_config import KEY_VARIABLES, PersistenceConfig
-from agent_persistence.policy import BUSINESS_TABLES, table_names
-from agent_persistence.schema_registry import Schema, default_schema
+from agent_persistence.policy.tables import BUSINESS_TABLES, table_names
+from agent_persistence.schema.registry import Schema, default_schema
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade, ServiceOptions
 
 if TYPE_CHECKING:

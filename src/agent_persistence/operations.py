@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, ClassVar, TypeAlias
 
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import AllOf, AnyOf, Filter, Not, comparisons
-from agent_persistence.records import Record, Row, distinct
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import AllOf, AnyOf, Filter, Not, comparisons
+from agent_persistence.query.records import Record, Row, distinct
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,43 +15,43 @@ from typing import Any, Final, Literal, Self, TypedDict, TypeVar, cast
 import anyio
 
 from agent_persistence import metrics as metrics_module
-from agent_persistence._verbs import AllVerbs, Closing
-from agent_persistence._views import AccessToken, Claims, Tenant, Viewable
-from agent_persistence.adapter import ActsAs, Identified, Pages, PersistenceAdapter
-from agent_persistence.audit import AuditHook
-from agent_persistence.cache_policy import CachePolicy, cache_policy
-from agent_persistence.chain import Layer, Middleware, as_layer, compose
-from agent_persistence.client_keys import KEY_REFUSED, KEY_REMEDY, ClientKeys, KeyColumns
-from agent_persistence.coalescing import CoalescePolicy, coalesce_policy
+from agent_persistence.backends.base import ActsAs, Identified, Pages, PersistenceAdapter
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
+from agent_persistence.client.typed import Model, TypedTable
+from agent_persistence.client.verbs import AllVerbs, Closing
+from agent_persistence.client.views import AccessToken, Claims, Tenant, Viewable
 from agent_persistence.context import CallContext
-from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import AdapterError, ConfigurationError
-from agent_persistence.facade import ReadOnlyPersistenceFacade
-from agent_persistence.identity import Identity
 from agent_persistence.metrics import Metrics
-from agent_persistence.middleware._scope import scope_of
-from agent_persistence.middleware.audit import Audit
-from agent_persistence.middleware.caching import Caching
-from agent_persistence.middleware.coalescing import Coalescing
-from agent_persistence.middleware.guard import Guard
-from agent_persistence.middleware.identification import Identification
-from agent_persistence.middleware.masking import Masking
-from agent_persistence.middleware.observing import Observer, Observing
-from agent_persistence.middleware.paging import Paging
-from agent_persistence.middleware.retry import Retry
-from agent_persistence.middleware.splitting import Splitting
-from agent_persistence.middleware.tenancy import Tenancy
-from agent_persistence.middleware.timing import Timing
-from agent_persistence.middleware.validation import Validation
 from agent_persistence.operations import Operation, Result
 from agent_persistence.persistence_config import LOGGING_VARIABLE
-from agent_persistence.policy import TablePolicy
-from agent_persistence.records import Record, strip_none
-from agent_persistence.redaction import Redaction
-from agent_persistence.retry import RetryBudget, RetryPolicy, retry_policy
-from agent_persistence.schema_registry import Schema, default_schema
-from agent_persistence.tenant import TenantScope
-from agent_persistence.typed import Model, TypedTable
+from agent_persistence.pipeline.audit.event import AuditHook
+from agent_persistence.pipeline.audit.layer import Audit
+from agent_persistence.pipeline.caching.layer import Caching
+from agent_persistence.pipeline.caching.policy import CachePolicy, cache_policy
+from agent_persistence.pipeline.chain import Layer, Middleware, as_layer, compose
+from agent_persistence.pipeline.coalescing.layer import Coalescing
+from agent_persistence.pipeline.coalescing.policy import CoalescePolicy, coalesce_policy
+from agent_persistence.pipeline.dispatch import dispatch_to
+from agent_persistence.pipeline.guard.layer import Guard
+from agent_persistence.pipeline.guard.scope import scope_of
+from agent_persistence.pipeline.identification import Identification
+from agent_persistence.pipeline.masking import Masking
+from agent_persistence.pipeline.observing import Observer, Observing
+from agent_persistence.pipeline.paging.layer import Paging
+from agent_persistence.pipeline.paging.splitting import Splitting
+from agent_persistence.pipeline.retry.layer import Retry
+from agent_persistence.pipeline.tenancy import Tenancy
+from agent_persistence.pipeline.timing import Timing
+from agent_persistence.pipeline.validation import Validation
+from agent_persistence.policy.identity import Identity
+from agent_persistence.policy.retry import RetryBudget, RetryPolicy, retry_policy
+from agent_persistence.policy.tables import TablePolicy
+from agent_persistence.policy.tenant import TenantScope
+from agent_persistence.query.records import Record, strip_none
+from agent_persistence.redaction.redacting import Redaction
+from agent_persistence.schema.client_keys import KEY_REFUSED, KEY_REMEDY, ClientKeys, KeyColumns
+from agent_persistence.schema.registry import Schema, default_schema
 
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 

@@ -24,15 +24,17 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from agent_persistence import bulk, factory, rag_context, service as async_service, typed
-from agent_persistence._verbs import ReadingVerbs, WritingVerbs
-from agent_persistence._views import Views
-from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence import factory, rag_context, service as async_service
+from agent_persistence.backends.base import PersistenceAdapter
+from agent_persistence.bulk import import_rows as bulk
+from agent_persistence.client import typed
+from agent_persistence.client.typed import Model
+from agent_persistence.client.verbs import ReadingVerbs, WritingVerbs
+from agent_persistence.client.views import Views
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.persistence_agent import PersistenceAgent as AsyncPersistenceAgent
 from agent_persistence.persistence_config import PersistenceConfig
 from agent_persistence.service import AsyncPersistenceService
-from agent_persistence.typed import Model
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -185,7 +187,7 @@ class _Refusing:
 
 
 class ReadOnlyTable(_Refusing, Generic[Model]):
-    """The reading verbs of `agent_persistence.typed.ReadOnlyTable` without `await`."""
+    """The reading verbs of `agent_persistence.client.typed.ReadOnlyTable` without `await`."""
 
     __slots__ = ("_inner",)
 
@@ -201,7 +203,7 @@ class ReadOnlyTable(_Refusing, Generic[Model]):
 
 
 class TypedTable(ReadOnlyTable[Model]):
-    """The verbs of `agent_persistence.typed.TypedTable` without `await`."""
+    """The verbs of `agent_persistence.client.typed.TypedTable` without `await`."""
 
     __slots__ = ()
 

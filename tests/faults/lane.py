@@ -12,7 +12,7 @@ import anyio
 
 from agent_persistence import AsyncPersistenceService, PersistenceError, RetryPolicy, SupabaseAdapter
 from agent_persistence.metrics import Metrics
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from tests.faults.cases import Case
 from tests.faults.house import MOST_OF_A_KIND, SLOTS, FullHouse, fill
 from tests.faults.judge import Ended, Finding, Scores, end_of, judged

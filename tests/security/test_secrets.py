@@ -34,12 +34,12 @@ from agent_persistence import (
     text_search,
 )
 from agent_persistence.operations import Query, Read, Upsert, Write
+from agent_persistence.policy.tenant import TenantScope
 from agent_persistence.schema_registry import default_schema
 from agent_persistence.service import AsyncPersistenceService
 from agent_persistence.sync import PersistenceService
-from agent_persistence.tenant import TenantScope
-from tests.adapters.doubles import self_signed_context
-from tests.adapters.stub_server import answer, stub_server
+from tests.backends.doubles import self_signed_context
+from tests.backends.stub_server import answer, stub_server
 from tests.security.said import (
     FILTERED,
     KEY,

@@ -13,8 +13,9 @@ from hypothesis import Phase, find, given, settings
 
 from agent_persistence import SupabaseAdapter
 from agent_persistence.adapters.postgres import PostgresAdapter
-from agent_persistence.middleware import _scope, tenancy
-from agent_persistence.middleware._scope import Scope
+from agent_persistence.pipeline import tenancy
+from agent_persistence.pipeline.guard import scope
+from agent_persistence.pipeline.guard.scope import Scope
 from tests.differential.examples import examples
 from tests.security import tenants
 from tests.security.tenants import Attack, BreachError, Memory, Real, Step, histories
@@ -80,14 +81,14 @@ def _unfiltered(filters: Any, scope: Any) -> Any:
 
 
 WEAKENED: dict[str, tuple[Any, str, Any]] = {
-    "the caller's filter counts": (_scope, "_both", _unfiltered),
+    "the caller's filter counts": (scope, "_both", _unfiltered),
     "the target lacks the tenant": (
-        _scope,
+        scope,
         "_target",
         lambda operation, scope, key: operation.on_conflict or key,
     ),
-    "the record counts": (_scope, "_completed", lambda table, record, scope: {**scope.values, **record}),
-    "changes are not looked at": (_scope, "_check", lambda table, record, scope: None),
+    "the record counts": (scope, "_completed", lambda table, record, scope: {**scope.values, **record}),
+    "changes are not looked at": (scope, "_check", lambda table, record, scope: None),
     "a read stays a read": (tenancy, "narrowed", lambda operation, scope, key: operation),
 }
 
@@ -98,7 +99,7 @@ def test_the_adversary_finds_each_weakness(
 ) -> None:
     """Control: with one of the rules taken out there is a breach, even though what comes back is looked at again."""
     monkeypatch.setattr(*WEAKENED[weakness])
-    assert Scope is _scope.Scope
+    assert Scope is scope.Scope
     assert find(histories, lambda history: breached(loop, history), settings=SEARCH)
 
 

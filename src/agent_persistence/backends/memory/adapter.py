@@ -12,18 +12,18 @@ from typing import Any, Final
 
 import anyio.lowlevel
 
-from agent_persistence.adapter import CAPABILITIES, only_row
+from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.memory.functions import Function, called, checked_functions
 from agent_persistence.backends.memory.tables import MemoryTable
 from agent_persistence.backends.memory.types import printed
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
-from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
-from agent_persistence.forking import survives_fork
-from agent_persistence.identity import OWN
-from agent_persistence.ordering import OrderBy, parse_order
-from agent_persistence.predicates import FALSE, TRUE, Filter, fold
-from agent_persistence.records import Record, Row, as_mapping, encode_record, strip_none
-from agent_persistence.schema_registry import ForeignKey, Schema
+from agent_persistence.policy.identity import OWN
+from agent_persistence.query.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.query.ordering import OrderBy, parse_order
+from agent_persistence.query.predicates import FALSE, TRUE, Filter, fold
+from agent_persistence.query.records import Record, Row, as_mapping, encode_record, strip_none
+from agent_persistence.runtime.forking import survives_fork
+from agent_persistence.schema.registry import ForeignKey, Schema
 
 
 class InMemoryAdapter:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from agent_persistence._extras import command_for
-from agent_persistence.adapter import CAPABILITIES, only_row
+from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.exact_json import read_json
 from agent_persistence.backends.postgres import catalogue, copying, sql
 from agent_persistence.backends.postgres.catalogue import FunctionFacts, TableFacts
@@ -27,12 +27,12 @@ from agent_persistence.exceptions import (
     RowsDroppedError,
     ValidationError,
 )
-from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
-from agent_persistence.hiding import Unpicklable, hidden
-from agent_persistence.identity import OWN, Identity
-from agent_persistence.ordering import OrderBy, parse_order
-from agent_persistence.predicates import FALSE, Filter
-from agent_persistence.records import Record, Row, differ_in_keys
+from agent_persistence.policy.identity import OWN, Identity
+from agent_persistence.query.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.query.ordering import OrderBy, parse_order
+from agent_persistence.query.predicates import FALSE, Filter
+from agent_persistence.query.records import Record, Row, differ_in_keys
+from agent_persistence.runtime.hiding import Unpicklable, hidden
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

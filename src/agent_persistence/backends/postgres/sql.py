@@ -14,9 +14,9 @@ from typing import Final
 from agent_persistence.backends.postgres.filters import selected, sort_key, where
 from agent_persistence.backends.postgres.statements import Parameters, Statement, json_text, names, quoted
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import Filter
-from agent_persistence.records import Record, differ_in_keys, distinct
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import Filter
+from agent_persistence.query.records import Record, differ_in_keys, distinct
 
 ROW: Final = "_agent_persistence_row"
 """The alias of what comes back: a column of this name would be told in its place."""

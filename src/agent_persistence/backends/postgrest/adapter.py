@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from pydantic_core import to_json
 
 from agent_persistence._extras import command_for
-from agent_persistence.adapter import CAPABILITIES, only_row
+from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.postgrest.credentials import ApiKey, checked_user
 from agent_persistence.backends.postgrest.expected import ExpectedRows
@@ -26,12 +26,11 @@ from agent_persistence.exceptions import (
     RowsDroppedError,
     UnsupportedOperationError,
 )
-from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
-from agent_persistence.hiding import Unpicklable, hidden
-from agent_persistence.identity import OWN, Identity, RefreshingToken, asked, checked_token
 from agent_persistence.operations import Page, Query
-from agent_persistence.ordering import OrderBy, parse_order
-from agent_persistence.predicates import (
+from agent_persistence.policy.identity import OWN, Identity, RefreshingToken, asked, checked_token
+from agent_persistence.query.filters import Filters, eq, parse_filters, parse_some_rows
+from agent_persistence.query.ordering import OrderBy, parse_order
+from agent_persistence.query.predicates import (
     FALSE,
     TRUE,
     Comparison,
@@ -40,8 +39,9 @@ from agent_persistence.predicates import (
     fold,
     map_comparisons,
 )
-from agent_persistence.records import Record, Row, differ_in_keys
-from agent_persistence.schema_registry import Schema, default_schema
+from agent_persistence.query.records import Record, Row, differ_in_keys
+from agent_persistence.runtime.hiding import Unpicklable, hidden
+from agent_persistence.schema.registry import Schema, default_schema
 
 if TYPE_CHECKING:
     import httpx

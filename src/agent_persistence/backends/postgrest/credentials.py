@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from agent_persistence.backends.postgrest.rendering import SHORT, checked_head
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.exceptions import AccessTokenError, ConfigurationError
-from agent_persistence.hiding import Unpicklable, hidden
-from agent_persistence.identity import RefreshingToken, checked_token, unverified_claims
+from agent_persistence.policy.identity import RefreshingToken, checked_token, unverified_claims
+from agent_persistence.runtime.hiding import Unpicklable, hidden
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from agent_persistence.equality import may_be_same
-from agent_persistence.predicates import AllOf, Comparison, Filter, Operator
-from agent_persistence.records import Record, Row
-from agent_persistence.schema_registry import Schema
+from agent_persistence.query.equality import may_be_same
+from agent_persistence.query.predicates import AllOf, Comparison, Filter, Operator
+from agent_persistence.query.records import Record, Row
+from agent_persistence.schema.registry import Schema
 
 
 @dataclass(frozen=True, slots=True)

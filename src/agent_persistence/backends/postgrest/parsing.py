@@ -21,7 +21,7 @@ from agent_persistence.exceptions import (
     ValidationError,
 )
 from agent_persistence.operations import Page
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 
 
 def parse_rows(

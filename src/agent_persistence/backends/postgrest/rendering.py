@@ -18,9 +18,9 @@ from pydantic_core import to_json
 from agent_persistence.backends.exact_json import is_json
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.identifiers import RESERVED, is_path
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import (
+from agent_persistence.query.identifiers import RESERVED, is_path
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import (
     AllOf,
     AnyOf,
     Comparison,
@@ -30,7 +30,7 @@ from agent_persistence.predicates import (
     TextQuery,
     fold,
 )
-from agent_persistence.records import Record, differ_in_keys, distinct
+from agent_persistence.query.records import Record, differ_in_keys, distinct
 
 REST_PATH: Final = "/rest/v1/"
 MAX_HEAD: Final = 50_000

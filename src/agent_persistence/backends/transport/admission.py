@@ -9,8 +9,8 @@ from typing import Final
 
 import anyio
 
-from agent_persistence.attempts import waiting_in_line
 from agent_persistence.exceptions import OverloadedError
+from agent_persistence.runtime.attempts import waiting_in_line
 
 MAX_WAITING: Final = 10_000
 

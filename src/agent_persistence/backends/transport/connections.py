@@ -16,10 +16,10 @@ import anyio
 from agent_persistence._version import __version__
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
-from agent_persistence.background import later
 from agent_persistence.exceptions import AdapterError
-from agent_persistence.per_loop import PerLoop
-from agent_persistence.retry import checked_seconds
+from agent_persistence.policy.retry import checked_seconds
+from agent_persistence.runtime.background import later
+from agent_persistence.runtime.per_loop import PerLoop
 
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
 MAX_HEADER_BYTES: Final = 100 * 2**10

@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary
 import anyio
 import httpx
 
-from agent_persistence.attempts import connecting
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.connections import (
     HEADERS,
@@ -26,7 +25,8 @@ from agent_persistence.backends.transport.messages import MisdeliveredError, Req
 from agent_persistence.backends.transport.quiet import quietly
 from agent_persistence.backends.transport.unpacking import Unpacked, whole
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
-from agent_persistence.per_loop import PerLoop
+from agent_persistence.runtime.attempts import connecting
+from agent_persistence.runtime.per_loop import PerLoop
 
 T = TypeVar("T")
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)

@@ -1,0 +1,260 @@
+"""Refuses what the policy does not allow, and holds the rest within it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent_persistence.backends.base import only_row
+from agent_persistence.context import CallContext
+from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError
+from agent_persistence.operations import (
+    BatchWrite,
+    BulkWrite,
+    Call,
+    Count,
+    Delete,
+    GetColumns,
+    Operation,
+    Query,
+    Read,
+    Result,
+    Update,
+    Upsert,
+    Write,
+    filtered_columns,
+)
+from agent_persistence.pipeline.chain import Rest
+from agent_persistence.pipeline.guard.allowed import Allowed
+from agent_persistence.pipeline.guard.bounds import check_bounds
+from agent_persistence.pipeline.guard.scope import Scope, as_query, narrowed
+from agent_persistence.policy.tables import TablePolicy
+from agent_persistence.query.identifiers import RESERVED, are_columns, base_column, is_identifier, is_path
+from agent_persistence.query.records import Row
+from agent_persistence.schema.checks import did_you_mean
+from agent_persistence.schema.registry import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What the policy says about one table beyond its name: columns to read and to write (None is all), and rows."""
+
+    readable: frozenset[str] | None
+    writable: frozenset[str] | None
+    scope: Scope | None
+
+
+class Guard:
+    """Runs once per caller's call, and again below the user's middleware, which may have changed the operation.
+
+    A table that is not listed, a name that is no plain identifier or that PostgREST would read as an instruction,
+    a column that the policy does not list, and what exceeds the policy's bounds are refused; a column that the schema
+    declares may have any name, and a path that it declares may be filtered by, selected and sorted by, but not written.
+    Of what comes back nothing passes that was not asked for. Operations are held to the policy's bounds, rows and
+    columns by the guard that `narrows`, the inner one where there are two: it would refuse what another had added.
+    """
+
+    def __init__(self, policy: TablePolicy, schema: Schema, *, narrows: bool = True) -> None:
+        self._policy = policy
+        self._narrows = narrows
+        self._allowed = Allowed(policy)
+        self._schema = schema
+        self._rules = {
+            table: _Rules(
+                policy.readable(table) if table in policy.read else frozenset(),
+                policy.writable(table),
+                Scope.of(policy.rows[table]) if table in policy.rows else None,
+            )
+            for table in {*policy.columns, *policy.rows, *(policy.write - policy.read)}
+        }
+
+    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+        allowed = self._allowed(operation)
+        table = operation.table
+        if type(table) is not str or table not in allowed:
+            raise TableNotAllowedError(table, operation.verb, allowed)
+        columns = operation.columns()
+        if not are_columns(columns):
+            self._check_declared(operation, columns)
+        if self._narrows:
+            check_bounds(operation, self._policy)
+        rules = self._rules.get(table)
+        if rules is not None and not isinstance(operation, Call):
+            return self._ruled(operation, rules, context, call_next)
+        if isinstance(operation, Query) and (operation.select is not None or operation.limit is not None):
+            return _as_asked(operation, context, call_next)
+        return call_next(operation, context)
+
+    async def _ruled(self, operation: Operation, rules: _Rules, context: CallContext, call_next: Rest) -> Result:
+        """Call within the policy's columns and rows."""
+        self._check_columns(operation, rules)
+        result = await call_next(self._within(operation, rules) if self._narrows else operation, context)
+        if isinstance(operation, GetColumns):
+            return replace(result, value=_known(result.value, rules))
+        rows = _stripped(result.value, _shown(operation, rules))
+        if isinstance(operation, Read) and isinstance(rows, list):
+            return replace(result, value=only_row(operation.table, operation.id_column, rows))
+        return replace(result, value=rows[: operation.limit] if isinstance(operation, Query) else rows)
+
+    def _within(self, operation: Operation, rules: _Rules) -> Operation:
+        """The operation that reaches the policy's rows alone, and asks the server for its columns alone."""
+        table = operation.table
+        within: Operation = as_query(operation) if isinstance(operation, Read) else operation
+        if rules.scope is not None:
+            within = narrowed(within, rules.scope, self._schema.primary_key(table))
+        return _asking_for(within, self._in_order(table, rules.readable))
+
+    def _check_columns(self, operation: Operation, rules: _Rules) -> None:
+        table, made = operation.table, operation.own_key
+        _check_listed(table, (name for name in _written(operation) if name != made), rules.writable, "written")
+        _check_listed(table, map(base_column, _read(operation)), rules.readable, "read")
+        merges_by = operation.merges_by
+        if merges_by is not None and rules.readable:  # what comes back tells of the row merged
+            merged_by = merges_by or self._schema.primary_key(table)
+            _check_listed(table, merged_by, rules.readable, "read, and so no row be merged by it")
+
+    def _in_order(self, table: str, readable: frozenset[str] | None) -> tuple[str, ...] | None:
+        """The columns to ask for, in the order of the table where that is declared."""
+        if readable is None:
+            return None
+        declared = [column for column in self._schema.columns(table) if column in readable]
+        return (*declared, *sorted(readable.difference(declared)))
+
+    def _check_declared(self, operation: Operation, columns: Iterable[str]) -> None:
+        if isinstance(operation, Call):
+            return _check_arguments(operation)
+        declared, paths = self._schema.columns(operation.table), self._schema.paths(operation.table)
+        whole = frozenset(_whole(operation)) if paths else frozenset()
+        for column in columns:
+            if are_columns((column,)):
+                continue
+            if type(column) is not str or (column not in declared and (column not in paths or column in whole)):
+                raise ColumnNotAllowedError(operation.table, column, *_reason(operation.table, column, paths))
+        return None
+
+
+async def _as_asked(query: Query, context: CallContext, call_next: Rest) -> Result:
+    """No more rows and no other columns than were asked for, whatever the server sends."""
+    result = await call_next(query, context)
+    rows = _stripped(result.value, None if query.select is None else frozenset(query.select))
+    return replace(result, value=rows[: query.limit])
+
+
+def _asking_for(operation: Operation, columns: tuple[str, ...] | None) -> Operation:
+    """The operation that asks the server for these columns alone."""
+    if columns is None:
+        return operation
+    match operation:
+        case Query(select=None):
+            return replace(operation, select=columns)
+        case Count():
+            return replace(operation, counting=columns[0] if columns else None)
+        case Write() | BatchWrite() | Upsert() | Update() | Delete():
+            return replace(operation, returning=columns)
+        case _:
+            return operation
+
+
+def _stripped(value: Any, columns: frozenset[str] | None) -> Any:
+    """The rows with these columns alone."""
+    if columns is None:
+        return value
+    if isinstance(value, list):
+        return [_only(columns, row) for row in value]
+    return _only(columns, value) if isinstance(value, dict) else value
+
+
+def _only(columns: frozenset[str], row: Row) -> Row:
+    return row if row.keys() <= columns else {name: value for name, value in row.items() if name in columns}
+
+
+def _shown(operation: Operation, rules: _Rules) -> frozenset[str] | None:
+    """The columns that the caller may see of the rows that come back; of a row just written also what was sent."""
+    if isinstance(operation, Query) and operation.select is not None:
+        return frozenset(operation.select)
+    return None if rules.readable is None else rules.readable.union(_sent(operation))
+
+
+def _known(columns: list[str] | None, rules: _Rules) -> list[str] | None:
+    """Of a table's columns those that may be read or written."""
+    if columns is None or rules.readable is None or rules.writable is None:
+        return columns
+    return [column for column in columns if column in rules.readable or column in rules.writable]
+
+
+def _check_listed(table: str, columns: Iterable[str], listed: frozenset[str] | None, done: str) -> None:
+    if listed is None:
+        return
+    for column in columns:
+        if column not in listed:
+            allowed = f"allowed here: {', '.join(sorted(listed)) or 'none'}"
+            reason = f"the policy does not let it be {done}{did_you_mean(column, listed)}; {allowed}"
+            raise ColumnNotAllowedError(table, column, reason)
+
+
+def _sent(operation: Operation) -> Iterable[str]:
+    """The columns of the rows that are inserted or merged."""
+    match operation:
+        case Write(record=record) | Upsert(record=record):
+            return record
+        case BatchWrite(records=records):
+            return (name for record in records for name in record)
+        case _:
+            return ()
+
+
+def _written(operation: Operation) -> Iterable[str]:
+    """The columns that get values, and those by which rows are merged."""
+    match operation:
+        case Upsert() | BulkWrite():
+            return operation.columns()
+        case Update(changes=changes):
+            return changes
+        case _:
+            return _sent(operation)
+
+
+def _read(operation: Operation) -> Iterable[str]:
+    """The columns that rows are chosen, sorted or shown by."""
+    match operation:
+        case Query() | Read():
+            return operation.columns()
+        case Count(filters=filters) | Update(filters=filters) | Delete(filters=filters):
+            return filtered_columns(filters)
+        case _:
+            return ()
+
+
+def _whole(operation: Operation) -> Iterable[str]:
+    """The names that must be columns, not parts of one."""
+    return (operation.id_column,) if isinstance(operation, Read) else _written(operation)
+
+
+def _check_arguments(call: Call) -> None:
+    for name in call.arguments:
+        if not is_identifier(name):
+            raise ColumnNotAllowedError(call.table, name, "arguments of functions are lower-case letters, digits and _")
+
+
+def _reason(table: str, column: object, paths: Sequence[str]) -> tuple[str, str]:
+    """Why a name is no column, and what to do if the table has it."""
+    if type(column) is str and is_path(column):
+        return _reason_for_path(table, column, paths)
+    if type(column) is str and column in RESERVED:
+        return "PostgREST reads this name as an instruction", "declare the column in the Schema if the table has it"
+    if isinstance(column, str) and (column.startswith("-") or column.lower().endswith((" desc", " asc"))):
+        return "to sort, write desc(column) or asc(column) with the name alone", ""
+    return (
+        "names are lower-case letters, digits and _, without embedding, alias, cast or path",
+        "a column with another name must be declared in the Schema",
+    )
+
+
+def _reason_for_path(table: str, path: str, paths: Sequence[str]) -> tuple[str, str]:
+    if path in paths:
+        return f"a path is for filters, select and order_by; write the whole of {base_column(path)}", ""
+    return (
+        f"this path is not declared{did_you_mean(path, paths)}",
+        f'to declare it, write paths = ["{path}"] at [tables.{table}] of the Schema, or Table(…, paths=["{path}"])',
+    )
