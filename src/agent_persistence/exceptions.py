@@ -11,6 +11,7 @@
     │  └ UnsupportedOperationError     .capability
     └ AdapterError                     .state .status .code .hint
        ├ ConflictError                 an integrity rule of the database: .constraint
+       ├ ExpectationFailedError        a unit of work found other rows than it expects: .verb .table .found .expected
        ├ RowsDroppedError              a trigger or rule kept rows out: .sent .rows
        ├ BackendUnavailableError       not applied; retries are exhausted
        ├ OverloadedError               refused locally, nothing was sent
@@ -186,7 +187,7 @@ class AdapterError(PersistenceError):
 
     `state` says whether anything was applied, `status` and `code` are the server's (HTTP status; SQLSTATE or
     PostgREST code), `hint` is a remedy, `retry_after_s` the server's wish, `attempts` how often it was tried, `column`
-    the column that is at fault, where the server names it.
+    the column that is at fault, where the server names it, `part` the operation of a unit of work that failed, from 0.
     """
 
     def __init__(
@@ -207,6 +208,7 @@ class AdapterError(PersistenceError):
         self.retry_after_s = retry_after_s
         self.attempts = 1
         self.column = column
+        self.part: int | None = None
         super().__init__(f"{message} ({hint})" if hint else message)
 
     def for_model(self) -> str:
@@ -234,6 +236,26 @@ class ConflictError(AdapterError):
     def for_model(self) -> str:
         """Which rule refused the row."""
         return super().for_model() + (f" The rule is {printable(self.constraint)}." if self.constraint else "")
+
+
+class ExpectationFailedError(AdapterError):
+    """A unit of work met another number of rows than one of its operations expects, and nothing of it was applied.
+
+    `found` is how many there were, None where the backend does not tell; `expected` is a number, or "at least 1".
+    Read again, and decide anew.
+    """
+
+    _meaning = PersistenceError._meaning
+
+    def __init__(self, verb: str, table: str, *, expected: int | str, found: int | None, **about: Any) -> None:
+        self.verb = verb
+        self.table = table
+        self.expected = expected
+        self.found = found
+        rows = "another number of rows was" if found is None else f"{found} row{' was' if found == 1 else 's were'}"
+        super().__init__(
+            f"{verb} on {table}: {rows} found, expected {expected}; nothing of the unit was applied", **about
+        )
 
 
 class RowsDroppedError(AdapterError):
@@ -311,6 +333,7 @@ _MEANINGS: Final[Mapping[_Key, _Meaning]] = {
     ValidationError: _Meaning(422, True, ""),
     AdapterError: _Meaning(502, False, "The database could not carry out the call"),
     ConflictError: _Meaning(409, True, "A rule of the database refuses the row"),
+    ExpectationFailedError: _Meaning(409, True, "The rows are not as the change expects them; read them again"),
     RowsDroppedError: _Meaning(409, True, "A rule of the database kept rows out"),
     BackendUnavailableError: _Meaning(503, False, "The database is not available; the same call may succeed later"),
     OverloadedError: _Meaning(503, False, "Too many calls are waiting; the same call may succeed later"),

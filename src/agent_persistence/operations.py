@@ -6,13 +6,14 @@ Values in records and filters are already JSON (see `records`); filters and orde
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, ClassVar, TypeAlias
 
 from agent_persistence.query.ordering import Order
 from agent_persistence.query.predicates import AllOf, AnyOf, Filter, Not, comparisons
 from agent_persistence.query.records import Record, Row, distinct
+from agent_persistence.query.references import Reference, references_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class _Writing(_Operation):
 
     returning: tuple[str, ...] | None = field(default=None, kw_only=True, repr=False)
     """The columns of the stored rows to ask for, for which they must be readable; None is all of them."""
+    referred: tuple[str, ...] = field(default=(), kw_only=True, repr=False)
+    """The columns of the stored rows whose values later parts of a unit of work take; as good as read by them."""
 
     @property
     def asked_columns(self) -> tuple[str, ...] | None:
@@ -253,6 +256,17 @@ class Delete(_Writing):
 
 
 @dataclass(frozen=True, slots=True)
+class Require(Count):
+    """In a unit of work: as many rows must be selected as its part expects, and stay so until the unit is committed
+    if `lock` (which needs the right to UPDATE); the value is how many they are."""
+
+    verb: ClassVar[str] = "require"
+    writes: ClassVar[bool] = True  # it is carried out with writes, and never answered by a cache
+
+    lock: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Call(_Operation):
     """Call the function named by `table`, which only reads; the value is what it returns."""
 
@@ -277,6 +291,79 @@ class WritingCall(Call):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One operation of a unit of work; `expect` is how many rows it must affect or find, where that is said."""
+
+    operation: Write | BatchWrite | Upsert | Update | Delete | Require
+    expect: int | None = None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What is written: the records, or the changes."""
+        match self.operation:
+            case BatchWrite(records=records):
+                return records
+            case Write(record=record) | Upsert(record=record):
+                return (record,)
+            case Update(changes=changes):
+                return (changes,)
+            case _:
+                return ()
+
+    @property
+    def filters(self) -> Filter | None:
+        """Which rows are meant, of those that are there."""
+        return self.operation.filters if isinstance(self.operation, (Update, Delete, Count)) else None
+
+    def with_filters(self, filters: Filter) -> Part:
+        """The part over other rows."""
+        match self.operation:
+            case Update() | Delete() | Require():
+                return replace(self, operation=replace(self.operation, filters=filters))
+            case _:
+                return self
+
+    def references(self) -> Iterator[Reference]:
+        """What it takes of earlier parts."""
+        yield from (value for record in self.records for value in record.values() if isinstance(value, Reference))
+        yield from references_in(self.filters)
+
+    def value(self, rows: list[Row], affected: int) -> Any:
+        """The value of the operation, whose rows are these."""
+        match self.operation:
+            case BulkWrite() | Require():
+                return affected
+            case Write() | Upsert():
+                return rows[0]
+            case _:
+                return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Unit(_Operation):
+    """Carry out all parts in order, as one transaction, or none; the value is the list of their values.
+
+    `key` names the unit: under a key that was applied, the value is what it was then, and nothing is applied again.
+    Without one nothing is remembered. `table` lists the tables, for messages.
+    """
+
+    verb: ClassVar[str] = "unit_of_work"
+    right: ClassVar[str] = "write"
+    writes: ClassVar[bool] = True
+
+    parts: tuple[Part, ...] = field(repr=False)
+    key: str | None = None
+
+    def columns(self) -> tuple[str, ...]:
+        return tuple(column for part in self.parts for column in part.operation.columns())
+
+    def capabilities(self) -> Iterator[str]:
+        yield "transactions"
+        for part in self.parts:
+            yield from part.operation.capabilities()
+
+
+@dataclass(frozen=True, slots=True)
 class GetColumns(_Operation):
     """The table's column names in their order, or None where they cannot be known."""
 
@@ -284,7 +371,7 @@ class GetColumns(_Operation):
 
 
 Operation: TypeAlias = (
-    Write | BatchWrite | BulkWrite | Upsert | Update | Delete | Read | Query | Count | GetColumns | Call
+    Write | BatchWrite | BulkWrite | Upsert | Update | Delete | Read | Query | Count | GetColumns | Call | Unit
 )
 
 

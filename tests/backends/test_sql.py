@@ -27,7 +27,8 @@ from agent_persistence.backends.postgres import sql
 from agent_persistence.backends.postgres.catalogue import TableFacts, Type
 from agent_persistence.backends.postgres.copying import chunked
 from agent_persistence.backends.postgres.filters import simplified
-from agent_persistence.backends.postgres.statements import Statement, array_text, quoted
+from agent_persistence.backends.postgres.statements import Statement, quoted
+from agent_persistence.backends.texts import array_text
 from agent_persistence.filters import parse_filters
 from agent_persistence.query.predicates import Filter
 from tests.doubles import shown

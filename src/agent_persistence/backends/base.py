@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.operations import Page
+from agent_persistence.operations import Page, Unit
 from agent_persistence.policy.identity import Identity
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.ordering import OrderBy
@@ -44,6 +44,7 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "delete",
     "call",
     "bulk",
+    "transactions",
 )
 
 
@@ -195,6 +196,20 @@ class Calls(Protocol):
 
     async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> object:
         """Call a function of the database and return its value. Without `may_write` the database refuses writes."""
+        ...
+
+
+@runtime_checkable
+class Transacts(Protocol):
+    """An adapter with the capability "transactions"."""
+
+    async def transact(self, unit: Unit) -> list[object]:
+        """Carry out all parts of the unit in order, or none, and return the value of each.
+
+        A part that meets another number of rows than it expects is an ExpectationFailedError, an insert of which rows
+        are kept out a RowsDroppedError, and nothing is applied. Under a key that was applied, return what was returned
+        then and apply nothing; where that was another unit, or another user's, raise ConflictError.
+        """
         ...
 
 

@@ -14,6 +14,7 @@ from agent_persistence.backends.base import (
     Pages,
     PersistenceAdapter,
     ReturnsColumns,
+    Transacts,
     Updates,
 )
 from agent_persistence.context import CallContext
@@ -30,6 +31,7 @@ from agent_persistence.operations import (
     Query,
     Read,
     Result,
+    Unit,
     Update,
     Upsert,
     Write,
@@ -101,6 +103,8 @@ def _call(adapter: PersistenceAdapter, operation: Operation, *, chooses_columns:
         case Delete(table=table, filters=filters):
             only = _returning(operation) if chooses_columns else {}
             return cast("Deletes", adapter).delete(table, filters, max_affected=operation.max_affected, **only)
+        case Unit():
+            return cast("Transacts", adapter).transact(operation)
         case Call():
             function, arguments = operation.table, operation.arguments
             return cast("Calls", adapter).call(function, arguments, may_write=operation.writes)

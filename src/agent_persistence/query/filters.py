@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from agent_persistence.exceptions import UnsupportedOperationError, ValidationError
 from agent_persistence.query.identifiers import is_identifier
@@ -30,6 +30,7 @@ from agent_persistence.query.predicates import (
     fold,
 )
 from agent_persistence.query.records import NULL, encode_value
+from agent_persistence.query.references import Reference, check_no_reference
 
 Filters: TypeAlias = Mapping[str, Any] | Filter
 
@@ -159,8 +160,11 @@ def not_(term: Filters) -> Not:
     return Not(_parse(term))
 
 
-def parse_filters(table: object, filters: Filters | None) -> Filter | None:
-    """The filter in its one canonical form: every comparison has its column; None selects every row."""
+def parse_filters(table: object, filters: Filters | None, *, in_unit: bool = False) -> Filter | None:
+    """The filter in its one canonical form: every comparison has its column; None selects every row.
+
+    Only `in_unit` may it compare with columns of handles.
+    """
     if filters is None:
         return None
     try:
@@ -171,12 +175,14 @@ def parse_filters(table: object, filters: Filters | None) -> Filter | None:
             raise _malformed(f"{unbound!r} names no column; write {{'column': {unbound!r}}}")
     except ValidationError as malformed:
         raise ValidationError(table, malformed.problems) from None
+    if not in_unit:
+        check_no_reference(table, parsed)
     return None if parsed == TRUE else parsed
 
 
-def parse_some_rows(table: object, filters: Filters) -> Filter:
+def parse_some_rows(table: object, filters: Filters, *, in_unit: bool = False) -> Filter:
     """The filter in its canonical form; one that selects every row is refused."""
-    predicate = parse_filters(table, filters)
+    predicate = parse_filters(table, filters, in_unit=in_unit)
     if predicate is None or fold(predicate) == TRUE:
         raise ValidationError(table, "filters that select every row are refused here; name the rows that are meant")
     return predicate
@@ -233,7 +239,13 @@ def _bind(condition: Filter, column: str) -> Filter:
             return Not(_bind(term, column))
 
 
+_OF_ONE: Final = frozenset({Operator.EQ, Operator.NE, Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
+"""The operators that compare with one value, which may be a reference."""
+
+
 def _scalar(operator: Operator, value: object) -> Any:
+    if isinstance(value, Reference) and operator in _OF_ONE:
+        return value
     if value is None or value is NULL:
         raise _malformed(f"{operator.function}(None) is never true in SQL; use is_null() or not_null()")
     encoded = encode_value("filters", value, f"{operator.function}(…)")

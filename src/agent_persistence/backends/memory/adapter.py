@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from threading import RLock
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,7 +17,9 @@ from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.memory.functions import Function, called, checked_functions
 from agent_persistence.backends.memory.tables import MemoryTable
 from agent_persistence.backends.memory.types import printed
+from agent_persistence.backends.units import Applied, digest_of, is_met, other_content, resolved, unmet
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
+from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Part, Require, Unit, Update, Upsert, Write
 from agent_persistence.policy.identity import OWN
 from agent_persistence.query.filters import Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.query.ordering import OrderBy, parse_order
@@ -51,6 +54,7 @@ class InMemoryAdapter:
         self._functions = checked_functions(functions)
         self._capabilities = MappingProxyType({name: name != "call" or bool(functions) for name in CAPABILITIES})
         self._tables: dict[str, MemoryTable] = {}
+        self._ledger: dict[str, tuple[str, Applied]] = {}
         self._journal: list[Callable[[], None]] = []
         self._lock = RLock()
         survives_fork(self)
@@ -91,20 +95,26 @@ class InMemoryAdapter:
     async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
-            stored = self._table(table)
-            rows = [stored.insert(values) for values in stored.columns.all_stored(records)]
-            self._check_parents(table, rows)
-            return [printed(row) for row in rows]
+            return self._inserted(table, records)
+
+    def _inserted(self, table: str, records: Sequence[Record]) -> list[Row]:
+        stored = self._table(table)
+        rows = [stored.insert(values) for values in stored.columns.all_stored(records)]
+        self._check_parents(table, rows)
+        return [printed(row) for row in rows]
 
     async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
         await anyio.lowlevel.checkpoint()
         with self._transaction():
-            stored = self._table(table)
-            before, row = stored.upsert(stored.columns.stored(record), tuple(on_conflict or stored.primary_key))
-            self._check_parents(table, [row])
-            self._check_children(table, [] if before is None else [before])
-            told: Row = printed(row)
-            return told
+            return self._merged(table, record, on_conflict)
+
+    def _merged(self, table: str, record: Record, on_conflict: Sequence[str] | None) -> Row:
+        stored = self._table(table)
+        before, row = stored.upsert(stored.columns.stored(record), tuple(on_conflict or stored.primary_key))
+        self._check_parents(table, [row])
+        self._check_children(table, [] if before is None else [before])
+        told: Row = printed(row)
+        return told
 
     async def bulk_write(
         self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
@@ -113,11 +123,14 @@ class InMemoryAdapter:
             return len(await self.batch_write(table, records))
         await anyio.lowlevel.checkpoint()
         with self._transaction():
-            stored = self._table(table)
-            merged = stored.merge_all(stored.columns.all_stored(records), tuple(on_conflict or stored.primary_key))
-            self._check_parents(table, [row for _, row in merged])
-            self._check_children(table, [before for before, _ in merged if before is not None])
-            return len(merged)
+            return self._all_merged(table, records, on_conflict)
+
+    def _all_merged(self, table: str, records: Sequence[Record], on_conflict: Sequence[str] | None) -> int:
+        stored = self._table(table)
+        merged = stored.merge_all(stored.columns.all_stored(records), tuple(on_conflict or stored.primary_key))
+        self._check_parents(table, [row for _, row in merged])
+        self._check_children(table, [before for before, _ in merged if before is not None])
+        return len(merged)
 
     async def update(
         self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
@@ -127,14 +140,18 @@ class InMemoryAdapter:
         if tree == FALSE:
             return []
         with self._transaction():
-            stored = self._table(table)
-            stored.columns.check_record(changes)
-            before = stored.select(tree)
-            rows = stored.update(stored.columns.stored(changes), before) if before else []
-            self._check_parents(table, rows)
-            self._check_children(table, before.values())
+            rows = self._updated(table, changes, tree)
             _check_affected("update", table, len(rows), max_affected)
-            return [printed(row) for row in rows]
+            return rows
+
+    def _updated(self, table: str, changes: Record, tree: Filter) -> list[Row]:
+        stored = self._table(table)
+        stored.columns.check_record(changes)
+        before = stored.select(tree)
+        rows = stored.update(stored.columns.stored(changes), before) if before else []
+        self._check_parents(table, rows)
+        self._check_children(table, before.values())
+        return [printed(row) for row in rows]
 
     async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
         await anyio.lowlevel.checkpoint()
@@ -142,10 +159,67 @@ class InMemoryAdapter:
         if tree == FALSE:
             return []
         with self._transaction():
-            rows = self._table(table).select(tree)
-            self._delete(table, rows)
+            rows = self._deleted(table, tree)
             _check_affected("delete", table, len(rows), max_affected)
-            return [printed(row) for row in rows.values()]
+            return rows
+
+    def _deleted(self, table: str, tree: Filter) -> list[Row]:
+        rows = self._table(table).select(tree)
+        self._delete(table, rows)
+        return [printed(row) for row in rows.values()]
+
+    async def transact(self, unit: Unit) -> list[Any]:
+        """Carry out all parts under one lock, or none; the value of each.
+
+        Keys are remembered as long as the adapter lives.
+        """
+        await anyio.lowlevel.checkpoint()
+        digest = digest_of(unit)
+        with self._transaction():
+            known = self._ledger.get(unit.key) if unit.key else None
+            if known is not None and known[0] != digest:
+                raise other_content(unit)
+            applied = self._applied(unit) if known is None else known[1]
+            if unit.key:
+                self._ledger[unit.key] = digest, applied
+            return deepcopy(applied.values(unit))
+
+    def _applied(self, unit: Unit) -> Applied:
+        rows: list[list[Row]] = []
+        counts: list[int] = []
+        for index, part in enumerate(unit.parts):
+            try:
+                told, affected = self._carried_out(resolved(part, rows))
+            except AdapterError as error:
+                error.part = index
+                raise
+            if not is_met(part, affected):
+                raise unmet(part, index, affected)
+            rows.append(told)
+            counts.append(affected)
+        return Applied(rows, counts)
+
+    def _carried_out(self, part: Part) -> tuple[list[Row], int]:
+        """The rows that the operation tells, and how many it affects."""
+        operation = part.operation
+        table, tree = operation.table, TRUE if part.filters is None else fold(part.filters)
+        match operation:
+            case BulkWrite(records=records, on_conflict=tuple(target)):
+                return [], self._all_merged(table, records, target)
+            case BulkWrite(records=records):
+                return [], len(self._inserted(table, records))
+            case Upsert(record=record, generated_key=None):
+                told = [self._merged(table, record, operation.on_conflict)]
+            case Write() | BatchWrite() | Upsert():
+                told = self._inserted(table, part.records)
+            case Require():
+                stored = self._table(table)
+                return [], 0 if tree == FALSE else len(stored.find(None if tree == TRUE else tree))
+            case Update(changes=changes):
+                told = [] if tree == FALSE else self._updated(table, changes, tree)
+            case Delete():
+                told = [] if tree == FALSE else self._deleted(table, tree)
+        return told, len(told)
 
     def _delete(self, table: str, numbered: Mapping[int, Row]) -> None:
         """Remove the rows, and below them those whose foreign keys cascade.
@@ -216,6 +290,7 @@ class InMemoryAdapter:
         """Empty every table and start identity keys from 1."""
         with self._lock:
             self._tables.clear()
+            self._ledger.clear()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

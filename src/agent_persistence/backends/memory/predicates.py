@@ -83,6 +83,8 @@ def _not(term: Predicate) -> Predicate:
 
 def _comparison(leaf: Comparison, kind: PgType) -> Predicate:
     column = leaf.column or ""
+    if leaf.operand is None and leaf.operator in _ORDERING:
+        return lambda row: None  # what a unit of work compares with may turn out to be NULL
     if kind.kind == "any":
         return _untyped(leaf, column)
     if leaf.operator not in _NULL_TESTS:

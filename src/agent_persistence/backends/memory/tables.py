@@ -150,7 +150,7 @@ class MemoryTable:
         for term in tree.terms if isinstance(tree, AllOf) else (tree,):
             if isinstance(term, Comparison) and (term.column,) in self._indexes:
                 operands = _EQUALS.get(term.operator, _nothing)(term.operand)
-                if operands is not None:
+                if operands is not None and None not in operands:
                     return self._numbers_of(term.column or "", operands)
         return None
 

@@ -12,6 +12,7 @@ import anyio
 from agent_persistence._extras import command_for
 from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.exact_json import read_json
+from agent_persistence.backends.installation import SCHEMA
 from agent_persistence.backends.postgres import catalogue, copying, sql
 from agent_persistence.backends.postgres.catalogue import FunctionFacts, TableFacts
 from agent_persistence.backends.postgres.dsn import Server, checked_server
@@ -19,7 +20,9 @@ from agent_persistence.backends.postgres.filters import depends_on_types, simpli
 from agent_persistence.backends.postgres.roles import Claims, Roles
 from agent_persistence.backends.postgres.statements import Statement, quoted
 from agent_persistence.backends.postgres.transactions import Transaction, TransactionResult
+from agent_persistence.backends.postgres.units import AppliedBeforeError, WritingUnit, ledger_table
 from agent_persistence.backends.transport.connections import Lifetimes
+from agent_persistence.backends.units import conflict_target, not_installed
 from agent_persistence.exceptions import (
     AdapterError,
     ConfigurationError,
@@ -27,6 +30,7 @@ from agent_persistence.exceptions import (
     RowsDroppedError,
     ValidationError,
 )
+from agent_persistence.operations import Part, Unit
 from agent_persistence.policy.identity import OWN, Identity
 from agent_persistence.query.filters import Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.query.ordering import OrderBy, parse_order
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 _SPARE_S: Final = 0.1
 """How much longer than its call a statement may run: the call ends first, and the server stops by itself."""
+_NO_LEDGER: Final = frozenset({"42P01", "3F000", "42883", "42501"})
+"""Codes of a table, a schema or a function that there is not, or that the role may not use."""
 _MOST_MS: Final = 2**31 - 1
 """The longest statement_timeout that PostgreSQL takes, 24 days."""
 
@@ -57,7 +63,8 @@ class PostgresAdapter(Unpicklable):
     functions are in. A connection that was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is
     closed; nothing under way is cut. TLS is demanded of every host but this machine, unless `allow_plaintext`.
     `error_texts` repeats in errors what functions and triggers of the database raise (P0001, PTxxx), row content
-    included if they tell it.
+    included if they tell it. `ledger_schema` is where `agent-persistence sql install` has made the ledger, which units
+    of work with a key need.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class PostgresAdapter(Unpicklable):
         max_age_s: float = 1800.0,
         allow_plaintext: bool = False,
         error_texts: bool = False,
+        ledger_schema: str = SCHEMA,
     ) -> None:
         dsn = hidden(dsn)
         if type(max_connections) is not int or max_connections < 1:
@@ -84,6 +92,7 @@ class PostgresAdapter(Unpicklable):
         self._user: Identity | None = None
         self._db_schema = db_schema
         self._error_texts = error_texts
+        self._ledger_schema = ledger_schema
         self._first_schema = None if db_schema == "public" else db_schema
         self._tables: dict[str, TableFacts] = {}
         self._functions: dict[str, tuple[FunctionFacts, ...]] = {}
@@ -231,6 +240,36 @@ class PostgresAdapter(Unpicklable):
         answer = await self._run("call", function, statement, writes=may_write)
         return None if answer.value is None else _read(answer.value, "call", function, writes=may_write)
 
+    async def transact(self, unit: Unit) -> list[Any]:
+        """Carry out the unit as one transaction, in one round trip; the value of each part.
+
+        A unit with a key needs the ledger that `agent-persistence sql install` makes. A key that was applied gives in a
+        second round trip what it gave then.
+        """
+        writing = WritingUnit(
+            unit,
+            named=self._named,
+            types=[await self._types_of(part) for part in unit.parts],
+            targets=[await self._target(part.operation.table, conflict_target(part)) for part in unit.parts],
+            ledger=ledger_table(self._ledger_schema),
+        )
+        try:
+            settings, user = await self._acting_settings()
+            asked = writing.transaction(settings, user.role, error_texts=self._error_texts)
+            answer = await self._answered(asked)
+            applied = writing.applied(answer)
+        except AppliedBeforeError:
+            entry = await self._run(unit.verb, unit.table, writing.entry())
+            applied = writing.remembered(entry.value)
+        except AdapterError as error:
+            if unit.key is not None and error.part is None and error.code in _NO_LEDGER:
+                raise not_installed(unit, "the ledger that a unit with a key needs") from error
+            raise
+        return applied.values(unit)
+
+    async def _types_of(self, part: Part) -> Mapping[str, str]:
+        return await self._types(part.operation.table, simplified(part.filters))
+
     async def get_columns(self, table: str) -> list[str] | None:
         self._tables.pop(table, None)
         return list((await self._facts(table)).columns) or None
@@ -294,16 +333,24 @@ class PostgresAdapter(Unpicklable):
         return rows
 
     async def _run(self, verb: str, table: str, statement: Statement | None, **about: Any) -> TransactionResult:
+        settings, user = await self._acting_settings()
+        asked = Transaction(verb, table, statement, settings, user.role, error_texts=self._error_texts, **about)
+        return await self._answered(asked)
+
+    async def _acting_settings(self) -> tuple[Statement | None, Identity]:
+        """What holds for a transaction that begins now, and as whom it runs."""
         user = self._user or await self._roles.current()
         claims = None if user.claims is None else user.claims.get_secret_value()
-        settings = sql.settings(user.role, claims, self._first_schema, _limit_ms())
-        asked = Transaction(verb, table, statement, settings, user.role, error_texts=self._error_texts, **about)
+        return sql.settings(user.role, claims, self._first_schema, _limit_ms()), user
+
+    async def _answered(self, asked: Transaction) -> TransactionResult:
         answer = await self._pool.send(asked)
         if answer.error is None:
             return answer
         if (answer.error.code or "").startswith(("42", "0A")):
-            self._tables.pop(table, None)
-            self._functions.pop(table, None)
+            for part in (asked, *asked.parts):
+                self._tables.pop(part.table, None)
+                self._functions.pop(part.table, None)
         raise answer.error
 
     def _named(self, name: str) -> str:

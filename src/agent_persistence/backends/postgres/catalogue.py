@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from agent_persistence.backends.postgres.filters import JSON_TYPES
 from agent_persistence.backends.postgres.sql import ROW
-from agent_persistence.backends.postgres.statements import Parameters, Statement, array_text, json_text, quoted, text_of
+from agent_persistence.backends.postgres.statements import Parameters, Statement, quoted
+from agent_persistence.backends.texts import array_text, json_text, text_of
 from agent_persistence.exceptions import AdapterError, printable
 from agent_persistence.query.records import Record
 

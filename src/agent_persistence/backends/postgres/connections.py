@@ -107,10 +107,19 @@ class _Course:
         self._moment = Moment.SENT
         self._wire.send(statements)
         self._wire.send([COMMIT])
-        told = await self._heard(statements)
+        told = await self._heard_all(statements)
         self._moment = Moment.COMMITTING
         await self._heard([COMMIT])
-        return TransactionResult(told.value, told.affected)
+        parts = [one.statement for one in self._transaction.parts]
+        return TransactionResult(
+            told[-1].value,
+            told[-1].affected,
+            told=tuple(
+                (one.value, one.affected)
+                for statement, one in zip(statements, told, strict=True)
+                if parts and any(statement is part for part in parts)
+            ),
+        )
 
     async def _loaded(self, load: Load) -> Told:
         transaction = self._transaction
@@ -130,7 +139,11 @@ class _Course:
         return await self._heard(statements)
 
     async def _heard(self, statements: Sequence[Statement]) -> Told:
-        """What the last of the statements told. The server's last words before it went are an answer as well."""
+        """What the last of the statements told."""
+        return (await self._heard_all(statements))[-1]
+
+    async def _heard_all(self, statements: Sequence[Statement]) -> list[Told]:
+        """What each of the statements told. The server's last words before it went are an answer as well."""
         told: list[Told] = []
         try:
             await self._wire.receive(told)
@@ -141,7 +154,7 @@ class _Course:
         for statement, one in zip(statements, told, strict=False):
             if one.refusal is not None:
                 raise _RefusedError(statement, one.refusal)
-        return told[-1]
+        return told
 
     async def _roll_back(self) -> None:
         """The transaction is over. One that cannot be ended leaves the connection broken."""
@@ -156,4 +169,8 @@ class _Course:
     def _as_error(self, refused: _RefusedError) -> AdapterError:
         if refused.statement is self._transaction.settings:
             return as_unset(refused.refusal, self._transaction)
-        return as_refused(refused.refusal, self._moment, self._transaction)
+        part = self._transaction.part_of(refused.statement)
+        meant = part.refused(refused.refusal.message) if part.refused else None
+        error = meant or as_refused(refused.refusal, self._moment, part)
+        error.part = part.place
+        return error

@@ -13,8 +13,9 @@ from typing import Any, Final, cast
 
 from agent_persistence.backends.postgres.catalogue import TableFacts, Type, as_text
 from agent_persistence.backends.postgres.sql import merge
-from agent_persistence.backends.postgres.statements import Statement, json_text, names
+from agent_persistence.backends.postgres.statements import Statement, names
 from agent_persistence.backends.postgres.transactions import Load
+from agent_persistence.backends.texts import json_text
 from agent_persistence.query.records import Record
 
 WORTHWHILE: Final = 200

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agent_persistence.backends.postgres.statements import Parameters, array_text, json_text, quoted, text_of
+from agent_persistence.backends.postgres.statements import Parameters, quoted, told
+from agent_persistence.backends.texts import array_text, json_text, text_of
 from agent_persistence.query.identifiers import base_column, is_path
 from agent_persistence.query.ordering import Order
 from agent_persistence.query.predicates import (
@@ -21,6 +22,7 @@ from agent_persistence.query.predicates import (
     comparisons,
     fold,
 )
+from agent_persistence.query.references import Reference
 
 JSON_TYPES: Final = frozenset({"json", "jsonb"})
 _INFIX: Final = {
@@ -59,8 +61,8 @@ def simplified(predicate: Filter | None) -> Filter | None:
 
 
 def depends_on_types(predicate: Filter | None) -> bool:
-    """Whether the filter's SQL differs with the types of its columns: lists, and searches in a text."""
-    return any(isinstance(leaf.operand, TextQuery) or _is_list(leaf) for leaf in comparisons(predicate))
+    """Whether the filter's SQL differs with the types of its columns: lists, searches in a text, and references."""
+    return any(isinstance(leaf.operand, (TextQuery, Reference)) or _is_list(leaf) for leaf in comparisons(predicate))
 
 
 def _is_list(leaf: Comparison) -> bool:
@@ -95,10 +97,25 @@ def _comparison(leaf: Comparison, types: Mapping[str, str], parameters: Paramete
         return f"{'not ' if leaf.operator is Operator.NOT_IN else ''}{read} = any ({members})"
     if isinstance(leaf.operand, TextQuery):
         return _search(read, types.get(base_column(column)), leaf.operand, parameters)
-    return f"{read} {_INFIX[leaf.operator]} {parameters.add(_operand(leaf, types))}"
+    if isinstance(leaf.operand, Reference):
+        return f"{read} {_INFIX[leaf.operator]} {_referred(column, leaf.operand, types, parameters)}"
+    return f"{read} {_INFIX[leaf.operator]} {parameters.add(operand_text(leaf, types))}"
 
 
-def _operand(leaf: Comparison, types: Mapping[str, str]) -> str:
+def _referred(column: str, reference: Reference, types: Mapping[str, str], parameters: Parameters) -> str:
+    """A value that an earlier part told, as one of the column's type; `->` reads jsonb, `->>` text."""
+    value = told(reference, parameters, as_text=True)
+    if is_path(column):
+        return value if column.rpartition("->")[2].startswith(">") else f"{value}::jsonb"
+    type_name = types.get(column, "text")
+    return f"{value}::{_UNCUT.get(type_name, type_name)}"
+
+
+_UNCUT: Final = {"character": "bpchar", "bit": "varbit"}
+"""Types that would be cut to one character where no length is given."""
+
+
+def operand_text(leaf: Comparison, types: Mapping[str, str]) -> str:
     operand: Any = leaf.operand
     if not isinstance(operand, tuple):
         return text_of(operand)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from agent_persistence.backends.postgres.filters import selected, sort_key, where
-from agent_persistence.backends.postgres.statements import Parameters, Statement, json_text, names, quoted
+from agent_persistence.backends.postgres.statements import Parameters, Statement, document, names, quoted
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.query.ordering import Order
 from agent_persistence.query.predicates import Filter
@@ -65,18 +65,27 @@ def insert(
     `on_conflict` are the columns by which a row that exists is merged, None for an error. `returning` are the columns
     that come back, all by default.
     """
+    parameters = Parameters()
+    text = inserting(table, records, parameters, on_conflict=on_conflict)
+    return _telling(text, parameters.in_order(), returning)
+
+
+def inserting(
+    table: str, records: Sequence[Record], parameters: Parameters, *, on_conflict: Sequence[str] | None = None
+) -> str:
+    """The text of the insert, whose values are among the parameters; nothing comes back yet."""
     columns = distinct(name for record in records for name in record)
     source = _of_several_kinds if differ_in_keys(records) else _of_one_kind
-    text, parameters = source(table, columns, records)
+    text = source(table, columns, records, parameters)
     merging = "" if on_conflict is None else merge(columns, on_conflict)
-    return _telling(f"{_into(table, columns)} {text}{merging}", parameters, returning)
+    return f"{_into(table, columns)} {text}{merging}"
 
 
 def reading(table: str, records: Sequence[Record]) -> Statement:
     """All values are read as those of the columns, and nothing is done with them: a wrong one is an error."""
-    return Statement(
-        f"select count(*) from json_populate_recordset(null::{table}, $1::json)", (json_text(list(records)),)
-    )
+    parameters = Parameters()
+    read = document(records, parameters)
+    return Statement(f"select count(*) from json_populate_recordset(null::{table}, {read})", parameters.in_order())
 
 
 def _into(table: str, columns: Sequence[str]) -> str:
@@ -88,14 +97,12 @@ def merge(columns: Sequence[str], on_conflict: Sequence[str]) -> str:
     return f" on conflict ({names(on_conflict)}) do " + (f"update set {changes}" if changes else "nothing")
 
 
-def _of_one_kind(table: str, columns: Sequence[str], records: Sequence[Record]) -> tuple[str, tuple[str | None, ...]]:
-    document = json_text(list(records))
-    return f"select {names(columns)} from json_populate_recordset(null::{table}, $1::json)", (document,)
+def _of_one_kind(table: str, columns: Sequence[str], records: Sequence[Record], parameters: Parameters) -> str:
+    read = document(records, parameters)
+    return f"select {names(columns)} from json_populate_recordset(null::{table}, {read})"
 
 
-def _of_several_kinds(
-    table: str, columns: Sequence[str], records: Sequence[Record]
-) -> tuple[str, tuple[str | None, ...]]:
+def _of_several_kinds(table: str, columns: Sequence[str], records: Sequence[Record], parameters: Parameters) -> str:
     """`values` alone knows the word `default`. A record is read once for each of its columns there."""
     if len(records) > MAX_PARAMETERS:
         raise ValidationError(
@@ -103,14 +110,13 @@ def _of_several_kinds(
             f"{len(records)} records of different keys, of which at most {MAX_PARAMETERS} can be sent at once;"
             " give every record the same keys, NULL where it has no value",
         )
-    parameters = Parameters()
     rows = []
     for record in records:
-        document = parameters.add(json_text(record)) if record else "null"  # each parameter has to be used
-        row = f"json_populate_record(null::{table}, {document}::json)"
+        read = document(record, parameters) if record else "null::json"  # each parameter has to be used
+        row = f"json_populate_record(null::{table}, {read})"
         values = (f"({row}).{quoted(name)}" if name in record else "default" for name in columns)
         rows.append(f"({', '.join(values)})")
-    return f"values {', '.join(rows)}", parameters.in_order()
+    return f"values {', '.join(rows)}"
 
 
 def update(
@@ -123,10 +129,16 @@ def update(
 ) -> Statement:
     """Set the columns. Whether wrong values are refused where no row is selected is the planner's choice."""
     parameters = Parameters()
-    document = parameters.add(json_text(changes))
-    new = f"select {names(changes)} from json_populate_record(null::{table}, {document}::json)"
-    text = f"update {table} set ({names(changes)}) = ({new}){where(predicate, types, parameters)}"
+    text = updating(table, changes, predicate, types, parameters)
     return _telling(text, parameters.in_order(), returning)
+
+
+def updating(
+    table: str, changes: Record, predicate: Filter | None, types: Mapping[str, str], parameters: Parameters
+) -> str:
+    """The text of the update, whose values are among the parameters; nothing comes back yet."""
+    new = f"select {names(changes)} from json_populate_record(null::{table}, {document(changes, parameters)})"
+    return f"update {table} set ({names(changes)}) = ({new}){where(predicate, types, parameters)}"
 
 
 def delete(

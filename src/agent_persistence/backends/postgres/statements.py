@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Final
 
-from pydantic_core import to_json
-
+from agent_persistence.backends.texts import json_text
 from agent_persistence.exceptions import AdapterError
+from agent_persistence.query.records import Record
+from agent_persistence.query.references import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +51,35 @@ def names(columns: Iterable[str]) -> str:
     return ", ".join(map(quoted, columns))
 
 
-def json_text(value: Any) -> str:
-    return to_json(value).decode()
+def document(value: Record | Sequence[Record], parameters: Parameters) -> str:
+    """The record or records as JSON: one parameter, or as many as it takes around values that the server knows."""
+    records: Sequence[Record] = (value,) if isinstance(value, Mapping) else value
+    if not any(isinstance(one, Reference) for record in records for one in record.values()):
+        return f"{parameters.add(json_text(value if isinstance(value, Mapping) else list(value)))}::json"
+    whole = "json_build_array({})" if not isinstance(value, Mapping) else "{}"
+    return whole.format(", ".join(_object(record, parameters) for record in records))
 
 
-def text_of(value: Any) -> str:
-    """A JSON value as the text that PostgreSQL reads: a string is its own, everything else is JSON."""
-    return value if isinstance(value, str) else json_text(value)
+def _object(record: Record, parameters: Parameters) -> str:
+    """The record as a JSON object that is built of texts, which keeps numbers and documents as they are written."""
+    parts, text = [], "{"
+    for number, (column, value) in enumerate(record.items()):
+        text += f"{',' if number else ''}{json_text(column)}:"
+        if isinstance(value, Reference):
+            parts += [f"{parameters.add(text)}::text", f"{told(value, parameters)}::text"]
+            text = ""
+        else:
+            text += json_text(value)
+    parts.append(f"{parameters.add(text + '}')}::text")
+    return f"({' || '.join(parts)})::json"
 
 
-def array_text(items: Iterable[Any], text: Callable[[Any], str] = text_of) -> str:
-    """An array as PostgreSQL writes it, `{"a","b,c",NULL}`, of elements in their own text.
-
-    A list within is one more dimension, but for documents, where it is one.
-    """
-    return "{" + ",".join([_element(item, text) for item in items]) + "}"
+SETTING: Final = "agent_persistence.part_"
+"""Where a transaction keeps the rows that a part of a unit of work told, until it ends."""
 
 
-def _element(item: Any, text: Callable[[Any], str]) -> str:
-    if item is None:
-        return "NULL"
-    if isinstance(item, (list, tuple)) and text is not json_text:
-        return array_text(item, text)
-    return '"' + text(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
+def told(reference: Reference, parameters: Parameters, *, as_text: bool = False) -> str:
+    """The value that an earlier part of the transaction told, as JSON or as its text."""
+    arrow = "->>" if as_text else "->"
+    rows = f"current_setting('{SETTING}{reference.part}')::json"
+    return f"({rows}->{reference.row}{arrow}{parameters.add(reference.column)}::text)"

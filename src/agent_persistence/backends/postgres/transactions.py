@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,6 +44,12 @@ class Transaction:
     load: Load | None = field(default=None, repr=False)
     error_texts: bool = False
     """Whether an error may repeat what the database's author wrote."""
+    parts: tuple[Transaction, ...] = field(default=(), repr=False)
+    """What is carried out in order in place of a statement, each with what tells an error of it."""
+    place: int | None = None
+    """Which part of a unit of work this is, from 0."""
+    refused: Callable[[str], AdapterError | None] | None = field(default=None, repr=False)
+    """The error that a refusal with this message is, where the statement made it refuse."""
 
     def __str__(self) -> str:
         return f"{self.verb} on {self.table}:"
@@ -51,7 +57,14 @@ class Transaction:
     def until_commit(self) -> list[Statement]:
         """All of it but COMMIT, where nothing is loaded."""
         begin = BEGIN if self.writes else BEGIN_READING
-        return [begin, *self._settings(), *_given(self.check), *_given(self.statement)]
+        return [begin, *self._settings(), *self._stated(), *(one for part in self.parts for one in part._stated())]
+
+    def part_of(self, statement: Statement | None) -> Transaction:
+        """The part that has the statement; this transaction itself where none has."""
+        return next((part for part in self.parts if any(one is statement for one in part._stated())), self)
+
+    def _stated(self) -> tuple[Statement, ...]:
+        return (*_given(self.check), *_given(self.statement))
 
     def before_copy(self) -> list[Statement]:
         """What comes before the rows of a load: the role is taken on where they go into the table itself."""
@@ -81,3 +94,5 @@ class TransactionResult:
     value: bytes | None = field(default=None, repr=False)
     affected: int = 0
     error: AdapterError | None = None
+    told: tuple[tuple[bytes | None, int], ...] = field(default=(), repr=False)
+    """The same of each part."""

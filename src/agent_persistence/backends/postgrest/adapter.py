@@ -16,6 +16,7 @@ from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.postgrest.credentials import ApiKey, checked_user
 from agent_persistence.backends.postgrest.expected import ExpectedRows
+from agent_persistence.backends.postgrest.units import parse_unit, render_unit
 from agent_persistence.backends.transport.connections import HttpTransport, Lifetimes
 from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url
@@ -26,7 +27,7 @@ from agent_persistence.exceptions import (
     RowsDroppedError,
     UnsupportedOperationError,
 )
-from agent_persistence.operations import Page, Query
+from agent_persistence.operations import Page, Query, Unit
 from agent_persistence.policy.identity import OWN, Identity, RefreshingToken, asked, checked_token
 from agent_persistence.query.filters import Filters, eq, parse_filters, parse_some_rows
 from agent_persistence.query.ordering import OrderBy, parse_order
@@ -266,6 +267,14 @@ class SupabaseAdapter(Unpicklable):
             if request.method == "POST" or error.code != "22P02" or not _has_text(arguments):
                 raise
         return await self._send(rendering.render_call(function, arguments, by_url=False), parse)
+
+    async def transact(self, unit: Unit) -> list[Any]:
+        """Carry out the unit by one call of the function that `agent-persistence sql install` makes, which is one
+        transaction; UnsupportedOperationError, and nothing is applied, where the database lacks it."""
+        parts = tuple(
+            part.with_filters(self._predicate(part.operation.table, part.filters) or TRUE) for part in unit.parts
+        )
+        return await self._send(render_unit(replace(unit, parts=parts)), partial(parse_unit, unit=unit))
 
     async def get_columns(self, table: str) -> list[str] | None:
         """Ask the server's OpenAPI description, which needs a secret key on hosted Supabase; else the schema."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
+from agent_persistence.backends.installation import listed, template
 from agent_persistence.exceptions import ConfigurationError, printable
 from agent_persistence.ext._embeddings.embedder import check_positive
 from agent_persistence.query.identifiers import is_identifier
 
-_SQL: Final = Path(__file__).parents[2] / "sql"
 _MAX_INDEXED: Final = 2_000
 """HNSW_MAX_DIM in hnsw.h."""
 _TYPE = re.compile(r"[a-z][a-z0-9_ ]{0,62}")
@@ -52,7 +51,7 @@ def search_sql(
     if dimensions > _MAX_INDEXED:
         raise ConfigurationError(f"an index has at most {_MAX_INDEXED} dimensions; ask the model for shorter vectors")
     values = {**names, **functions, "key_type": key_type, "dimensions": str(dimensions)}
-    return "\n".join(_statements(values, tenant, tenant_type, _listed(roles)))
+    return "\n".join(_statements(values, tenant, tenant_type, listed(roles)))
 
 
 def _statements(values: dict[str, str], tenant: str | None, tenant_type: str, roles: str) -> Iterator[str]:
@@ -62,17 +61,6 @@ def _statements(values: dict[str, str], tenant: str | None, tenant_type: str, ro
         for side in ("match", "hybrid"):
             told[f"tenant_of_{side}"] = f' and d."{tenant}" = {values[side]}.tenant'
     for name in ("vector_column", "match", "hybrid_search"):
-        yield _template(name).format(**values, **told)
+        yield template(name).format(**values, **told)
     for side in ("match", "hybrid"):
-        yield _template("execute_right").format(**values, function=values[side], roles=roles)
-
-
-def _template(name: str) -> str:
-    return (_SQL / f"{name}.sql").read_text(encoding="utf-8")
-
-
-def _listed(roles: Iterable[str]) -> str:
-    names = sorted({*roles}) if not isinstance(roles, str) else []
-    if not names or not all(map(is_identifier, names)):
-        raise ConfigurationError("roles is a list of plain names, such as {'authenticated'}, and not empty")
-    return ", ".join(f'"{name}"' for name in names)
+        yield template("execute_right").format(**values, function=values[side], roles=roles)

@@ -1,0 +1,282 @@
+"""Units of work as JSON: what the function in the database takes, and the digest by which a unit is known. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from json import dumps
+from typing import Any, Final
+
+from pydantic_core import to_jsonable_python
+
+from agent_persistence.backends.installation import REMEDY
+from agent_persistence.exceptions import (
+    AdapterError,
+    ConflictError,
+    ExpectationFailedError,
+    FailureState,
+    RowsDroppedError,
+    UnsupportedOperationError,
+    printable,
+)
+from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Part, Require, Unit, Update, Upsert, Write
+from agent_persistence.query.identifiers import is_path
+from agent_persistence.query.predicates import (
+    AllOf,
+    AnyOf,
+    Comparison,
+    Filter,
+    Not,
+    TextQuery,
+    map_comparisons,
+)
+from agent_persistence.query.records import Record, Row, differ_in_keys, distinct
+from agent_persistence.query.references import Reference
+
+Operand = Callable[[Comparison], Any]
+"""What a comparison compares with, as the text that PostgreSQL reads."""
+_ARROW: Final = re.compile("(->>?)")
+
+
+def document_of(part: Part, operand: Operand) -> dict[str, Any]:
+    """The operation as the function `agent_persistence_apply` takes it."""
+    told = {"verb": _verb(part), "table": part.operation.table, **_expected(part)}
+    returning = getattr(part.operation, "returning", None)
+    if returning is not None or isinstance(part.operation, BulkWrite):
+        told["returning"] = list(returning or ())
+    if part.records:
+        told |= _written(part.records)
+    if (target := conflict_target(part)) is not None:
+        told["on_conflict"] = list(target)
+    if part.filters is not None:
+        told["where"] = _term(part.filters, operand)
+    if isinstance(part.operation, Require):
+        told["lock"] = part.operation.lock
+    return told
+
+
+def conflict_target(part: Part) -> Sequence[str] | None:
+    """The columns by which rows are merged, none for the primary key; None where rows are only added."""
+    match part.operation:
+        case Upsert(generated_key=None, on_conflict=target):
+            return target
+        case BulkWrite(on_conflict=target):
+            return target
+        case _:
+            return None
+
+
+def _verb(part: Part) -> str:
+    match part.operation:
+        case Write() | BatchWrite() | Upsert():
+            return "insert"
+        case Update() | Delete() | Require():
+            return part.operation.verb
+
+
+def _expected(part: Part) -> dict[str, int]:
+    if part.expect is not None:
+        return {"expect": part.expect}
+    if isinstance(part.operation, Require):
+        return {"at_least": 1}
+    most = getattr(part.operation, "max_affected", None)
+    return {} if most is None else {"at_most": most}
+
+
+def _written(records: Sequence[Record]) -> dict[str, Any]:
+    """The records without their references, which stand beside them."""
+    told: dict[str, Any] = {
+        "columns": list(distinct(name for record in records for name in record)),
+        "records": [
+            {name: value for name, value in record.items() if not isinstance(value, Reference)} for record in records
+        ],
+    }
+    refer = [
+        [index, name, _place(value)]
+        for index, record in enumerate(records)
+        for name, value in record.items()
+        if isinstance(value, Reference)
+    ]
+    if refer:
+        told["refer"] = refer
+    if differ_in_keys(records):
+        told["uneven"] = True
+    return told
+
+
+def _place(reference: Reference) -> list[Any]:
+    return [reference.part, reference.row, reference.column]
+
+
+def _term(predicate: Filter, operand: Operand) -> dict[str, Any]:
+    match predicate:
+        case AllOf(terms):
+            return {"all": [_term(term, operand) for term in terms]}
+        case AnyOf(terms):
+            return {"any": [_term(term, operand) for term in terms]}
+        case Not(term):
+            return {"not": _term(term, operand)}
+        case Comparison():
+            return _comparison(predicate, operand)
+
+
+def _comparison(leaf: Comparison, operand: Operand) -> dict[str, Any]:
+    base, *steps = _ARROW.split(leaf.column or "") if is_path(leaf.column or "") else [leaf.column or ""]
+    told: dict[str, Any] = {"column": base, "is": leaf.operator.value}
+    if steps:
+        told["steps"] = [list(pair) for pair in zip(steps[::2], steps[1::2], strict=True)]
+    if isinstance(leaf.operand, Reference):
+        return told | {"from": _place(leaf.operand)}
+    if isinstance(leaf.operand, TextQuery):
+        query = leaf.operand
+        told |= {"value": query.text, "kind": query.kind}
+        return told if query.config is None else told | {"config": query.config}
+    return told if leaf.operand is None else told | {"value": operand(leaf)}
+
+
+def digest_of(unit: Unit) -> str:
+    """The digest of what the unit does: the same for equal operations in the same order, in any process.
+
+    What of the rows comes back is no part of it.
+    """
+    told = [{**document_of(part, _plain), "returning": None, "columns": None} for part in unit.parts]
+    text = dumps(to_jsonable_python(told), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return sha256(text.encode()).hexdigest()
+
+
+def _plain(leaf: Comparison) -> Any:
+    return list(leaf.operand) if isinstance(leaf.operand, tuple) else leaf.operand
+
+
+NOT_EXPECTED: Final = "AP001"
+OTHER_CONTENT: Final = "AP002"
+NOT_UNDERSTOOD: Final = "AP003"
+ROWS_DROPPED: Final = "AP004"
+
+
+def unmet(part: Part, index: int, found: int | None, **about: Any) -> AdapterError:
+    """The error of an operation that met other rows than it expects; nothing of its unit was applied."""
+    operation = part.operation
+    error: AdapterError
+    if isinstance(operation, (Write, BatchWrite, Upsert)):
+        error = RowsDroppedError(operation.verb, operation.table, sent=len(part.records), stored=0, **about)
+    elif part.expect is None and not isinstance(operation, Require):
+        most = _expected(part).get("at_most")
+        error = AdapterError(
+            f"{operation.verb} on {operation.table}: more rows than max_affected={most}; nothing of the unit was"
+            " applied",
+            **{**about, "code": "PGRST124"},
+        )
+    else:
+        expected = "at least 1" if part.expect is None else part.expect
+        error = ExpectationFailedError(
+            operation.verb, operation.table, expected=expected, found=found, **{**about, "code": NOT_EXPECTED}
+        )
+    error.part = index
+    return error
+
+
+def other_content(unit: Unit) -> ConflictError:
+    """The error of a key that belongs to another unit."""
+    return ConflictError(
+        f"{unit.verb} on {unit.table}: its key was applied with another content, or by another user; nothing was"
+        " applied",
+        constraint="ledger_pkey",
+        code=OTHER_CONTENT,
+        status=409,
+        hint="the same key is for the same operations with the same values; another unit needs another key",
+    )
+
+
+def unreadable(unit: Unit) -> AdapterError:
+    """The error of a unit that was applied, in an answer that holds what Python does not read."""
+    return AdapterError(
+        f"{unit.verb} on {unit.table}: a document that came back is nested too deeply to be read",
+        state=FailureState.APPLIED,
+    )
+
+
+def not_installed(unit: Unit, what: str) -> UnsupportedOperationError:
+    """The error of a unit for which the database has not what it needs; nothing was applied."""
+    return UnsupportedOperationError(
+        unit.table, "transactions", f"the database lacks {what}, or the role may not use it: {REMEDY}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a unit told: the rows of each part, and how many it affected."""
+
+    rows: Sequence[list[Row]] = field(repr=False)
+    counts: Sequence[int]
+
+    @classmethod
+    def of(cls, answer: Any, unit: Unit) -> Applied:
+        """The answer to this unit as the ledger keeps it, or an AdapterError where it is none."""
+        match answer:
+            case {"key": key, "results": list(rows), "counts": list(counts)} if key == unit.key and len(rows) == len(
+                counts
+            ) == len(unit.parts):
+                return cls(rows, counts)
+        raise AdapterError(
+            f"{unit.verb} on {unit.table}: the answer is none to this unit", state=FailureState.AMBIGUOUS
+        )
+
+    def values(self, unit: Unit) -> list[Any]:
+        """The value of each part."""
+        return [
+            part.value(rows, affected) if rows or not part.records else self._sent(part, affected)
+            for part, rows, affected in zip(unit.parts, self.rows, self.counts, strict=True)
+        ]
+
+    def _sent(self, part: Part, affected: int) -> Any:
+        """The value of an operation of which no rows came back: what was sent, with what its references meant."""
+        rows = [] if isinstance(part.operation, Update) else [dict(one) for one in resolved(part, self.rows).records]
+        return part.value(rows, affected)
+
+
+def expectation(part: Part) -> Mapping[str, int]:
+    """What the number of rows must be: `expect`, `at_least` or `at_most`; of an insert, all of them."""
+    if isinstance(part.operation, (Write, BatchWrite, Upsert)):
+        return {"at_least": len(part.records)}
+    return _expected(part)
+
+
+def is_met(part: Part, affected: int) -> bool:
+    """Whether the number of rows is one that the part takes."""
+    wanted = expectation(part)
+    return (
+        wanted.get("expect", affected) == affected
+        and affected >= wanted.get("at_least", 0)
+        and affected <= wanted.get("at_most", affected)
+    )
+
+
+def resolved(part: Part, told: Sequence[list[Row]]) -> Part:
+    """The part with what earlier ones told in the place of its references."""
+
+    def meant(value: Any) -> Any:
+        if not isinstance(value, Reference):
+            return value
+        row = told[value.part][value.row]
+        if value.column not in row:
+            raise AdapterError(f"the earlier row has no column {printable(value.column)}", code="42703")
+        return row[value.column]
+
+    def compared(leaf: Comparison) -> Comparison:
+        return replace(leaf, operand=meant(leaf.operand)) if isinstance(leaf.operand, Reference) else leaf
+
+    operation = part.operation
+    filled = [{name: meant(value) for name, value in record.items()} for record in part.records]
+    match operation:
+        case BatchWrite():
+            operation = replace(operation, records=tuple(filled))
+        case Write() | Upsert():
+            operation = replace(operation, record=filled[0])
+        case Update():
+            operation = replace(operation, changes=filled[0])
+    compared_with = None if part.filters is None else map_comparisons(part.filters, compared)
+    changed = replace(part, operation=operation)
+    return changed if compared_with is None else changed.with_filters(compared_with)

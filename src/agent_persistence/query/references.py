@@ -1,0 +1,39 @@
+"""Values that are known only when an earlier operation of the same unit of work has been carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from agent_persistence.exceptions import ValidationError
+from agent_persistence.query.predicates import Filter, comparisons
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A column of a row that the `part`th operation of a unit, from 0, tells. It stands in for a whole value."""
+
+    part: int
+    row: int
+    column: str
+
+
+def references_in(predicate: Filter | None) -> Iterator[Reference]:
+    """Every reference that the filter compares with."""
+    return (leaf.operand for leaf in comparisons(predicate) if isinstance(leaf.operand, Reference))
+
+
+def check_no_reference(table: object, predicate: Filter | None) -> None:
+    """Refuse a filter that compares with what only a unit of work knows."""
+    if any(True for _ in references_in(predicate)):
+        raise outside(table)
+
+
+def is_reference(value: Any) -> bool:
+    return isinstance(value, Reference)
+
+
+def outside(table: object) -> ValidationError:
+    """The error of a handle's column in a call that is no part of its unit."""
+    return ValidationError(table, "a column of a handle stands in records and filters of its own unit of work alone")

@@ -1,0 +1,271 @@
+-- Several writes as one transaction, applied once: agent_persistence_apply in "{api}", which PostgREST is to serve, and
+-- the ledger in "{schema}", which it is not to. Run it as the owner of the tables, again if you like.
+--
+-- The function runs with the rights of who calls it, row-level security included. It takes plain statements over the
+-- tables of "{api}" alone: their names are quoted by the database, and values are JSON or quoted texts.
+create schema if not exists "{schema}";
+
+create or replace function "{schema}".caller() returns text
+language sql stable set search_path = '' as $caller$
+  select pg_catalog.concat_ws(' ', current_user::text,
+    nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::json->>'sub')
+$caller$;
+comment on function "{schema}".caller() is 'Who calls: the role, and the subject of the token.';
+
+-- What was applied, by the key that came with it. Who finds the key here gets the result, and nothing is applied again.
+create table if not exists "{schema}".ledger (
+  key uuid constraint ledger_pkey primary key,
+  owner text not null default "{schema}".caller(),
+  digest text not null,
+  result json not null,
+  created_at timestamptz not null default pg_catalog.now());
+create index if not exists ledger_created_at on "{schema}".ledger (created_at);
+alter table "{schema}".ledger enable row level security;
+drop policy if exists own on "{schema}".ledger;
+create policy own on "{schema}".ledger
+  using (owner = (select "{schema}".caller())) with check (owner = (select "{schema}".caller()));
+
+-- Forgets entries that are older than asked, as many as asked at most, and of those that the caller may see.
+create or replace function "{schema}".prune(older_than interval default '{keep}', at_most integer default 1000)
+returns bigint language sql volatile security invoker set search_path = '' as $prune$
+  with gone as (
+    delete from "{schema}".ledger where ctid = any (array(
+      select ctid from "{schema}".ledger where created_at < pg_catalog.now() - older_than
+      order by created_at limit at_most for update skip locked))
+    returning 1)
+  select pg_catalog.count(*) from gone
+$prune$;
+
+-- A value of an earlier result, [operation, row, column], as JSON.
+create or replace function "{schema}".told(reference json, results json[]) returns json
+language plpgsql immutable set search_path = '' as $told$
+declare
+  told json := results[(reference->>0)::integer + 1]->((reference->>1)::integer)->(reference->>2);
+begin
+  if told is null then
+    raise exception using errcode = 'AP003', message = 'a reference names no earlier result';
+  end if;
+  return told;
+end $told$;
+
+-- A filter as SQL: every name quoted as a name, every value as a text.
+create or replace function "{schema}".condition(term json, target regclass, results json[]) returns text
+language plpgsql stable set search_path = '' as $condition$
+declare
+  operator text := term->>'is';
+  named text := pg_catalog.quote_ident(term->>'column');
+  value text := pg_catalog.quote_nullable(term->>'value');
+  config text := coalesce(pg_catalog.quote_literal(term->>'config') || '::regconfig, ', '');
+begin
+  if term->'all' is not null or term->'any' is not null then
+    return (
+      select '(' || coalesce(pg_catalog.string_agg("{schema}".condition(one, target, results),
+        case when term->'all' is not null then ' and ' else ' or ' end order by n), (term->'all' is not null)::text) || ')'
+      from pg_catalog.json_array_elements(coalesce(term->'all', term->'any')) with ordinality as terms(one, n));
+  elsif term->'not' is not null then
+    return '(not ' || "{schema}".condition(term->'not', target, results) || ')';
+  end if;
+  select '(' || named || pg_catalog.string_agg(
+      case step->>0 when '->' then ' -> ' when '->>' then ' ->> ' end
+      || case when step->>1 ~ '^-?[0-9]{{1,9}}$' then step->>1 else pg_catalog.quote_literal(step->>1) end, '' order by n) || ')'
+    into named from pg_catalog.json_array_elements(coalesce(term->'steps', '[]')) with ordinality as steps(step, n)
+    having pg_catalog.count(*) > 0
+  union all select named where coalesce(pg_catalog.json_array_length(term->'steps'), 0) = 0;
+  if term->'from' is not null then
+    value := pg_catalog.quote_nullable("{schema}".told(term->'from', results)#>>'{{}}');
+  end if;
+  value := '(' || case operator
+    when 'eq' then named || ' = ' || value
+    when 'ne' then named || ' <> ' || value
+    when 'gt' then named || ' > ' || value
+    when 'gte' then named || ' >= ' || value
+    when 'lt' then named || ' < ' || value
+    when 'lte' then named || ' <= ' || value
+    when 'in' then named || ' = any (' || value || ')'
+    when 'not_in' then 'not ' || named || ' = any (' || value || ')'
+    when 'like' then named || ' like ' || value
+    when 'ilike' then named || ' ilike ' || value
+    when 'match' then named || ' ~ ' || value
+    when 'imatch' then named || ' ~* ' || value
+    when 'is_null' then named || ' is null'
+    when 'not_null' then named || ' is not null'
+    when 'is_true' then named || ' is true'
+    when 'is_false' then named || ' is false'
+    when 'contains' then named || ' @> ' || value
+    when 'contained_by' then named || ' <@ ' || value
+    when 'overlaps' then named || ' && ' || value
+    when 'text_search' then
+      case when term->'steps' is null and exists (
+        select from pg_catalog.pg_attribute a where a.attrelid = target and a.attname = term->>'column'
+          and a.atttypid = 'pg_catalog.tsvector'::regtype)
+      then named else 'to_tsvector(' || config || named || ')' end
+      || ' @@ ' || case term->>'kind' when 'plain' then 'plainto_tsquery' when 'phrase' then 'phraseto_tsquery'
+        when 'websearch' then 'websearch_to_tsquery' when 'tsquery' then 'to_tsquery' end
+      || '(' || config || value || ')'
+  end || ')';
+  if value is null then
+    raise exception using errcode = 'AP003', message = 'a filter is not understood';
+  end if;
+  return value;
+end $condition$;
+
+-- The table of this name; nothing else that a schema holds.
+create or replace function "{schema}".target(name text) returns regclass
+language plpgsql stable set search_path = '' as $target$
+declare
+  target regclass := (select c.oid::regclass from pg_catalog.pg_class c
+    where c.relnamespace = '"{api}"'::regnamespace and c.relname = name and c.relkind in ('r', 'p', 'v', 'm', 'f'));
+begin
+  if target is null then
+    raise exception using errcode = '42P01',
+      message = pg_catalog.format('relation "%s.%s" does not exist', '{api}', name);
+  end if;
+  return target;
+end $target$;
+
+-- Names as a list of SQL, null for none.
+create or replace function "{schema}".named(columns json, form text default '%I') returns text
+language sql immutable set search_path = '' as $named$
+  select pg_catalog.string_agg(pg_catalog.format(form, name), ', ' order by n)
+  from pg_catalog.json_array_elements_text(columns) with ordinality as names(name, n)
+$named$;
+
+-- The records with values of earlier results in the places that `references` names, [record, column, reference] each.
+create or replace function "{schema}".filled(records json, refer json, results json[]) returns json
+language sql stable set search_path = '' as $filled$
+  select case when pg_catalog.json_array_length(coalesce(refer, '[]')) = 0 then records else (
+    select pg_catalog.json_agg((
+      select pg_catalog.json_object_agg(key, value) from (
+        select key, value from pg_catalog.json_each(record)
+        union all
+        select one->>1, "{schema}".told(one->2, results) from pg_catalog.json_array_elements(refer) as one
+        where (one->>0)::integer = n - 1) as columns) order by n)
+    from pg_catalog.json_array_elements(records) with ordinality as rows(record, n)) end
+$filled$;
+
+-- The text of an insert whose records are $1. Records of different keys take defaults, which `values` alone knows.
+create or replace function "{schema}".insertion(operation json, records json, target regclass, of_table text) returns text
+language plpgsql stable set search_path = '' as $insertion$
+declare
+  columns json := operation->'columns';
+  merged text := "{schema}".named(operation->'on_conflict');
+  source text := 'select ' || coalesce("{schema}".named(columns), '')
+    || pg_catalog.format(' from pg_catalog.json_populate_recordset(null::%s, $1)', of_table);
+begin
+  if (operation->>'uneven')::boolean then
+    select 'values ' || pg_catalog.string_agg('(' || (
+        select pg_catalog.string_agg(case when record->name is null then 'default' else pg_catalog.format(
+          '(pg_catalog.json_populate_record(null::%s, $1->%s)).%I', of_table, n - 1, name) end, ', ' order by place)
+        from pg_catalog.json_array_elements_text(columns) with ordinality as names(name, place)) || ')', ', ' order by n)
+      into source from pg_catalog.json_array_elements(records) with ordinality as rows(record, n);
+  end if;
+  if operation->'on_conflict' is not null and merged is null then
+    select pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' order by k.n) into merged
+      from pg_catalog.pg_index i, pg_catalog.unnest(i.indkey) with ordinality as k(attnum, n), pg_catalog.pg_attribute a
+      where i.indrelid = target and i.indisprimary and a.attrelid = target and a.attnum = k.attnum;
+  end if;
+  return pg_catalog.format('insert into %s', of_table) || coalesce(' (' || "{schema}".named(columns) || ')', '') || ' '
+    || source || coalesce(' on conflict (' || merged || ') do '
+      || coalesce('update set ' || "{schema}".named(columns, '%1$I = excluded.%1$I'), 'nothing'), '');
+end $insertion$;
+
+-- Applies the operations in order, all or none. A key that was applied before gives the result it had; one that was
+-- applied with another digest is refused (AP002). Codes: AP001 not the number of rows that was expected, AP003 not
+-- understood, AP004 the database kept rows out; any other is that of the statement. The hint names the operation.
+create or replace function "{api}".agent_persistence_apply(unit json) returns json
+language plpgsql volatile security invoker set search_path = {search_path} as $apply$
+declare
+  entry uuid := (unit->>'key')::uuid;
+  known record;
+  operation json;
+  target regclass;
+  named text;
+  place integer := 0;
+  statement text;
+  given json;
+  told json;
+  affected bigint;
+  results json[] := array[]::json[];
+  counts bigint[] := array[]::bigint[];
+  answer json;
+  code text; words text; more text; rule text; of_table text; of_column text;
+begin
+  if entry is not null then
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(entry::text, 0));
+    select l.digest, l.result into known from "{schema}".ledger l
+      where l.key = entry and l.owner = "{schema}".caller();
+    if found and known.digest is distinct from unit->>'digest' then
+      raise exception using errcode = 'AP002', message = 'this key was applied with another content';
+    elsif found then
+      return known.result;
+    end if;
+  end if;
+  begin
+    for operation in select one from pg_catalog.json_array_elements(coalesce(unit->'operations', '[]')) as one loop
+      target := "{schema}".target(operation->>'table');
+      named := pg_catalog.format('%I.%I', '{api}', operation->>'table');
+      given := null;
+      case operation->>'verb'
+        when 'insert' then
+          given := "{schema}".filled(operation->'records', operation->'refer', results);
+          statement := "{schema}".insertion(operation, given, target, named);
+        when 'update' then
+          given := "{schema}".filled(operation->'records', operation->'refer', results)->0;
+          statement := pg_catalog.format('update %s set (%s) = (select %s from pg_catalog.json_populate_record(null::%s, $1))',
+            named, "{schema}".named(operation->'columns'), "{schema}".named(operation->'columns'), named);
+        when 'delete' then
+          statement := pg_catalog.format('delete from %s', named);
+        when 'require' then
+          statement := pg_catalog.format('select from %s', named);
+        else
+          raise exception using errcode = 'AP003', message = 'an operation is not understood';
+      end case;
+      if operation->>'verb' <> 'insert' then
+        statement := statement || ' where ' || "{schema}".condition(operation->'where', target, results);
+      end if;
+      if operation->>'verb' = 'require' then
+        statement := statement || case when (operation->>'lock')::boolean then ' for no key update' else '' end;
+        execute 'select ''[]''::json, pg_catalog.count(*) from (' || statement || ') as found' into told, affected;
+      elsif coalesce(pg_catalog.json_array_length(operation->'returning'), 1) = 0 then
+        execute statement using given;
+        get diagnostics affected = row_count;
+        told := '[]';
+      else
+        execute 'with agent_persistence_row as (' || statement || ' returning '
+          || coalesce("{schema}".named(operation->'returning'), '*')
+          || ') select coalesce(pg_catalog.json_agg(agent_persistence_row), ''[]''), pg_catalog.count(*) from agent_persistence_row'
+          into told, affected using given;
+      end if;
+      if operation->>'verb' = 'insert' and affected < pg_catalog.json_array_length(given) then
+        raise exception using errcode = 'AP004', message = affected || ' rows were stored';
+      elsif affected <> (operation->>'expect')::bigint or affected < (operation->>'at_least')::bigint
+          or affected > (operation->>'at_most')::bigint then
+        raise exception using errcode = 'AP001', message = affected || ' rows were found';
+      end if;
+      results := results || told;
+      counts := counts || affected;
+      place := place + 1;
+    end loop;
+  exception when others then
+    get stacked diagnostics code = returned_sqlstate, words = message_text, more = pg_exception_detail,
+      rule = constraint_name, of_table = table_name, of_column = column_name;
+    raise exception using errcode = code, message = words, detail = more, constraint = rule, table = of_table,
+      column = of_column, hint = 'operation ' || place;
+  end;
+  answer := pg_catalog.json_build_object('key', entry, 'results', results, 'counts', counts);
+  if entry is not null then
+    begin
+      insert into "{schema}".ledger (key, digest, result) values (entry, unit->>'digest', answer);
+    exception when unique_violation then
+      raise exception using message = 'this key was applied with another content',
+        errcode = case pg_catalog.current_setting('transaction_isolation') when 'read committed' then 'AP002' else '40001' end;
+    end;
+    perform "{schema}".prune('{keep}', 2);
+  end if;
+  return answer;
+end $apply$;
+
+grant usage on schema "{schema}" to {roles};
+grant select, insert, delete on "{schema}".ledger to {roles};
+-- PostgreSQL demands the right to UPDATE for `for update skip locked`; only own entries are seen, and none is changed.
+grant update (created_at) on "{schema}".ledger to {roles};
