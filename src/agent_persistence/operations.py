@@ -42,6 +42,11 @@ class _Operation:
         return None
 
     @property
+    def referred_columns(self) -> tuple[str, ...]:
+        """The columns of its rows whose values other operations of a unit of work take."""
+        return ()
+
+    @property
     def was_sent(self) -> bool:
         """Whether an earlier call, of this process or another, may have stored the rows."""
         return False
@@ -68,6 +73,10 @@ class _Writing(_Operation):
     @property
     def asked_columns(self) -> tuple[str, ...] | None:
         return self.returning
+
+    @property
+    def referred_columns(self) -> tuple[str, ...]:
+        return self.referred
 
 
 @dataclass(frozen=True, slots=True)

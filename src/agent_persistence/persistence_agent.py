@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, Unpack, cast
 from agent_persistence.client.typed import Model, TypedTable
 from agent_persistence.client.verbs import AllVerbs, Closing
 from agent_persistence.client.views import Viewable
-from agent_persistence.operations import Operation, Result
+from agent_persistence.operations import Operation, Result, Unit
 from agent_persistence.policy.identity import Identity
 from agent_persistence.query.records import Record
 from agent_persistence.schema.registry import Schema
@@ -37,6 +37,9 @@ class PersistenceAgent(AllVerbs, Closing):
 
     async def _invoke(self, operation: Operation) -> Result:
         return await self._service._invoke(operation)
+
+    async def _commit(self, unit: Unit, unit_id: str) -> Result:
+        return await self._service._commit(unit, unit_id)
 
     def _clean(self, record: Record) -> Record:
         return self._service._clean(record)

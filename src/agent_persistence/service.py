@@ -15,15 +15,15 @@ from typing import Any, Final, Literal, Self, TypedDict, TypeVar, cast
 import anyio
 
 from agent_persistence import metrics as metrics_module
-from agent_persistence.backends.base import ActsAs, Identified, Pages, PersistenceAdapter
+from agent_persistence.backends.base import ActsAs, Identified, Pages, PersistenceAdapter, Transacts
 from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.client.typed import Model, TypedTable
 from agent_persistence.client.verbs import AllVerbs, Closing
 from agent_persistence.client.views import AccessToken, Claims, Tenant, Viewable
 from agent_persistence.context import CallContext
-from agent_persistence.exceptions import AdapterError, ConfigurationError
+from agent_persistence.exceptions import AdapterError, ConfigurationError, UnsupportedOperationError, ValidationError
 from agent_persistence.metrics import Metrics
-from agent_persistence.operations import Operation, Result
+from agent_persistence.operations import Operation, Result, Unit
 from agent_persistence.persistence_config import LOGGING_VARIABLE
 from agent_persistence.pipeline.audit.event import AuditHook
 from agent_persistence.pipeline.audit.layer import Audit
@@ -33,6 +33,7 @@ from agent_persistence.pipeline.chain import Layer, Middleware, as_layer, compos
 from agent_persistence.pipeline.coalescing.layer import Coalescing
 from agent_persistence.pipeline.coalescing.policy import CoalescePolicy, coalesce_policy
 from agent_persistence.pipeline.dispatch import dispatch_to
+from agent_persistence.pipeline.gathering import Gathering, gather
 from agent_persistence.pipeline.guard.layer import Guard
 from agent_persistence.pipeline.guard.scope import scope_of
 from agent_persistence.pipeline.identification import Identification
@@ -40,6 +41,7 @@ from agent_persistence.pipeline.masking import Masking
 from agent_persistence.pipeline.observing import Observer, Observing
 from agent_persistence.pipeline.paging.layer import Paging
 from agent_persistence.pipeline.paging.splitting import Splitting
+from agent_persistence.pipeline.remembering import Remembering
 from agent_persistence.pipeline.retry.layer import Retry
 from agent_persistence.pipeline.tenancy import Tenancy
 from agent_persistence.pipeline.timing import Timing
@@ -77,6 +79,7 @@ class ServiceOptions(TypedDict, total=False):
     log: bool | None
     actor: str | None
     row_cap: float | None
+    ledger: bool
     clock: Callable[[], float]
     random: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
@@ -107,7 +110,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
     `log` prints `[persistence] op=… table=… ms=…` after every call, by default where PERSIST_LOGGING is set;
     `actor` is written into the audit events. `row_cap` is the server's cap on rows (PostgREST's max-rows), by default
     1,000 for hosted Supabase, none for PostgreSQL and memory; where it is not known, short answers cost a count or
-    another request. `clock` gives the seconds by which deadlines and the age of cached answers are measured; `random`
+    another request. `ledger` sends single writes that could be applied twice by way of the ledger (see `sql install`),
+    so that they are applied once; units of work over PostgREST always go that way. `clock` gives the seconds by which deadlines and the age of cached answers are measured; `random`
     and `sleep` serve the pauses between attempts.
     """
 
@@ -131,6 +135,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         log: bool | None = None,
         actor: str | None = None,
         row_cap: float | None = None,
+        ledger: bool = False,
         owns_adapter: bool = False,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random_module.random,
@@ -145,6 +150,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
         self._schema = default_schema() if schema is None else _instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
         self._client_keys = ClientKeys(self._schema, client_keys, is_given=schema is not None)
+        self._has_ledger = ledger or (isinstance(adapter, Transacts) and adapter.remembers_units)
+        if ledger and not self._capabilities.get("transactions", False):
+            raise ConfigurationError(f"{type(adapter).__name__} has no transactions, which ledger=True needs")
         self._owns_adapter = owns_adapter
         self._clock = clock
         self._cache = None if (caching := cache_policy(cache)) is None else Caching(caching, self._schema, clock)
@@ -170,9 +178,11 @@ class AsyncPersistenceService(AllVerbs, Closing):
             Tenancy(self._client_keys.primary),
             self._identification,
             self._cache,
+            Gathering(),
             None if url_size is None else Splitting(self._schema, url_size),
             self._paging(adapter, row_cap),
             None if coalescing is None else Coalescing(coalescing, self._client_keys, clock=clock),
+            Remembering(self._client_keys) if ledger else None,
             Retry(
                 RetryBudget(self._retry.budget),
                 self._client_keys,
@@ -269,6 +279,23 @@ class AsyncPersistenceService(AllVerbs, Closing):
         if not isinstance(result, Result):
             raise ConfigurationError(f"a middleware returned {type(result).__name__}; it must return a Result")
         return result
+
+    async def _commit(self, unit: Unit, unit_id: str) -> Result:
+        """Send the unit's operations down the chain, under one identity and deadline, and let them leave together."""
+        for capability in unit.capabilities():
+            if not self._capabilities.get(capability, False):
+                raise UnsupportedOperationError(unit.table, capability)
+        if len(unit.parts) > self._policy.max_batch:
+            raise ValidationError(
+                unit.table,
+                f"a unit of {len(unit.parts)} operations is above the policy's max_batch of {self._policy.max_batch}",
+            )
+        sent = replace(unit, key=unit_id) if unit.key is None and self._has_ledger else unit
+        gathered = partial(gather, self._chain, unit_id=unit_id)
+        context = self._context(writes=True)
+        if self._identification is None:
+            return await gathered(sent, context)
+        return await self._identification(sent, context, gathered)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._adapter!r})"

@@ -203,6 +203,11 @@ class Calls(Protocol):
 class Transacts(Protocol):
     """An adapter with the capability "transactions"."""
 
+    @property
+    def remembers_units(self) -> bool:
+        """Whether every unit is to have a key, because remembering it costs nothing that it would not cost anyway."""
+        ...
+
     async def transact(self, unit: Unit) -> list[object]:
         """Carry out all parts of the unit in order, or none, and return the value of each.
 

@@ -78,6 +78,7 @@ _TOLD: Final = {
         ),
     ),
     "57014": ("the statement was cancelled", "canceling statement due to (statement timeout|user request)"),
+    "AP003": ("the unit of work is not understood", r"[a-z ]{1,80}"),
     "PGRST102": ("the request's body is refused", r"[\w ,']{1,100}"),
     "PGRST116": ("not exactly one row", r"[\w ,()]{1,100}"),
     "PGRST124": ("more rows than max_affected", r"[\w -]{1,100}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from json import dumps
@@ -42,7 +42,7 @@ _ARROW: Final = re.compile("(->>?)")
 
 def document_of(part: Part, operand: Operand) -> dict[str, Any]:
     """The operation as the function `agent_persistence_apply` takes it."""
-    told = {"verb": _verb(part), "table": part.operation.table, **_expected(part)}
+    told = {"verb": _verb(part), "table": part.operation.table, **expectation(part)}
     returning = getattr(part.operation, "returning", None)
     if returning is not None or isinstance(part.operation, BulkWrite):
         told["returning"] = list(returning or ())
@@ -76,13 +76,19 @@ def _verb(part: Part) -> str:
             return part.operation.verb
 
 
-def _expected(part: Part) -> dict[str, int]:
-    if part.expect is not None:
-        return {"expect": part.expect}
-    if isinstance(part.operation, Require):
-        return {"at_least": 1}
-    most = getattr(part.operation, "max_affected", None)
-    return {} if most is None else {"at_most": most}
+def expectation(part: Part) -> dict[str, int]:
+    """What the number of rows must be: `expect`, `at_least` or `at_most`; of an insert that tells them, all."""
+    match part.operation:
+        case _ if part.expect is not None:
+            return {"expect": part.expect}
+        case Require():
+            return {"at_least": 1}
+        case Update(max_affected=int(most)) | Delete(max_affected=int(most)):
+            return {"at_most": most}
+        case BulkWrite() | Update() | Delete():
+            return {}
+        case _:
+            return {"at_least": len(part.records)}
 
 
 def _written(records: Sequence[Record]) -> dict[str, Any]:
@@ -153,7 +159,6 @@ def _plain(leaf: Comparison) -> Any:
 NOT_EXPECTED: Final = "AP001"
 OTHER_CONTENT: Final = "AP002"
 NOT_UNDERSTOOD: Final = "AP003"
-ROWS_DROPPED: Final = "AP004"
 
 
 def unmet(part: Part, index: int, found: int | None, **about: Any) -> AdapterError:
@@ -163,7 +168,7 @@ def unmet(part: Part, index: int, found: int | None, **about: Any) -> AdapterErr
     if isinstance(operation, (Write, BatchWrite, Upsert)):
         error = RowsDroppedError(operation.verb, operation.table, sent=len(part.records), stored=0, **about)
     elif part.expect is None and not isinstance(operation, Require):
-        most = _expected(part).get("at_most")
+        most = expectation(part).get("at_most")
         error = AdapterError(
             f"{operation.verb} on {operation.table}: more rows than max_affected={most}; nothing of the unit was"
             " applied",
@@ -235,13 +240,6 @@ class Applied:
         """The value of an operation of which no rows came back: what was sent, with what its references meant."""
         rows = [] if isinstance(part.operation, Update) else [dict(one) for one in resolved(part, self.rows).records]
         return part.value(rows, affected)
-
-
-def expectation(part: Part) -> Mapping[str, int]:
-    """What the number of rows must be: `expect`, `at_least` or `at_most`; of an insert, all of them."""
-    if isinstance(part.operation, (Write, BatchWrite, Upsert)):
-        return {"at_least": len(part.records)}
-    return _expected(part)
 
 
 def is_met(part: Part, affected: int) -> bool:

@@ -155,6 +155,10 @@ class TypedTable(ReadOnlyTable[Model]):
         super().__init__(verbs, model, name)
         self._writer: WritingVerbs = verbs
 
+    def stored(self, row: Row) -> Model:
+        """A row that is stored as a model; where it does not fit, the error says that it is stored."""
+        return self._fitted(row, done=_STORED)
+
     async def write(self, record: Model | Record) -> Model:
         """Insert one row and return it as stored, with the values the backend generated."""
         return self._fitted(await self._writer.write(self._name, record), done=_STORED)
@@ -181,7 +185,7 @@ class TypedTable(ReadOnlyTable[Model]):
 
 _STORED: Final = "the rows are stored, but "
 _DELETED: Final = "the rows are deleted, but "
-_WRITING_VERBS: Final = frozenset(name for name in vars(TypedTable) if not name.startswith("_"))
+_WRITING_VERBS: Final = frozenset(vars(TypedTable).keys() & vars(WritingVerbs).keys()) - {"__doc__", "__module__"}
 
 
 def _table_name(model: object, name: object) -> str:

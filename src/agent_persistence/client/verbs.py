@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -22,6 +23,7 @@ from agent_persistence.operations import (
     Query,
     Read,
     Result,
+    Unit,
     Update,
     Upsert,
     Write,
@@ -35,6 +37,9 @@ from agent_persistence.query.records import Record, Row, as_mapping, distinct, e
 from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.schema.registry import Schema
 from agent_persistence.schema.types import Family, family
+
+if TYPE_CHECKING:
+    from agent_persistence.client.unit_of_work import UnitOfWork
 
 
 class Closing(ABC):
@@ -273,6 +278,19 @@ class WritingVerbs(ABC):
         operation = Delete(table, parse_some_rows(table, filters), _at_least(table, "max_affected", max_affected, 1))
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
+
+    def unit_of_work(self, key: UUID | str | None = None) -> UnitOfWork:
+        """Several writes that are applied together or not at all, in one request; nothing is sent before `commit()`.
+
+        Under a `key` they are applied once, also when the same unit is made and committed again, by this or another
+        process. See `UnitOfWork`.
+        """
+        from agent_persistence.client.unit_of_work import UnitOfWork
+
+        return UnitOfWork(self, key)
+
+    @abstractmethod
+    async def _commit(self, unit: Unit, unit_id: str) -> Result: ...
 
     def _bulk_of(self, table: str, records: object, on_conflict: object = None) -> BulkWrite:
         """What `bulk_write` sends; an import says more of it than the verb may."""

@@ -35,6 +35,7 @@ from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import base_column, is_path
 from agent_persistence.query.predicates import Comparison, Filter, comparisons
 from agent_persistence.query.records import Record, Row
+from agent_persistence.query.references import Reference
 from agent_persistence.redaction.redacting import Action, Redaction, allow, drop, pseudonymize
 from agent_persistence.schema.registry import Schema
 
@@ -175,7 +176,11 @@ class _Mask:
 
     def record(self, table: str, record: Record) -> Row:
         """The record as it is to be stored."""
-        for column in record:
+        for column, value in record.items():
+            if isinstance(value, Reference) and not self.shows(table, column):
+                raise ColumnNotAllowedError(
+                    table, column, "it is masked, and a value that only the database knows cannot be"
+                )
             if self.drops(table, column) and not self._names(table, column):
                 raise ColumnNotAllowedError(
                     table,
@@ -246,3 +251,4 @@ def _telling(operation: Operation, own: Sequence[Comparison]) -> Iterator[str]:
                 yield leaf.column or ""
     if isinstance(operation, Query):
         yield from (key.column for key in operation.order)
+    yield from operation.referred_columns

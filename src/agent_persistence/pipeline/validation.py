@@ -24,6 +24,7 @@ from agent_persistence.operations import (
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.predicates import Comparison, Filter, Operator, comparisons
 from agent_persistence.query.records import Record
+from agent_persistence.query.references import Reference
 from agent_persistence.schema.checks import did_you_mean
 from agent_persistence.schema.registry import Column, Schema, Table
 from agent_persistence.schema.types import Family, family, takes
@@ -90,6 +91,7 @@ def _named(operation: Operation) -> Iterator[tuple[str, Iterable[str]]]:
             yield "on_conflict", operation.on_conflict or ()
         case Read():
             yield "id_column", (operation.id_column,)
+    yield "a handle", operation.referred_columns
     yield "filters", [leaf.column or "" for leaf in comparisons(_filters(operation))]
 
 
@@ -130,6 +132,8 @@ _UNDECLARED: Final = Column("any")
 
 
 def _unwritable(column: Column, value: Any) -> str | None:
+    if isinstance(value, Reference):
+        return None  # the server reads it
     if value is None:
         return None if column.nullable else "may not be NULL"
     if not takes(column.type, value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent_persistence.exceptions import ValidationError
@@ -17,6 +17,8 @@ class Reference:
     part: int
     row: int
     column: str
+    owner: object = field(default=None, compare=False, repr=False)
+    """The unit that it belongs to."""
 
 
 def references_in(predicate: Filter | None) -> Iterator[Reference]:

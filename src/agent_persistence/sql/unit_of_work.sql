@@ -171,7 +171,7 @@ end $insertion$;
 
 -- Applies the operations in order, all or none. A key that was applied before gives the result it had; one that was
 -- applied with another digest is refused (AP002). Codes: AP001 not the number of rows that was expected, AP003 not
--- understood, AP004 the database kept rows out; any other is that of the statement. The hint names the operation.
+-- understood; any other is that of the statement. The hint names the operation.
 create or replace function "{api}".agent_persistence_apply(unit json) returns json
 language plpgsql volatile security invoker set search_path = {search_path} as $apply$
 declare
@@ -236,9 +236,7 @@ begin
           || ') select coalesce(pg_catalog.json_agg(agent_persistence_row), ''[]''), pg_catalog.count(*) from agent_persistence_row'
           into told, affected using given;
       end if;
-      if operation->>'verb' = 'insert' and affected < pg_catalog.json_array_length(given) then
-        raise exception using errcode = 'AP004', message = affected || ' rows were stored';
-      elsif affected <> (operation->>'expect')::bigint or affected < (operation->>'at_least')::bigint
+      if affected <> (operation->>'expect')::bigint or affected < (operation->>'at_least')::bigint
           or affected > (operation->>'at_most')::bigint then
         raise exception using errcode = 'AP001', message = affected || ' rows were found';
       end if;

@@ -70,6 +70,7 @@ class InMemoryAdapter:
             self._check_parents(table, self._table(table).rows())
 
     identity: Final = OWN
+    remembers_units: Final = True
 
     def _take_back(self) -> None:
         """Undo what a statement has done that has not ended."""

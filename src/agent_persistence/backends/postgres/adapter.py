@@ -98,6 +98,7 @@ class PostgresAdapter(Unpicklable):
         self._functions: dict[str, tuple[FunctionFacts, ...]] = {}
 
     row_cap: Final = inf
+    remembers_units: Final = False
 
     @property
     def capabilities(self) -> Mapping[str, bool]:

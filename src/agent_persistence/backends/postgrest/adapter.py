@@ -100,6 +100,8 @@ class SupabaseAdapter(Unpicklable):
         self._error_texts = error_texts
         self._expected = ExpectedRows(self._schema)
 
+    remembers_units: Final = True
+
     @property
     def capabilities(self) -> Mapping[str, bool]:
         return _CAPABILITIES

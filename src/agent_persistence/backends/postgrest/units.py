@@ -13,7 +13,6 @@ from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.units import (
     NOT_EXPECTED,
     OTHER_CONTENT,
-    ROWS_DROPPED,
     Applied,
     digest_of,
     document_of,
@@ -69,7 +68,7 @@ def _refused(response: Response, unit: Unit) -> PersistenceError:
             return not_installed(unit, f"the function {FUNCTION} that a unit of work needs here")
         return parse_error(response, unit.verb, unit.table)
     part = unit.parts[index]
-    if code in (NOT_EXPECTED, ROWS_DROPPED):
+    if code == NOT_EXPECTED:
         found = re.match("[0-9]+", str(told.get("message")))
         return unmet(part, index, None if found is None else int(found[0]), status=response.status)
     error = parse_error(response, part.operation.verb, part.operation.table)

@@ -16,7 +16,7 @@ class AuditEvent:
 
     `outcome` is "unknown" when a write may have been applied without our knowing: it was cancelled, or its answer
     was lost. `row_count` is the number of rows returned, `duration_s` in seconds, `at` the call's start in UTC,
-    `error_type` the name of the exception's class.
+    `error_type` the name of the exception's class. The operations of one unit of work have one `unit`.
     """
 
     verb: str
@@ -30,6 +30,7 @@ class AuditEvent:
     actor: str | None
     error_type: str | None
     at: datetime
+    unit: str | None = None
 
 
 AuditHook: TypeAlias = Callable[[AuditEvent], Awaitable[None] | None]

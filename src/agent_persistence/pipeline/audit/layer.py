@@ -25,6 +25,7 @@ from agent_persistence.pipeline.audit.event import AuditEvent, AuditHook, Outcom
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.query.records import distinct
+from agent_persistence.query.references import is_reference
 from agent_persistence.runtime.background import in_background
 
 HOOK_TIMEOUT_S: Final = 1.0
@@ -90,6 +91,7 @@ class Audit:
             actor=context.identity.actor,
             error_type=type(error).__name__ if error else None,
             at=at,
+            unit=None if context.gathered is None else context.gathered.unit_id,
         )
 
     def _keys(self, operation: Operation, rows: Sequence[Any]) -> tuple[Any, ...]:
@@ -98,8 +100,8 @@ class Audit:
             return (operation.id_value,)
         if len(key) == 1:
             (column,) = key
-            return tuple([row[column] for row in rows if column in row])
-        return tuple([tuple(row[column] for column in key) for row in rows if key and all(c in row for c in key)])
+            return tuple([row[column] for row in rows if column in row and not is_reference(row[column])])
+        return tuple([tuple(row[column] for column in key) for row in rows if key and _has(row, key)])
 
     def _emit(self, event: AuditEvent) -> Awaitable[None] | None:
         """Call the hooks; what is returned, if anything, is what async ones still have to do."""
@@ -160,6 +162,10 @@ def _rows(operation: Operation) -> Sequence[Any]:
             return records
         case _:
             return ()
+
+
+def _has(row: Any, key: Sequence[str]) -> bool:
+    return all(column in row and not is_reference(row[column]) for column in key)
 
 
 def _returned(value: object) -> Sequence[Any]:

@@ -74,7 +74,7 @@ class Guard:
         table = operation.table
         if type(table) is not str or table not in allowed:
             raise TableNotAllowedError(table, operation.verb, allowed)
-        columns = operation.columns()
+        columns = (*operation.columns(), *operation.referred_columns)
         if not are_columns(columns):
             self._check_declared(operation, columns)
         if self._narrows:
@@ -221,9 +221,9 @@ def _read(operation: Operation) -> Iterable[str]:
         case Query() | Read():
             return operation.columns()
         case Count(filters=filters) | Update(filters=filters) | Delete(filters=filters):
-            return filtered_columns(filters)
+            return (*filtered_columns(filters), *operation.referred_columns)
         case _:
-            return ()
+            return operation.referred_columns
 
 
 def _whole(operation: Operation) -> Iterable[str]:

@@ -18,7 +18,7 @@ from agent_persistence.exceptions import (
     OverloadedError,
     RowsDroppedError,
 )
-from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result, Upsert, Write
+from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result, Unit, Upsert, Write
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.observing import attempt_failed
 from agent_persistence.pipeline.retry.lost import Recovery, applied, lost, queries, resent
@@ -182,7 +182,8 @@ class _Recovery:
 
     async def _rejected(self, error: AdapterError) -> Result:
         """A rejection of what was sent again. It is the first one's too if the database refused the row itself."""
-        if (error.code or "")[:2] in ("22", "23") and error.code != _UNIQUE_VIOLATION:
+        is_of_row = (error.code or "")[:2] in ("22", "23") and error.code != _UNIQUE_VIOLATION
+        if is_of_row or _stands_behind_ledger(self._operation, error):
             self._is_settled = True
             raise error
         self._doubt, self._rejection = self._doubt or error, error
@@ -320,6 +321,8 @@ class _Recovery:
         """The primary key of the row that was sent, if it has one; of a batch, the list of them."""
         columns = self._retry.keys.primary(self._operation.table)
         match self._operation:
+            case Unit(key=key):
+                return key
             case Write(record=record) | Upsert(record=record):
                 return _key_of(record, columns)
             case BatchWrite(records=records):
@@ -327,6 +330,12 @@ class _Recovery:
                 return None if None in keys else keys
             case _:
                 return self._lost.keys[0] if len(self._lost.keys) == 1 else list(self._lost.keys) or None
+
+
+def _stands_behind_ledger(operation: Operation, error: AdapterError) -> bool:
+    """Whether the ledger was asked before this refusal: then no earlier try of the unit was applied."""
+    is_asked = error.part is not None or error.code == "AP002"
+    return isinstance(operation, Unit) and operation.key is not None and is_asked
 
 
 def _key_of(record: Any, columns: tuple[str, ...]) -> object:

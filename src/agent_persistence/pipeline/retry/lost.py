@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Operation, Query, Update, Upsert, Write
+from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Operation, Query, Unit, Update, Upsert, Write
 from agent_persistence.query.equality import same
 from agent_persistence.query.predicates import TRUE, AllOf, AnyOf, Comparison, Filter, Operator, conjunction, fold
 from agent_persistence.query.records import Record, Row
@@ -45,6 +45,8 @@ def lost(operation: Operation, keys: ClientKeys, scope: Filter = TRUE) -> Lost:
         return Lost(Recovery.RESEND)
     unique, fences = keys.unique(operation.table), keys.fences(operation.table)
     match operation:
+        case Unit(key=key):
+            return Lost(Recovery.GIVE_UP if key is None else Recovery.RESEND)
         case Write(record=record):
             return _fenced(Recovery.RESEND, (record,), fences)
         case BulkWrite(records=records, on_conflict=tuple(on_conflict)):

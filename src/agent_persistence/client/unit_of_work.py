@@ -1,0 +1,326 @@
+"""A unit of work: several writes that are applied together or not at all.
+
+unit = agent.unit_of_work()
+lead = unit.upsert("leads", {"email": "a@x.io"}, on_conflict=["email"])
+talk = unit.write("conversations", {"lead_id": lead["id"]})
+unit.write("messages", {"conversation_id": talk["id"], "role": "user", "content": "hello"})
+unit.update("leads", {"status": "open"}, {"id": lead["id"], "status": "new"}, expect=1)
+results = await unit.commit()
+results[lead]["id"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar, cast
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel
+
+from agent_persistence.client.typed import Model, TypedTable
+from agent_persistence.exceptions import ValidationError, printable
+from agent_persistence.operations import BatchWrite, Delete, Part, Require, Result, Unit, Update, Upsert, Write
+from agent_persistence.query.filters import Filters, parse_filters, parse_some_rows
+from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record
+from agent_persistence.query.references import Reference, outside
+from agent_persistence.schema.client_keys import ClientKeys, uuid7
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Committing(Protocol):
+    """What a unit of work needs of the service, the agent or the view that makes it."""
+
+    _client_keys: ClientKeys
+
+    def _clean(self, record: Record) -> Record: ...
+
+    async def _commit(self, unit: Unit, unit_id: str) -> Result: ...
+
+
+class Handle(Generic[T_co]):
+    """One operation of a unit, by which its result is found."""
+
+    __slots__ = ("_index", "_result", "_unit")
+
+    def __init__(self, unit: UnitOfWork, index: int, result: Callable[[Any], T_co]) -> None:
+        self._unit = unit
+        self._index = index
+        self._result = result
+
+
+class RowHandle(Handle[T_co]):
+    """The row that an operation will have. `handle["id"]` stands in later records and filters of the same unit for a
+    value that only the database knows yet; the policy must let the column be read."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, unit: UnitOfWork, index: int, result: Callable[[Any], T_co], row: int = 0) -> None:
+        super().__init__(unit, index, result)
+        self._row = row
+
+    def __getitem__(self, column: str) -> Any:
+        """The column's value: that of a key that was made here, or a reference to what the database will tell."""
+        return self._unit._told(self._index, self._row, column)
+
+
+class BatchHandle(Handle[T_co]):
+    """The rows of a batch: `handle[0]["id"]` is a column of the first."""
+
+    __slots__ = ("_size",)
+
+    def __init__(self, unit: UnitOfWork, index: int, result: Callable[[Any], T_co], size: int) -> None:
+        super().__init__(unit, index, result)
+        self._size = size
+
+    def __getitem__(self, row: int) -> RowHandle[Any]:
+        if type(row) is not int or not 0 <= row < self._size:
+            raise ValidationError("the batch", f"a row of it has a number from 0 to {self._size - 1}, such as batch[0]")
+        return RowHandle(self._unit, self._index, lambda value: value[row], row)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResults:
+    """What became of each operation: `results[handle]` is what the verb returns by itself."""
+
+    values: tuple[Any, ...]
+    attempts: int
+    """How often the unit was sent."""
+    _unit: UnitOfWork
+
+    def __getitem__(self, handle: Handle[T]) -> T:
+        if not isinstance(handle, Handle) or handle._unit is not self._unit:
+            raise ValidationError("results", "the results of a unit of work are found by its own handles")
+        return handle._result(self.values[handle._index])
+
+
+class UnitOfWork:
+    """Collects operations, each checked in form as it is given; `commit()` sends them as one transaction, in order.
+
+    Each is held to policy, columns, rows, bounds, tenant, masks and schema as if it were called alone, and audited by
+    itself, all of one unit under one id; nothing is sent before all have passed. They run under one identity and one
+    deadline, and are retried as a whole.
+
+    A unit under a `key` (a UUID of the caller's own job, say) is applied once, whoever commits it again: its result is
+    then what it was the first time. The same key with other operations or values is a ConflictError. Keys of rows that
+    are made here are made of it, and so are the same each time. Without a key one is made where the backend remembers
+    units anyway (PostgREST, memory) or `ledger=True`, so that a lost answer is asked for again.
+    """
+
+    def __init__(self, target: Committing, key: UUID | str | None = None) -> None:
+        self._target = target
+        self._key = None if key is None else _key(key)
+        self._parts: list[Part] = []
+        self._referred: list[list[str]] = []
+        self._is_committed = False
+        self._id = self._key or uuid7()
+
+    @property
+    def key(self) -> str | None:
+        """The key that was given."""
+        return self._key
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} operations)"
+
+    def write(self, table: str, record: Record | BaseModel) -> RowHandle[Row]:
+        """Insert one row; its result is the row as stored."""
+        prepared, made = self._prepared(table, record)
+        return RowHandle(self, self._add(Part(Write(table, prepared, generated_key=made))), _itself)
+
+    def batch_write(self, table: str, records: Sequence[Record | BaseModel]) -> BatchHandle[list[Row]]:
+        """Insert all rows; the result is the rows in the order given."""
+        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
+            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
+        if not records:
+            raise ValidationError(table, "records is empty; leave the operation out")
+        prepared = [self._prepared(table, one, f"records[{row}]", row=row) for row, one in enumerate(records)]
+        made = prepared[0][1] if all(key for _, key in prepared) else None
+        operation = BatchWrite(table, tuple(record for record, _ in prepared), generated_key=made)
+        return BatchHandle(self, self._add(Part(operation)), _itself, len(prepared))
+
+    def upsert(
+        self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None
+    ) -> RowHandle[Row]:
+        """Insert the row, or merge it into the one with the same values in `on_conflict`; the result is that row."""
+        from agent_persistence.client.verbs import _names
+
+        target = _names(table, "on_conflict", on_conflict) or ()
+        prepared, made = self._prepared(table, record, only_set=True, on_conflict=target)
+        return RowHandle(self, self._add(Part(Upsert(table, prepared, target, generated_key=made))), _itself)
+
+    def update(
+        self, table: str, changes: Record | BaseModel, filters: Filters, *, expect: int | None = None
+    ) -> RowHandle[list[Row]]:
+        """Set the columns of `changes` in the rows that `filters` selects; the result is these rows.
+
+        Another number of rows than `expect` is an ExpectationFailedError, and nothing of the unit is applied. With
+        `expect=1` columns of the row may stand in later operations.
+        """
+        prepared = self._encoded(table, as_mapping(table, changes, "changes", only_set=True), "changes")
+        operation = Update(table, prepared, parse_some_rows(table, filters, in_unit=True))
+        return RowHandle(self, self._add(Part(operation, _count(table, expect))), _itself)
+
+    def delete(self, table: str, filters: Filters, *, expect: int | None = None) -> RowHandle[list[Row]]:
+        """Delete the rows that `filters` selects; the result is these rows. `expect` is as in `update`."""
+        operation = Delete(table, parse_some_rows(table, filters, in_unit=True))
+        return RowHandle(self, self._add(Part(operation, _count(table, expect))), _itself)
+
+    def require(self, table: str, filters: Filters, *, expect: int | None = None, lock: bool = True) -> Handle[int]:
+        """Go on only if `filters` selects `expect` rows, at least one by default; the result is how many.
+
+        The rows are kept from being changed by others until the unit ends, for which the database wants the right to
+        UPDATE the table; `lock=False` only looks, and others may change them in between.
+        """
+        if type(lock) is not bool:
+            raise ValidationError(table, "lock is True or False")
+        operation = Require(table, parse_filters(table, filters, in_unit=True), lock=lock)
+        return Handle(self, self._add(Part(operation, _count(table, expect))), _itself)
+
+    def table(self, model: type[Model], name: str | None = None) -> UnitTable[Model]:
+        """The writing verbs of this unit over one table whose rows come back as models."""
+        return UnitTable(self, TypedTable(cast("Any", self._target), model, name))
+
+    async def commit(self) -> UnitResults:
+        """All operations are applied, in order, and each has its result; or none is, and the first error is raised.
+
+        After a failure it may be called again; a unit that may have been applied (OutcomeUnknownError) is applied once
+        only if it has a key, given or made.
+        """
+        if self._is_committed:
+            raise ValidationError("the unit of work", "it was committed; make another one with unit_of_work()")
+        if not self._parts:
+            raise ValidationError("the unit of work", "it holds no operation; there is nothing to commit")
+        result = await self._target._commit(self._unit(), self._id)
+        self._is_committed = True
+        return UnitResults(tuple(result.value), result.attempts, self)
+
+    def _unit(self) -> Unit:
+        parts = tuple(
+            part if not referred else _referred(part, distinct(referred))
+            for part, referred in zip(self._parts, self._referred, strict=True)
+        )
+        return Unit(", ".join(distinct(part.operation.table for part in parts)), parts, self._key)
+
+    def _add(self, part: Part) -> int:
+        """The operation's number, from 0; the operations that it refers to are told what of them is taken."""
+        if self._is_committed:
+            raise ValidationError(part.operation.table, "the unit of work was committed; make another one")
+        references = list(part.references())
+        if any(reference.owner is not self for reference in references):
+            raise outside(part.operation.table)
+        for reference in references:
+            self._referred[reference.part].append(reference.column)
+        self._parts.append(part)
+        self._referred.append([])
+        return len(self._parts) - 1
+
+    def _told(self, index: int, row: int, column: str) -> Any:
+        part = self._parts[index]
+        operation = part.operation
+        if type(column) is not str:
+            raise ValidationError(operation.table, 'a handle has columns by name, as in handle["id"]')
+        if column == operation.own_key:
+            return part.records[row][column]
+        if isinstance(operation, (Update, Delete)) and part.expect != 1:
+            raise ValidationError(
+                operation.table, f"{operation.verb} may affect several rows; say expect=1 to refer to one"
+            )
+        return Reference(index, row, column, self)
+
+    def _prepared(
+        self,
+        table: str,
+        record: Record | BaseModel,
+        where: str = "",
+        *,
+        only_set: bool = False,
+        on_conflict: tuple[str, ...] = (),
+        row: int = 0,
+    ) -> tuple[dict[str, Any], str | None]:
+        """The record in JSON form, with a key if it gets one here; and the column of that key."""
+        prepared = self._encoded(table, as_mapping(table, record, where, only_set=only_set), where)
+        made = self._target._client_keys.complete(table, prepared, on_conflict)
+        if made is not None and self._key is not None:
+            prepared[made] = str(uuid5(UUID(self._key), f"{len(self._parts)}.{row}"))
+        return prepared, made
+
+    def _encoded(self, table: str, record: Record, where: str) -> dict[str, Any]:
+        cleaned = self._target._clean(record)
+        references = {name: value for name, value in cleaned.items() if isinstance(value, Reference)}
+        plain = {name: value for name, value in cleaned.items() if name not in references}
+        encoded = encode_record(table, plain, where) if plain or not references else {}
+        return {name: references[name] if name in references else encoded[name] for name in cleaned}
+
+
+class UnitTable(Generic[Model]):
+    """The writing verbs of a unit over one table: they take models or mappings, and results are models."""
+
+    __slots__ = ("_table", "_unit")
+
+    def __init__(self, unit: UnitOfWork, table: TypedTable[Model]) -> None:
+        self._unit = unit
+        self._table = table
+
+    def write(self, record: Model | Record) -> RowHandle[Model]:
+        """Insert one row; its result is the row as stored."""
+        return self._of_one(self._unit.write(self._table.name, record))
+
+    def batch_write(self, records: Sequence[Model | Record]) -> BatchHandle[list[Model]]:
+        """Insert all rows; the result is the rows in the order given."""
+        handle = self._unit.batch_write(self._table.name, records)
+        return BatchHandle(self._unit, handle._index, self._several, handle._size)
+
+    def upsert(self, record: Model | Record, on_conflict: Sequence[str] | None = None) -> RowHandle[Model]:
+        """Insert the row, or merge it into the one with the same values in `on_conflict`; the result is that row."""
+        return self._of_one(self._unit.upsert(self._table.name, record, on_conflict))
+
+    def update(self, changes: Record, filters: Filters, *, expect: int | None = None) -> RowHandle[list[Model]]:
+        """Set the columns of `changes` in the rows that `filters` selects; the result is these rows."""
+        handle = self._unit.update(self._table.name, changes, filters, expect=expect)
+        return RowHandle(self._unit, handle._index, self._several)
+
+    def delete(self, filters: Filters, *, expect: int | None = None) -> RowHandle[list[Model]]:
+        """Delete the rows that `filters` selects; the result is these rows."""
+        handle = self._unit.delete(self._table.name, filters, expect=expect)
+        return RowHandle(self._unit, handle._index, self._several)
+
+    def require(self, filters: Filters, *, expect: int | None = None, lock: bool = True) -> Handle[int]:
+        """Go on only if `filters` selects `expect` rows, at least one by default; the result is how many."""
+        return self._unit.require(self._table.name, filters, expect=expect, lock=lock)
+
+    def _of_one(self, handle: RowHandle[Row]) -> RowHandle[Model]:
+        return RowHandle(self._unit, handle._index, self._table.stored)
+
+    def _several(self, rows: list[Row]) -> list[Model]:
+        return [self._table.stored(row) for row in rows]
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _referred(part: Part, columns: tuple[str, ...]) -> Part:
+    operation = part.operation
+    assert not isinstance(operation, Require)  # noqa: S101  its handle has no columns
+    return replace(part, operation=replace(operation, referred=columns))
+
+
+def _count(table: str, expect: object) -> int | None:
+    if expect is not None and (type(expect) is not int or expect < 0):
+        raise ValidationError(table, f"expect is a number of rows from 0, not {printable(expect)}")
+    return cast("int | None", expect)
+
+
+def _key(key: object) -> str:
+    try:
+        return str(key if isinstance(key, UUID) else UUID(key if isinstance(key, str) else ""))
+    except ValueError:
+        raise ValidationError(
+            "the unit of work", "key is a UUID, which no other unit has; uuid.uuid4() makes one"
+        ) from None

@@ -1,0 +1,42 @@
+"""Sends single writes that could be applied twice by way of the ledger, under which they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from agent_persistence.context import CallContext
+from agent_persistence.operations import BatchWrite, Delete, Operation, Part, Result, Unit, Update, Upsert, Write
+from agent_persistence.pipeline.chain import Rest
+from agent_persistence.pipeline.retry.lost import Recovery, lost
+from agent_persistence.schema.client_keys import ClientKeys, uuid7
+
+
+class Remembering:
+    """Runs once per request of a call, right above the retries.
+
+    A write that tells nobody whether it was applied (a table whose keys the database makes, a merge, a change of many
+    rows) becomes a unit of one operation under a key of its own: sent again it is applied once. A write that a key of
+    ours fences already goes as it is, and costs nothing.
+    """
+
+    def __init__(self, keys: ClientKeys, new_key: Callable[[], str] = uuid7) -> None:
+        self._keys = keys
+        self._new_key = new_key
+
+    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+        if isinstance(operation, (Write, BatchWrite, Upsert, Update, Delete)) and self._is_in_doubt(operation):
+            return self._remembered(operation, context, call_next)
+        return call_next(operation, context)
+
+    def _is_in_doubt(self, operation: Operation) -> bool:
+        return lost(operation, self._keys).plan is not Recovery.RESEND
+
+    async def _remembered(
+        self,
+        operation: Write | BatchWrite | Upsert | Update | Delete,
+        context: CallContext,
+        call_next: Rest,
+    ) -> Result:
+        result = await call_next(Unit(operation.table, (Part(operation),), self._new_key()), context)
+        return replace(result, value=result.value[0])
