@@ -15,7 +15,9 @@ from typing import Any, Final, Literal, Self, TypedDict, TypeVar, cast
 import anyio
 
 from agent_persistence import metrics as metrics_module
-from agent_persistence.backends.base import ActsAs, Identified, Pages, PersistenceAdapter, Transacts
+from agent_persistence.backends.backend import Capabilities
+from agent_persistence.backends.base import ActsAs, Identified, PersistenceAdapter
+from agent_persistence.backends.six_verbs import described
 from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.client.typed import Model, TypedTable
 from agent_persistence.client.verbs import AllVerbs, Closing
@@ -111,8 +113,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
     `actor` is written into the audit events. `row_cap` is the server's cap on rows (PostgREST's max-rows), by default
     1,000 for hosted Supabase, none for PostgreSQL and memory; where it is not known, short answers cost a count or
     another request. `ledger` sends single writes that could be applied twice by way of the ledger (see `sql install`),
-    so that they are applied once; units of work over PostgREST always go that way. `clock` gives the seconds by which deadlines and the age of cached answers are measured; `random`
-    and `sleep` serve the pauses between attempts.
+    so that they are applied once; units of work over PostgREST always go that way. `clock` gives the seconds by which
+    deadlines and the age of cached answers are measured; `random` and `sleep` serve the pauses between attempts.
     """
 
     def __init__(
@@ -142,7 +144,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         _check_adapter(adapter)
-        self._capabilities = MappingProxyType(dict(adapter.capabilities))
+        capabilities = described(adapter)
+        self._capabilities = MappingProxyType(dict(capabilities))
         self._adapter = adapter
         self._by_user = adapter if isinstance(adapter, ActsAs) else None
         self._identification = _identification(self._by_user, clock)
@@ -150,9 +153,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
         self._schema = default_schema() if schema is None else _instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
         self._client_keys = ClientKeys(self._schema, client_keys, is_given=schema is not None)
-        self._has_ledger = ledger or (isinstance(adapter, Transacts) and adapter.remembers_units)
-        if ledger and not self._capabilities.get("transactions", False):
+        if ledger and not capabilities.get("transactions", False):
             raise ConfigurationError(f"{type(adapter).__name__} has no transactions, which ledger=True needs")
+        self._has_ledger = ledger or capabilities.remembers_units
         self._owns_adapter = owns_adapter
         self._clock = clock
         self._cache = None if (caching := cache_policy(cache)) is None else Caching(caching, self._schema, clock)
@@ -162,9 +165,10 @@ class AsyncPersistenceService(AllVerbs, Closing):
         coalescing = coalesce_policy(coalesce)
         if self._cache is not None or coalescing is not None:
             _check_identified(adapter)
-        url_size = getattr(adapter, "url_size", None)
         layers: list[Layer | None] = [
-            Observing(watching, self._policy, adapter) if watching else None,
+            Observing(watching, self._policy, server=capabilities.server, namespace=capabilities.namespace)
+            if watching
+            else None,
             Timing(
                 metrics_module.default if metrics is None else _instance("metrics", metrics, Metrics),
                 log=LOGGING_VARIABLE in os.environ if log is None else log,
@@ -179,8 +183,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
             self._identification,
             self._cache,
             Gathering(),
-            None if url_size is None else Splitting(self._schema, url_size),
-            self._paging(adapter, row_cap),
+            None if capabilities.url_size is None else Splitting(self._schema, capabilities.url_size),
+            self._paging(capabilities, row_cap),
             None if coalescing is None else Coalescing(coalescing, self._client_keys, clock=clock),
             Remembering(self._client_keys) if ledger else None,
             Retry(
@@ -204,13 +208,13 @@ class AsyncPersistenceService(AllVerbs, Closing):
             return None
         return Masking(self._schema, reads=reads, writes=writes, rows=self._policy.rows)
 
-    def _paging(self, adapter: PersistenceAdapter, row_cap: float | None) -> Paging:
+    def _paging(self, capabilities: Capabilities, row_cap: float | None) -> Paging:
         return Paging(
             self._schema,
             max_rows=self._policy.max_rows,
-            row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
-            counts=isinstance(adapter, Pages),
-            pages=all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset")),
+            row_cap=capabilities.row_cap if row_cap is None else _row_cap(row_cap),
+            counts=capabilities.counts_pages,
+            pages=all(capabilities.get(needed) for needed in ("ordering", "limit", "offset")),
             readable=self._policy.readable,
         )
 
@@ -285,17 +289,16 @@ class AsyncPersistenceService(AllVerbs, Closing):
         for capability in unit.capabilities():
             if not self._capabilities.get(capability, False):
                 raise UnsupportedOperationError(unit.table, capability)
-        if len(unit.parts) > self._policy.max_batch:
-            raise ValidationError(
-                unit.table,
-                f"a unit of {len(unit.parts)} operations is above the policy's max_batch of {self._policy.max_batch}",
-            )
+        most = self._policy.max_batch
+        if len(unit.parts) > most:
+            told = f"a unit of {len(unit.parts)} operations is above the policy's max_batch of {most}"
+            raise ValidationError(unit.table, told)
         sent = replace(unit, key=unit_id) if unit.key is None and self._has_ledger else unit
         gathered = partial(gather, self._chain, unit_id=unit_id)
         context = self._context(writes=True)
         if self._identification is None:
             return await gathered(sent, context)
-        return await self._identification(sent, context, gathered)  # type: ignore[arg-type]
+        return await self._identification(sent, context, gathered)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._adapter!r})"

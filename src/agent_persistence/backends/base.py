@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.operations import Page, Unit
+from agent_persistence.operations import Page
 from agent_persistence.policy.identity import Identity
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.ordering import OrderBy
@@ -200,25 +200,6 @@ class Calls(Protocol):
 
 
 @runtime_checkable
-class Transacts(Protocol):
-    """An adapter with the capability "transactions"."""
-
-    @property
-    def remembers_units(self) -> bool:
-        """Whether every unit is to have a key, because remembering it costs nothing that it would not cost anyway."""
-        ...
-
-    async def transact(self, unit: Unit) -> list[object]:
-        """Carry out all parts of the unit in order, or none, and return the value of each.
-
-        A part that meets another number of rows than it expects is an ExpectationFailedError, an insert of which rows
-        are kept out a RowsDroppedError, and nothing is applied. Under a key that was applied, return what was returned
-        then and apply nothing; where that was another unit, or another user's, raise ConflictError.
-        """
-        ...
-
-
-@runtime_checkable
 class Identified(Protocol):
     """An adapter that says as whom its calls run. Of one that does not, no layer shares answers or requests: they might
     be another user's."""
@@ -246,6 +227,7 @@ class ActsAs(Identified, Protocol):
         ...
 
 
+@runtime_checkable
 class Located(Protocol):
     """An adapter that says where its database is, for those who observe calls."""
 

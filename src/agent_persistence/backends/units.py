@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from json import dumps
 from typing import Any, Final
@@ -30,7 +30,6 @@ from agent_persistence.query.predicates import (
     Filter,
     Not,
     TextQuery,
-    map_comparisons,
 )
 from agent_persistence.query.records import Record, Row, differ_in_keys, distinct
 from agent_persistence.query.references import Reference
@@ -50,8 +49,8 @@ def document_of(part: Part, operand: Operand) -> dict[str, Any]:
         told |= _written(part.records)
     if (target := conflict_target(part)) is not None:
         told["on_conflict"] = list(target)
-    if part.filters is not None:
-        told["where"] = _term(part.filters, operand)
+    if part.operation.filter is not None:
+        told["where"] = _term(part.operation.filter, operand)
     if isinstance(part.operation, Require):
         told["lock"] = part.operation.lock
     return told
@@ -59,13 +58,7 @@ def document_of(part: Part, operand: Operand) -> dict[str, Any]:
 
 def conflict_target(part: Part) -> Sequence[str] | None:
     """The columns by which rows are merged, none for the primary key; None where rows are only added."""
-    match part.operation:
-        case Upsert(generated_key=None, on_conflict=target):
-            return target
-        case BulkWrite(on_conflict=target):
-            return target
-        case _:
-            return None
+    return part.operation.merges_by
 
 
 def _verb(part: Part) -> str:
@@ -232,14 +225,18 @@ class Applied:
     def values(self, unit: Unit) -> list[Any]:
         """The value of each part."""
         return [
-            part.value(rows, affected) if rows or not part.records else self._sent(part, affected)
+            self._value(part, rows, affected)
             for part, rows, affected in zip(unit.parts, self.rows, self.counts, strict=True)
         ]
 
-    def _sent(self, part: Part, affected: int) -> Any:
-        """The value of an operation of which no rows came back: what was sent, with what its references meant."""
-        rows = [] if isinstance(part.operation, Update) else [dict(one) for one in resolved(part, self.rows).records]
-        return part.value(rows, affected)
+    def _value(self, part: Part, rows: list[Row], affected: int) -> Any:
+        """The operation's value; of an insert of which nothing may be read, what was sent."""
+        operation = part.operation
+        if operation.returns == "count":
+            return affected
+        if operation.inserted and operation.asked_columns == ():
+            rows = [dict(record) for record in resolved(part, self.rows).records]
+        return rows[0] if operation.returns == "row" else rows
 
 
 def is_met(part: Part, affected: int) -> bool:
@@ -255,26 +252,10 @@ def is_met(part: Part, affected: int) -> bool:
 def resolved(part: Part, told: Sequence[list[Row]]) -> Part:
     """The part with what earlier ones told in the place of its references."""
 
-    def meant(value: Any) -> Any:
-        if not isinstance(value, Reference):
-            return value
-        row = told[value.part][value.row]
-        if value.column not in row:
-            raise AdapterError(f"the earlier row has no column {printable(value.column)}", code="42703")
-        return row[value.column]
+    def meant(reference: Reference) -> Any:
+        row = told[reference.part][reference.row]
+        if reference.column not in row:
+            raise AdapterError(f"the earlier row has no column {printable(reference.column)}", code="42703")
+        return row[reference.column]
 
-    def compared(leaf: Comparison) -> Comparison:
-        return replace(leaf, operand=meant(leaf.operand)) if isinstance(leaf.operand, Reference) else leaf
-
-    operation = part.operation
-    filled = [{name: meant(value) for name, value in record.items()} for record in part.records]
-    match operation:
-        case BatchWrite():
-            operation = replace(operation, records=tuple(filled))
-        case Write() | Upsert():
-            operation = replace(operation, record=filled[0])
-        case Update():
-            operation = replace(operation, changes=filled[0])
-    compared_with = None if part.filters is None else map_comparisons(part.filters, compared)
-    changed = replace(part, operation=operation)
-    return changed if compared_with is None else changed.with_filters(compared_with)
+    return part.resolved(meant)

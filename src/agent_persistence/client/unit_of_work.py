@@ -91,7 +91,7 @@ class UnitResults:
     _unit: UnitOfWork
 
     def __getitem__(self, handle: Handle[T]) -> T:
-        if not isinstance(handle, Handle) or handle._unit is not self._unit:
+        if handle._unit is not self._unit:
             raise ValidationError("results", "the results of a unit of work are found by its own handles")
         return handle._result(self.values[handle._index])
 
@@ -314,7 +314,7 @@ def _referred(part: Part, columns: tuple[str, ...]) -> Part:
 def _count(table: str, expect: object) -> int | None:
     if expect is not None and (type(expect) is not int or expect < 0):
         raise ValidationError(table, f"expect is a number of rows from 0, not {printable(expect)}")
-    return cast("int | None", expect)
+    return expect
 
 
 def _key(key: object) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from agent_persistence.client.views import Views
-from agent_persistence.exceptions import ValidationError, printable
+from agent_persistence.exceptions import UnsupportedOperationError, ValidationError, printable
 from agent_persistence.operations import (
     BatchWrite,
     BulkWrite,
@@ -289,8 +289,9 @@ class WritingVerbs(ABC):
 
         return UnitOfWork(self, key)
 
-    @abstractmethod
-    async def _commit(self, unit: Unit, unit_id: str) -> Result: ...
+    async def _commit(self, unit: Unit, unit_id: str) -> Result:
+        told = "units of work are made by a service, an agent or a view of one"
+        raise UnsupportedOperationError(unit.table, "transactions", told)
 
     def _bulk_of(self, table: str, records: object, on_conflict: object = None) -> BulkWrite:
         """What `bulk_write` sends; an import says more of it than the verb may."""
