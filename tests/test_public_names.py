@@ -40,7 +40,7 @@ NAMES = {
     ),
     *("ColumnNotAllowedError", "ReadOnlyError", "ValidationError", "UnsupportedOperationError"),
     *("AdapterError", "ConflictError", "BackendUnavailableError", "OverloadedError", "OutcomeUnknownError"),
-    "RowsDroppedError",
+    *("RowsDroppedError", "ExpectationFailedError", "UnitOfWork", "UnitResults"),
 }
 
 IMPORT_ALONE = """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agent_persistence.backends.postgres.adapter import PostgresAdapter as PostgresAdapter
     from agent_persistence.backends.postgrest.adapter import SupabaseAdapter as SupabaseAdapter
     from agent_persistence.bulk import bulk_import as bulk_import
+    from agent_persistence.client.unit_of_work import UnitOfWork as UnitOfWork, UnitResults as UnitResults
     from agent_persistence.exceptions import (
         AccessTokenError as AccessTokenError,
         AdapterError as AdapterError,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         ColumnNotAllowedError as ColumnNotAllowedError,
         ConfigurationError as ConfigurationError,
         ConflictError as ConflictError,
+        ExpectationFailedError as ExpectationFailedError,
         FailureState as FailureState,
         OutcomeUnknownError as OutcomeUnknownError,
         OverloadedError as OverloadedError,
@@ -96,11 +98,12 @@ _MODULES = {
     "pipeline.audit.event": "AuditEvent",
     "pipeline.audit.log": "AuditLog verify_audit_log",
     "bulk.import_rows": "bulk_import",
+    "client.unit_of_work": "UnitOfWork UnitResults",
     "pipeline.caching.policy": "CachePolicy",
     "pipeline.chain": "Middleware Next",
     "pipeline.coalescing.policy": "CoalescePolicy",
     "exceptions": "AccessTokenError AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError"
-    " ConflictError FailureState"
+    " ConflictError ExpectationFailedError FailureState"
     " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError RowsDroppedError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",

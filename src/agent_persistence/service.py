@@ -294,11 +294,12 @@ class AsyncPersistenceService(AllVerbs, Closing):
             told = f"a unit of {len(unit.parts)} operations is above the policy's max_batch of {most}"
             raise ValidationError(unit.table, told)
         sent = replace(unit, key=unit_id) if unit.key is None and self._has_ledger else unit
-        gathered = partial(gather, self._chain, unit_id=unit_id)
         context = self._context(writes=True)
         if self._identification is None:
-            return await gathered(sent, context)
-        return await self._identification(sent, context, gathered)
+            return await gather(self._chain, sent, context, unit_id=unit_id)
+        return await self._identification(
+            sent, context, lambda _, known: gather(self._chain, sent, known, unit_id=unit_id)
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._adapter!r})"

@@ -20,6 +20,7 @@ from functools import partial, wraps
 from itertools import islice
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
+from uuid import UUID
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -27,7 +28,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from agent_persistence import factory, rag_context, service as async_service
 from agent_persistence.backends.base import PersistenceAdapter
 from agent_persistence.bulk import import_rows as bulk
-from agent_persistence.client import typed
+from agent_persistence.client import typed, unit_of_work
 from agent_persistence.client.typed import Model
 from agent_persistence.client.verbs import ReadingVerbs, WritingVerbs
 from agent_persistence.client.views import Views
@@ -257,6 +258,19 @@ class _Reading(Generic[Inner]):
         self.close()
 
 
+class UnitOfWork(unit_of_work.UnitOfWork):
+    """A unit of work whose `commit()` waits; its other methods send nothing, and are the same."""
+
+    if TYPE_CHECKING:
+
+        def commit(self) -> unit_of_work.UnitResults: ...  # type: ignore[override]  # the one that waits
+    else:
+
+        @wraps(unit_of_work.UnitOfWork.commit)
+        def commit(self) -> unit_of_work.UnitResults:
+            return _thread.call(super().commit)
+
+
 class _Writing(_Reading[Inner]):
     __slots__ = ()
 
@@ -266,6 +280,14 @@ class _Writing(_Reading[Inner]):
     upsert = _blocking(WritingVerbs.upsert)
     update = _blocking(WritingVerbs.update)
     delete = _blocking(WritingVerbs.delete)
+
+    def unit_of_work(self, key: UUID | str | None = None) -> UnitOfWork:
+        """Several writes that are applied together or not at all, in one request; nothing is sent before `commit()`.
+
+        Under a `key` they are applied once, also when the same unit is made and committed again, by this or another
+        process. See `UnitOfWork`.
+        """
+        return UnitOfWork(cast("AsyncPersistenceService | AsyncPersistenceAgent", self._inner), key)
 
     def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
         """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 MODULES: Final = {
     "doctor": "doctor.command",
     "schema": "schema",
+    "sql": "sql",
     "policy": "policy",
     "query": "query",
     "rag": "rag",

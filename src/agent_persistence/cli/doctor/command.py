@@ -23,6 +23,7 @@ from agent_persistence.cli.doctor.reach import AREA as SERVER, DATABASE, reach, 
 from agent_persistence.cli.doctor.rights import right_checks, unseen_functions
 from agent_persistence.cli.doctor.roles import Wanted, catalogue_checks
 from agent_persistence.cli.doctor.tables import table_checks
+from agent_persistence.cli.doctor.units import unit_checks
 from agent_persistence.cli.help import add
 from agent_persistence.cli.hiding import DATABASE_VARIABLE, PUBLIC_KEY_VARIABLES
 from agent_persistence.cli.openapi import read_description
@@ -151,6 +152,7 @@ async def _examine_server(patient: _Examination, rest: Rest) -> None:
         await patient.note(right_checks(rest, expected))
         if not patient.sees_catalogues:
             patient.checks += unseen_functions(target.policy)
+        await patient.note(unit_checks(rest, target.policy, target.schema))
         await _examine_public(patient, rest, expected, key)
     except AdapterError as error:
         unreached = "check SUPABASE_URL and the network, and that the project is not paused"

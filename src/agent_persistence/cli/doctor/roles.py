@@ -14,6 +14,7 @@ from agent_persistence.cli.doctor.differences import differences
 from agent_persistence.cli.doctor.functions import function_checks
 from agent_persistence.cli.doctor.security import security_checks
 from agent_persistence.cli.doctor.statements import grant, grant_usage, quoted
+from agent_persistence.cli.doctor.units import ledger_checks
 from agent_persistence.policy.grants import rights
 from agent_persistence.policy.tables import TablePolicy
 from agent_persistence.schema.registry import Schema
@@ -79,6 +80,8 @@ async def catalogue_checks(database: Database, wanted: Wanted) -> AsyncIterator[
         for check in await _rights(database, wanted, found[0]):
             yield check
         async for check in function_checks(database, wanted.policy, found[0]["rolname"], wanted.db_schema):
+            yield check
+        async for check in ledger_checks(database, wanted.policy, wanted.schema, found[0]["rolname"]):
             yield check
     role = found[0] if found else {"rolname": wanted.role, "rolsuper": False, "rolbypassrls": False}
     async for check in security_checks(database, wanted.tables(), role, wanted.db_schema):
