@@ -15,7 +15,9 @@ from typing import Any, Final, Literal, Self, TypedDict, TypeVar, cast
 import anyio
 
 from agent_persistence import metrics as metrics_module
-from agent_persistence.backends.base import ActsAs, Identified, Pages, PersistenceAdapter
+from agent_persistence.backends.backend import Capabilities
+from agent_persistence.backends.base import ActsAs, Identified, PersistenceAdapter
+from agent_persistence.backends.six_verbs import described
 from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.client.typed import Model, TypedTable
 from agent_persistence.client.verbs import AllVerbs, Closing
@@ -137,7 +139,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         _check_adapter(adapter)
-        self._capabilities = MappingProxyType(dict(adapter.capabilities))
+        capabilities = described(adapter)
+        self._capabilities = MappingProxyType(dict(capabilities))
         self._adapter = adapter
         self._by_user = adapter if isinstance(adapter, ActsAs) else None
         self._identification = _identification(self._by_user, clock)
@@ -154,9 +157,10 @@ class AsyncPersistenceService(AllVerbs, Closing):
         coalescing = coalesce_policy(coalesce)
         if self._cache is not None or coalescing is not None:
             _check_identified(adapter)
-        url_size = getattr(adapter, "url_size", None)
         layers: list[Layer | None] = [
-            Observing(watching, self._policy, adapter) if watching else None,
+            Observing(watching, self._policy, server=capabilities.server, namespace=capabilities.namespace)
+            if watching
+            else None,
             Timing(
                 metrics_module.default if metrics is None else _instance("metrics", metrics, Metrics),
                 log=LOGGING_VARIABLE in os.environ if log is None else log,
@@ -170,8 +174,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
             Tenancy(self._client_keys.primary),
             self._identification,
             self._cache,
-            None if url_size is None else Splitting(self._schema, url_size),
-            self._paging(adapter, row_cap),
+            None if capabilities.url_size is None else Splitting(self._schema, capabilities.url_size),
+            self._paging(capabilities, row_cap),
             None if coalescing is None else Coalescing(coalescing, self._client_keys, clock=clock),
             Retry(
                 RetryBudget(self._retry.budget),
@@ -194,13 +198,13 @@ class AsyncPersistenceService(AllVerbs, Closing):
             return None
         return Masking(self._schema, reads=reads, writes=writes, rows=self._policy.rows)
 
-    def _paging(self, adapter: PersistenceAdapter, row_cap: float | None) -> Paging:
+    def _paging(self, capabilities: Capabilities, row_cap: float | None) -> Paging:
         return Paging(
             self._schema,
             max_rows=self._policy.max_rows,
-            row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
-            counts=isinstance(adapter, Pages),
-            pages=all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset")),
+            row_cap=capabilities.row_cap if row_cap is None else _row_cap(row_cap),
+            counts=capabilities.counts_pages,
+            pages=all(capabilities.get(needed) for needed in ("ordering", "limit", "offset")),
             readable=self._policy.readable,
         )
 

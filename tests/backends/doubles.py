@@ -14,7 +14,10 @@ from typing import Any, Literal
 import httpx
 
 from agent_persistence import SupabaseAdapter
+from agent_persistence.backends.backend import UsersBackend
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import PersistenceError
+from agent_persistence.operations import Operation
 
 Backend = Literal["asyncio", "trio"]
 BACKENDS: tuple[Backend, ...] = ("asyncio", "trio")
@@ -92,3 +95,8 @@ zj0EAwIDSAAwRQIhALaIngeIfs6QZgYpx61Zjlv64oLR4Jdp5CkzyfJ69uy8AiBL
 Hxoej4ATH63ZgHaAwg9U9qupO0NgqLwOGq2YPR4j8Q==
 -----END CERTIFICATE-----
 """
+
+
+async def done(adapter: UsersBackend, operation: Operation) -> Any:
+    """The value of the operation, carried out as the adapter's own user."""
+    return (await adapter.execute(operation, CallContext())).value

@@ -108,5 +108,5 @@ def test_the_password_is_told_to_libpq_alone(dsn: str) -> None:
 )
 def test_observers_are_told_where_the_database_is(dsn: str, address: tuple[str, int], namespace: str) -> None:
     """As OpenTelemetry's conventions for PostgreSQL have it, without who logs in."""
-    adapter = PostgresAdapter(dsn)
-    assert (adapter.server, adapter.namespace) == (address, namespace)
+    declared = PostgresAdapter(dsn).capabilities
+    assert (declared.server, declared.namespace) == (address, namespace)

@@ -12,9 +12,10 @@ import pytest
 import pytest_asyncio
 
 from agent_persistence import Schema, SupabaseAdapter
+from agent_persistence.operations import Write
 from agent_persistence.query.equality import may_be_same
 from agent_persistence.schema_registry import Column, Table
-from tests.backends.doubles import Recorder, rows
+from tests.backends.doubles import Recorder, done, rows
 from tests.server import LocalServer
 
 KEY = UUID("018f3a5e-0000-7000-8000-00000000000a")
@@ -139,8 +140,8 @@ async def test_a_row_that_was_asked_for_in_another_form_is_the_answer(adapter: S
     assert len((await adapter.page("printed", {name: asked}, select=["id"])).rows) == 1
     assert len(await adapter.update("printed", {"doc": {"role": "y"}}, {name: asked}, returning=["id"])) == 1
     assert len(await adapter.delete("printed", {name: asked})) == 1
-    written_back = await adapter.insert("printed", [{name: written, **identity}], returning=["id"])
-    assert written_back[0].keys() == {"id"}
+    written_back = await done(adapter, Write("printed", {name: written, **identity}, returning=("id",)))
+    assert written_back.keys() == {"id"}
 
 
 @pytest.mark.asyncio

@@ -17,7 +17,8 @@ import pytest
 from agent_persistence import AsyncPersistenceService, RetryPolicy, SupabaseAdapter, TablePolicy
 from agent_persistence.backends.transport.messages import MisdeliveredError
 from agent_persistence.exceptions import FailureState
-from tests.backends.doubles import SECRET
+from agent_persistence.operations import Write
+from tests.backends.doubles import SECRET, done
 from tests.backends.stub_server import Exchange, Received, Script, StubServer, answer, stub_server
 
 pytestmark = pytest.mark.asyncio
@@ -79,8 +80,8 @@ ASKS: dict[str, Ask] = {
         "leads", [{"id": key(n), "email": "a"}, {"id": key(n + 500), "email": "b"}]
     ),
     "upsert by a column": lambda adapter, n: adapter.upsert("leads", {"email": email(n)}, ["email"]),
-    "insert, some columns back": lambda adapter, n: adapter.insert(
-        "leads", [{"id": key(n), "email": email(n)}], returning=["id"]
+    "insert, some columns back": lambda adapter, n: done(
+        adapter, Write("leads", {"id": key(n), "email": email(n)}, returning=("id",))
     ),
     "read": lambda adapter, n: adapter.read("leads", key(n)),
     "read of an undeclared table": lambda adapter, n: adapter.read("elsewhere", key(n)),

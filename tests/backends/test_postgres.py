@@ -18,7 +18,9 @@ from agent_persistence import AdapterError, PersistenceError, ValidationError, c
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.backends.postgres import copying
 from agent_persistence.exceptions import ConflictError, FailureState
+from agent_persistence.operations import Upsert, Write
 from agent_persistence.query.predicates import Comparison, Operator
+from tests.backends.doubles import done
 from tests.doubles import shown
 from tests.server import LocalServer
 
@@ -221,8 +223,9 @@ async def test_a_table_without_a_key_only_grows(adapter: PostgresAdapter) -> Non
 
 async def test_only_the_columns_asked_for_come_back(adapter: PostgresAdapter) -> None:
     """From inserts, merges, updates and deletions; none at all is no rows."""
-    assert await adapter.insert("pairs", [{"a": 1, "b": 2}], returning=["note", "a"]) == [{"note": None, "a": 1}]
-    assert await adapter.insert("pairs", [{"a": 1, "b": 2, "note": "x"}], on_conflict=(), returning=()) == []
+    row = {"a": 1, "b": 2}
+    assert await done(adapter, Write("pairs", row, returning=("note", "a"))) == {"note": None, "a": 1}
+    assert await done(adapter, Upsert("pairs", {**row, "note": "x"}, returning=())) == {**row, "note": "x"}
     assert await adapter.update("pairs", {"note": "y"}, {"a": 1}, returning=["note"]) == [{"note": "y"}]
     assert await adapter.update("pairs", {"note": "z"}, {"a": 1}, returning=()) == []
     assert await adapter.delete("pairs", {"note": "z"}, returning=()) == []

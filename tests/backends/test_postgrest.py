@@ -65,6 +65,7 @@ from agent_persistence.filters import (
     parse_some_rows,
     text_search,
 )
+from agent_persistence.operations import Result
 from agent_persistence.query.identifiers import RESERVED
 from agent_persistence.query.ordering import OrderBy, asc, desc, parse_order
 from agent_persistence.query.predicates import Comparison, Operator
@@ -1143,7 +1144,7 @@ def test_a_server_in_trouble_is_not_one_that_does_not_tell(status: int, state: F
 @pytest.mark.parametrize("status", [200, 206])
 def test_the_count_stands_behind_the_slash(status: int, content_range: str, count: int) -> None:
     """RFC 9110, section 14.4."""
-    assert parse_count(Response(status, {**JSON, "content-range": content_range}, b"[]"), "leads") == count
+    assert parse_count(Response(status, {**JSON, "content-range": content_range}, b"[]"), "leads") == Result(count)
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-range": "0-9/*"}, {"content-range": "*/-1"}, {"content-range": "5"}])

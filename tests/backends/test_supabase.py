@@ -673,7 +673,7 @@ def answers(applied: str, **failures: Any) -> Callable[[httpx.Request], httpx.Re
 
 
 @pytest.mark.parametrize("applied", ["", "return=minimal", "return=minimal, missing=null", "xmissing=default"])
-@pytest.mark.parametrize("verb", ["batch_write", "insert"])
+@pytest.mark.parametrize("verb", ["batch_write", "bulk_write"])
 async def test_records_of_different_keys_need_a_server_that_fills_in_defaults(verb: str, applied: str) -> None:
     """One that does not say so would write NULL in silence: it is sent no row, and the error says what to do."""
     recorder = Recorder(answers(applied))

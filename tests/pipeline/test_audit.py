@@ -31,7 +31,7 @@ from agent_persistence import (
     UnsupportedOperationError,
 )
 from agent_persistence.exceptions import FailureState
-from agent_persistence.pipeline import audit as audit_module
+from agent_persistence.pipeline.audit import layer as audit_module
 from agent_persistence.service import AsyncPersistenceService
 from tests.doubles import HangingAdapter, RecordingAdapter, shown
 

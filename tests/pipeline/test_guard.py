@@ -25,13 +25,13 @@ from agent_persistence import (
     asc,
     desc,
     gt,
-    identifiers,
     is_null,
     metrics,
     not_,
     not_in,
 )
 from agent_persistence.adapters.memory import InMemoryAdapter
+from agent_persistence.query import identifiers
 from agent_persistence.query.identifiers import RESERVED
 from agent_persistence.schema_registry import Column, Table
 from agent_persistence.service import AsyncPersistenceService

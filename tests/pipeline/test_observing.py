@@ -22,7 +22,6 @@ from agent_persistence import (
     TableNotAllowedError,
     TablePolicy,
 )
-from agent_persistence.backends.base import Located
 from agent_persistence.exceptions import FailureState
 from agent_persistence.pipeline.observing import AttemptFailed, CallBegun, CallEnded, Observing, attempt_failed
 from agent_persistence.service import AsyncPersistenceService
@@ -334,8 +333,7 @@ async def test_an_adapter_says_where_its_database_is(url: str, server: tuple[str
     client = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(200, json=[])))
     # persistence-guard: allow AP001 the adapter's address is what is shown
     adapter = SupabaseAdapter(url, "s3cret-key", client=client, db_schema="crm")
-    where: Located = adapter
-    assert (where.server, where.namespace) == (server, "crm")
+    assert (adapter.capabilities.server, adapter.capabilities.namespace) == (server, "crm")
     await AsyncPersistenceService(adapter, observers=watching).query("leads", limit=1)
     assert watching.begun == [CallBegun("query", "leads", server=server, namespace="crm")]
     assert "s3cret" not in repr(watching.told)

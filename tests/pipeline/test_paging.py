@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from agent_persistence import (
     gte,
 )
 from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.backend import Capabilities
 from agent_persistence.backends.base import PersistenceAdapter
 from agent_persistence.operations import Page
 from agent_persistence.pipeline.paging.layer import COUNTED_ABOVE
@@ -38,7 +40,7 @@ class Capped(InMemoryAdapter):
     def __init__(self, count: int, *, cap: int, table: str = "leads", schema: Schema | None = None) -> None:
         rows = {table: [{"email": f"{number:04}@x.io", "score": number % 3} for number in range(count)]}
         super().__init__(rows, schema=schema or default_schema())
-        self.row_cap = None  # type: ignore[assignment, misc]
+        self._capabilities = Capabilities(self._capabilities.can)
         self.cap = cap
         self.pages: list[int] = []
 
@@ -79,6 +81,10 @@ async def test_a_page_shorter_than_asked_is_followed_by_another(
 
 class Counted(Capped):
     """A server that says how many rows there are without limit and offset."""
+
+    def __init__(self, count: int, *, cap: int) -> None:
+        super().__init__(count, cap=cap)
+        self._capabilities = replace(self._capabilities, counts_pages=True)
 
     async def page(self, table: str, filters: Any = None, *args: Any, **options: Any) -> Page:
         return Page(await self.query(table, filters, *args, **options), await self.count(table, filters))
@@ -253,7 +259,7 @@ async def test_the_total_of_the_real_server_is_that_of_the_filter(capped_at_five
 )
 async def test_only_hosted_supabase_is_known_to_send_a_thousand(url: str, cap: int | None) -> None:
     """Its default for max-rows; elsewhere the cap is found out."""
-    assert SupabaseAdapter(url, "sb_secret_c2VjcmV0_1a2b3c4d").row_cap == cap
+    assert SupabaseAdapter(url, "sb_secret_c2VjcmV0_1a2b3c4d").capabilities.row_cap == cap
 
 
 class OneByOne(PostgresAdapter):

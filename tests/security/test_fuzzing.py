@@ -31,7 +31,7 @@ from agent_persistence import (
     not_in,
     text_search,
 )
-from agent_persistence.pipeline import guard
+from agent_persistence.pipeline.guard import layer as guard
 from agent_persistence.pipeline.guard.layer import Guard
 from agent_persistence.query.predicates import Comparison
 from agent_persistence.schema_registry import Column, Table

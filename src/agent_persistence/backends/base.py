@@ -226,6 +226,7 @@ class ActsAs(Identified, Protocol):
         ...
 
 
+@runtime_checkable
 class Located(Protocol):
     """An adapter that says where its database is, for those who observe calls."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,23 +15,7 @@ from agent_persistence.exceptions import (
     PersistencePermissionError,
     ValidationError,
 )
-from agent_persistence.operations import (
-    BatchWrite,
-    BulkWrite,
-    Call,
-    Count,
-    Delete,
-    GetColumns,
-    Operation,
-    Query,
-    Read,
-    Result,
-    Update,
-    Upsert,
-    Write,
-    WritingCall,
-    filtered_columns,
-)
+from agent_persistence.operations import Call, Operation, Result, check_known, filtered_columns
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import base_column, is_path
 from agent_persistence.query.predicates import Comparison, Filter, comparisons
@@ -78,8 +63,9 @@ class Masking:
             self._in.check_keys({name: table.primary_key for name, table in schema.tables.items()})
 
     def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+        check_known(operation)
         if self._in is not None and operation.writes:
-            operation = self._stored(operation, self._in)
+            operation = _stored(operation, self._in)
         if self._out is None:
             return call_next(operation, context)
         self._check(operation, self._out)
@@ -87,9 +73,9 @@ class Masking:
 
     async def _shown(self, operation: Operation, context: CallContext, call_next: Rest, out: _Mask) -> Result:
         result = await call_next(operation, context)
-        if isinstance(operation, (BulkWrite, Count)) or result.value is None:
+        if operation.returns == "count" or result.value is None:
             return result
-        if isinstance(operation, GetColumns):
+        if operation.returns == "columns":
             return replace(result, value=[name for name in result.value if not out.drops(operation.table, name)])
         return replace(result, value=out.value(operation.table, result.value))
 
@@ -108,22 +94,11 @@ class Masking:
                 )
         return None
 
-    def _stored(self, operation: Operation, inward: _Mask) -> Operation:
-        """The operation with what is to be stored in the place of what was given."""
-        table = operation.table
-        if isinstance(operation, (Upsert, BulkWrite)):
-            inward.check_target(table, operation.on_conflict or ())
-        match operation:
-            case Write(record=record) | Upsert(record=record):
-                return replace(operation, record=inward.record(table, record))
-            case BatchWrite(records=records):
-                return replace(operation, records=tuple(inward.record(table, record) for record in records))
-            case Update(changes=changes):
-                return replace(operation, changes=inward.record(table, changes))
-            case WritingCall(arguments=arguments) if arguments:
-                return replace(operation, arguments=inward.record(table, arguments))
-            case _:
-                return operation
+
+def _stored(operation: Operation, inward: _Mask) -> Operation:
+    """The operation with what is to be stored in the place of what was given."""
+    inward.check_target(operation.table, operation.merges_by or ())
+    return operation.with_records(partial(inward.record, operation.table))
 
 
 class _Mask:
@@ -238,11 +213,7 @@ def _with_columns(keys: Mapping[str, frozenset[str]], rows: Mapping[str, Filter]
 
 def _telling(operation: Operation, own: Sequence[Comparison]) -> Iterator[str]:
     """The columns whose values decide which rows come back, and in which order; but for comparisons that are `own`."""
-    if isinstance(operation, Read):
-        yield operation.id_column
-    if isinstance(operation, (Query, Count, Update, Delete)):
-        for leaf in comparisons(operation.filters):
-            if not any(leaf is known for known in own):
-                yield leaf.column or ""
-    if isinstance(operation, Query):
-        yield from (key.column for key in operation.order)
+    for leaf in comparisons(operation.filter):
+        if not any(leaf is known for known in own):
+            yield leaf.column or ""
+    yield from operation.telling_columns()

@@ -88,11 +88,18 @@ class Observing:
     around the others.
     """
 
-    def __init__(self, observers: Sequence[Observer], policy: TablePolicy, adapter: object) -> None:
+    def __init__(
+        self,
+        observers: Sequence[Observer],
+        policy: TablePolicy,
+        *,
+        server: tuple[str, int] | None = None,
+        namespace: str | None = None,
+    ) -> None:
         self._observers = tuple(observers)
         self._allowed = Allowed(policy)
-        self._server: tuple[str, int] | None = getattr(adapter, "server", None)
-        self._namespace: str | None = getattr(adapter, "namespace", None)
+        self._server = server
+        self._namespace = namespace
 
     async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
         watch = self._begin(operation)

@@ -8,23 +8,8 @@ from dataclasses import replace
 from agent_persistence.backends.base import only_row
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, ColumnNotAllowedError, FailureState, PersistencePermissionError
-from agent_persistence.operations import (
-    BatchWrite,
-    BulkWrite,
-    Call,
-    Count,
-    Delete,
-    GetColumns,
-    Operation,
-    Query,
-    Read,
-    Result,
-    Update,
-    Upsert,
-    Write,
-)
+from agent_persistence.operations import Call, GetColumns, Operation, Read, Result, check_known
 from agent_persistence.pipeline.chain import Rest
-from agent_persistence.pipeline.guard.scope import Scope, as_query, narrowed
 from agent_persistence.policy.tenant import TenantScope
 from agent_persistence.query.records import Row
 
@@ -42,6 +27,7 @@ class Tenancy:
 
     def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
         tenant = context.identity.tenant
+        check_known(operation)
         if tenant is None or operation.table in tenant.shared or isinstance(operation, GetColumns):
             return call_next(operation, context)
         if isinstance(operation, Call):
@@ -49,11 +35,10 @@ class Tenancy:
         return self._held(operation, tenant, context, call_next)
 
     async def _held(self, operation: Operation, tenant: TenantScope, context: CallContext, call_next: Rest) -> Result:
-        asked = as_query(operation) if isinstance(operation, Read) else operation
-        own = narrowed(asked, Scope.of_tenant(tenant), self._primary_key(operation.table))
+        own = operation.restricted(tenant.scope, self._primary_key(operation.table))
         unasked = _leaves_out(own, tenant.column)
-        result = await call_next(_telling_tenants(own, tenant.column) if unasked else own, context)
-        if isinstance(operation, (BulkWrite, Count)):
+        result = await call_next(own.asking_also_for(tenant.column) if unasked else own, context)
+        if operation.returns == "count":
             return result
         told = result.value if isinstance(result.value, list) else [result.value]
         _check(operation, told, tenant)
@@ -61,17 +46,6 @@ class Tenancy:
         if isinstance(operation, Read):
             return replace(result, value=only_row(operation.table, operation.id_column, rows))
         return replace(result, value=rows if isinstance(result.value, list) else rows[0])
-
-
-def _telling_tenants(operation: Operation, column: str) -> Operation:
-    """The operation that also asks whose the rows are."""
-    match operation:
-        case Query(select=tuple(select)):
-            return replace(operation, select=(*select, column))
-        case Write() | BatchWrite() | Upsert() | Update() | Delete():
-            return replace(operation, returning=(*(operation.returning or ()), column))
-        case _:
-            return operation
 
 
 def _without(row: Row, column: str) -> Row:

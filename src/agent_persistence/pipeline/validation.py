@@ -7,23 +7,9 @@ from typing import Any, Final, TypeAlias
 
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ValidationError, printable
-from agent_persistence.operations import (
-    BatchWrite,
-    BulkWrite,
-    Call,
-    Count,
-    Delete,
-    Operation,
-    Query,
-    Read,
-    Result,
-    Update,
-    Upsert,
-    Write,
-)
+from agent_persistence.operations import BulkWrite, Call, Operation, Query, Read, Result, Upsert, check_known
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.predicates import Comparison, Filter, Operator, comparisons
-from agent_persistence.query.records import Record
 from agent_persistence.schema.checks import did_you_mean
 from agent_persistence.schema.registry import Column, Schema, Table
 from agent_persistence.schema.types import Family, family, takes
@@ -46,6 +32,7 @@ class Validation:
         self._schema = schema
 
     def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+        check_known(operation)
         table = self._schema.tables.get(operation.table)
         if table is not None and not isinstance(operation, Call):
             unknown = [_shown(finding) for finding in _grouped(_unknown(operation, table))]
@@ -81,7 +68,7 @@ def _unknown(operation: Operation, table: Table) -> Iterator[Finding]:
 
 def _named(operation: Operation) -> Iterator[tuple[str, Iterable[str]]]:
     """The names that are used as columns, by the argument that holds them."""
-    yield from _records(operation)
+    yield from operation.given()
     match operation:
         case Query():
             yield "select", operation.select or ()
@@ -93,22 +80,12 @@ def _named(operation: Operation) -> Iterator[tuple[str, Iterable[str]]]:
     yield "filters", [leaf.column or "" for leaf in comparisons(_filters(operation))]
 
 
-def _records(operation: Operation) -> Iterator[tuple[str, Record]]:
-    match operation:
-        case Write(record=record) | Upsert(record=record):
-            yield "record", record
-        case Update(changes=changes):
-            yield "changes", changes
-        case BatchWrite(records=records):
-            yield from ((f"records[{index}]", record) for index, record in enumerate(records))
-
-
 def _filters(operation: Operation) -> Filter | None:
-    return operation.filters if isinstance(operation, (Query, Count, Update, Delete)) else None
+    return None if isinstance(operation, Read) else operation.filter
 
 
 def _misfits(operation: Operation, table: Table) -> Iterator[Finding]:
-    for place, record in _records(operation):
+    for place, record in operation.given():
         for name, value in record.items():
             problem = _unwritable(table.columns.get(name, _UNDECLARED), value)
             if problem:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from agent_persistence.exceptions import ConfigurationError, printable
+from agent_persistence.operations import Scope
 from agent_persistence.policy.tables import table_names
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.query.predicates import Comparison, Filter, Operator
@@ -63,6 +64,11 @@ class TenantScope:
     def rows(self) -> Filter:
         """What holds for the tenant's rows, and for no others, in a table that is not shared."""
         return Comparison(Operator.EQ, self.value, self.column)
+
+    @property
+    def scope(self) -> Scope:
+        """These rows; every row that is written has the tenant's value."""
+        return Scope(self.rows, {self.column: self.value})
 
 
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")

@@ -20,7 +20,7 @@ from agent_persistence.exceptions import (
     RowsDroppedError,
     ValidationError,
 )
-from agent_persistence.operations import Page
+from agent_persistence.operations import Result
 from agent_persistence.query.records import Row
 
 
@@ -75,12 +75,23 @@ def _of_another_call(response: Response, text: str) -> MisdeliveredError:
     )
 
 
-def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[RowKey] = ()) -> Page:
+def parse_query(response: Response, verb: str, table: str, *, keys: Sequence[RowKey] = ()) -> Result:
+    """The rows of the response as a result."""
+    return Result(parse_rows(response, verb, table, keys=keys))
+
+
+def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[RowKey] = ()) -> Result:
     """The rows of the response, and the total in its Content-Range. A page behind the last row is an error of its own
     (416, PGRST103)."""
     if response.status == 416:
-        return Page([], _total(response))
-    return Page(parse_rows(response, verb, table, keys=keys), _total(response))
+        return Result([], total=_total(response))
+    return Result(parse_rows(response, verb, table, keys=keys), total=_total(response))
+
+
+def parse_unshown(response: Response, verb: str, table: str) -> Result:
+    """No rows, where the response confirms a change of which none were asked for; or the error that it is."""
+    parse_stored(response, verb, table, sent=0)
+    return Result([])
 
 
 def parse_stored(response: Response, verb: str, table: str, sent: int) -> int:
@@ -115,7 +126,7 @@ def _confirmed(response: Response, verb: str) -> FailureState:
     return FailureState.APPLIED if verb in WRITING_VERBS and response.is_json else FailureState.AMBIGUOUS
 
 
-def parse_count(response: Response, table: str) -> int:
+def parse_count(response: Response, table: str) -> Result:
     """The number of rows that the response tells, or the error that it is."""
     if not 200 <= response.status < 300:
         raise parse_error(response, "count", table)
@@ -124,7 +135,7 @@ def parse_count(response: Response, table: str) -> int:
         raise AdapterError(
             f"count on {table}: the server did not tell a total", state=FailureState.AMBIGUOUS, status=response.status
         )
-    return total
+    return Result(total)
 
 
 def _total(response: Response) -> int | None:

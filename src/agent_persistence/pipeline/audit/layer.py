@@ -20,7 +20,7 @@ from agent_persistence.exceptions import (
     RowsDroppedError,
     printable,
 )
-from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Read, Result, Upsert, Write
+from agent_persistence.operations import Operation, Read, Result, Write
 from agent_persistence.pipeline.audit.event import AuditEvent, AuditHook, Outcome
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import is_identifier
@@ -70,8 +70,8 @@ class Audit:
         result: Result | None = None,
         error: BaseException | None = None,
     ) -> AuditEvent:
-        unread = result is None or isinstance(operation, BulkWrite)
-        rows = _rows(operation) if unread or result is None else _returned(result.value)
+        unread = result is None or operation.returns == "count"
+        rows = operation.inserted if unread or result is None else _returned(result.value)
         table, columns = operation.table, operation.columns()
         if error is not None:  # what the guard has let pass needs no second look
             table = table if is_identifier(table) else printable(table)
@@ -150,16 +150,6 @@ def outcome_of(operation: Operation, error: BaseException) -> Outcome:
     if isinstance(error, Exception) or not operation.writes:
         return "error"
     return "unknown"  # cancelled: the write may have left already
-
-
-def _rows(operation: Operation) -> Sequence[Any]:
-    match operation:
-        case Write(record=record) | Upsert(record=record):
-            return (record,)
-        case BatchWrite(records=records):
-            return records
-        case _:
-            return ()
 
 
 def _returned(value: object) -> Sequence[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent_persistence.operations import Delete, Operation, Update
+from agent_persistence.operations import Operation
 from agent_persistence.policy.tables import TablePolicy
 
 
@@ -19,6 +19,6 @@ class Allowed:
 
     def __call__(self, operation: Operation) -> frozenset[str]:
         listed = self._by_right[operation.right]
-        if isinstance(operation, (Update, Delete)):
+        if operation.writes and operation.filter is not None:
             return listed & self._readable  # whose rows are affected tells what they hold
         return listed

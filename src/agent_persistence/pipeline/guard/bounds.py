@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic_core import to_json
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.operations import BatchWrite, Call, Count, Delete, Operation, Query, Read, Update, Upsert, Write
+from agent_persistence.operations import Operation, Query, Read
 from agent_persistence.policy.tables import TablePolicy
 from agent_persistence.query.predicates import Filter, TextQuery, comparisons
 from agent_persistence.query.records import Record
@@ -20,23 +19,17 @@ _MOST_BYTES_A_CHARACTER: Final = 6  # \u0000
 
 def check_bounds(operation: Operation, policy: TablePolicy) -> None:
     """Refuse a call that exceeds one of the policy's bounds; the error names it."""
-    match operation:
-        case Write() | Upsert():
-            _check_record(operation.table, operation.record, policy)
-        case Read():
-            _check_value(operation.table, operation.id_column, operation.id_value, policy)
-        case Query():
-            _check_filters(operation.table, operation.filters, policy)
-            _check_page(operation, policy)
-        case Count() | Delete():
-            _check_filters(operation.table, operation.filters, policy)
-        case BatchWrite():
-            _check_batch(operation.table, operation.records, policy)
-        case Update():
-            _check_filters(operation.table, operation.filters, policy)
-            _check_record(operation.table, operation.changes, policy)
-        case Call():
-            _check_record(operation.table, operation.arguments, policy)
+    if isinstance(operation, Read):
+        return _check_value(operation.table, operation.id_column, operation.id_value, policy)
+    table, rows = operation.table, len(operation.inserted)
+    if rows > policy.max_batch:
+        raise _above(table, f"a batch of {rows} rows", "max_batch", policy.max_batch)
+    _check_filters(table, operation.filter, policy)
+    for _, record in operation.given():
+        _check_record(table, record, policy)
+    if isinstance(operation, Query):
+        _check_page(operation, policy)
+    return None
 
 
 def _check_page(query: Query, policy: TablePolicy) -> None:
@@ -44,13 +37,6 @@ def _check_page(query: Query, policy: TablePolicy) -> None:
         raise _above(query.table, "the limit", "max_rows", policy.max_rows)
     if query.offset > MAX_OFFSET:
         raise ValidationError(query.table, f"offset is above {MAX_OFFSET}, the most that PostgreSQL can skip")
-
-
-def _check_batch(table: str, records: Sequence[Record], policy: TablePolicy) -> None:
-    if len(records) > policy.max_batch:
-        raise _above(table, f"a batch of {len(records)} rows", "max_batch", policy.max_batch)
-    for record in records:
-        _check_record(table, record, policy)
 
 
 def _check_record(table: str, record: Record, policy: TablePolicy) -> None:

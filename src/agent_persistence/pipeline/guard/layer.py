@@ -9,26 +9,10 @@ from typing import Any
 from agent_persistence.backends.base import only_row
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError
-from agent_persistence.operations import (
-    BatchWrite,
-    BulkWrite,
-    Call,
-    Count,
-    Delete,
-    GetColumns,
-    Operation,
-    Query,
-    Read,
-    Result,
-    Update,
-    Upsert,
-    Write,
-    filtered_columns,
-)
+from agent_persistence.operations import Call, GetColumns, Operation, Query, Read, Result, Scope, check_known
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.guard.allowed import Allowed
 from agent_persistence.pipeline.guard.bounds import check_bounds
-from agent_persistence.pipeline.guard.scope import Scope, as_query, narrowed
 from agent_persistence.policy.tables import TablePolicy
 from agent_persistence.query.identifiers import RESERVED, are_columns, base_column, is_identifier, is_path
 from agent_persistence.query.records import Row
@@ -70,6 +54,7 @@ class Guard:
         }
 
     def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+        check_known(operation)
         allowed = self._allowed(operation)
         table = operation.table
         if type(table) is not str or table not in allowed:
@@ -100,15 +85,15 @@ class Guard:
     def _within(self, operation: Operation, rules: _Rules) -> Operation:
         """The operation that reaches the policy's rows alone, and asks the server for its columns alone."""
         table = operation.table
-        within: Operation = as_query(operation) if isinstance(operation, Read) else operation
         if rules.scope is not None:
-            within = narrowed(within, rules.scope, self._schema.primary_key(table))
-        return _asking_for(within, self._in_order(table, rules.readable))
+            operation = operation.restricted(rules.scope, self._schema.primary_key(table))
+        columns = self._in_order(table, rules.readable)
+        return operation if columns is None else operation.asking_for(columns)
 
     def _check_columns(self, operation: Operation, rules: _Rules) -> None:
         table, made = operation.table, operation.own_key
-        _check_listed(table, (name for name in _written(operation) if name != made), rules.writable, "written")
-        _check_listed(table, map(base_column, _read(operation)), rules.readable, "read")
+        _check_listed(table, (name for name in operation.columns_written() if name != made), rules.writable, "written")
+        _check_listed(table, map(base_column, operation.columns_read()), rules.readable, "read")
         merges_by = operation.merges_by
         if merges_by is not None and rules.readable:  # what comes back tells of the row merged
             merged_by = merges_by or self._schema.primary_key(table)
@@ -141,21 +126,6 @@ async def _as_asked(query: Query, context: CallContext, call_next: Rest) -> Resu
     return replace(result, value=rows[: query.limit])
 
 
-def _asking_for(operation: Operation, columns: tuple[str, ...] | None) -> Operation:
-    """The operation that asks the server for these columns alone."""
-    if columns is None:
-        return operation
-    match operation:
-        case Query(select=None):
-            return replace(operation, select=columns)
-        case Count():
-            return replace(operation, counting=columns[0] if columns else None)
-        case Write() | BatchWrite() | Upsert() | Update() | Delete():
-            return replace(operation, returning=columns)
-        case _:
-            return operation
-
-
 def _stripped(value: Any, columns: frozenset[str] | None) -> Any:
     """The rows with these columns alone."""
     if columns is None:
@@ -173,7 +143,7 @@ def _shown(operation: Operation, rules: _Rules) -> frozenset[str] | None:
     """The columns that the caller may see of the rows that come back; of a row just written also what was sent."""
     if isinstance(operation, Query) and operation.select is not None:
         return frozenset(operation.select)
-    return None if rules.readable is None else rules.readable.union(_sent(operation))
+    return None if rules.readable is None else rules.readable.union(*operation.inserted)
 
 
 def _known(columns: list[str] | None, rules: _Rules) -> list[str] | None:
@@ -193,42 +163,9 @@ def _check_listed(table: str, columns: Iterable[str], listed: frozenset[str] | N
             raise ColumnNotAllowedError(table, column, reason)
 
 
-def _sent(operation: Operation) -> Iterable[str]:
-    """The columns of the rows that are inserted or merged."""
-    match operation:
-        case Write(record=record) | Upsert(record=record):
-            return record
-        case BatchWrite(records=records):
-            return (name for record in records for name in record)
-        case _:
-            return ()
-
-
-def _written(operation: Operation) -> Iterable[str]:
-    """The columns that get values, and those by which rows are merged."""
-    match operation:
-        case Upsert() | BulkWrite():
-            return operation.columns()
-        case Update(changes=changes):
-            return changes
-        case _:
-            return _sent(operation)
-
-
-def _read(operation: Operation) -> Iterable[str]:
-    """The columns that rows are chosen, sorted or shown by."""
-    match operation:
-        case Query() | Read():
-            return operation.columns()
-        case Count(filters=filters) | Update(filters=filters) | Delete(filters=filters):
-            return filtered_columns(filters)
-        case _:
-            return ()
-
-
 def _whole(operation: Operation) -> Iterable[str]:
     """The names that must be columns, not parts of one."""
-    return (operation.id_column,) if isinstance(operation, Read) else _written(operation)
+    return (operation.id_column,) if isinstance(operation, Read) else operation.columns_written()
 
 
 def _check_arguments(call: Call) -> None:

@@ -18,7 +18,7 @@ from agent_persistence.exceptions import (
     OverloadedError,
     RowsDroppedError,
 )
-from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result, Upsert, Write
+from agent_persistence.operations import Operation, Result
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.observing import attempt_failed
 from agent_persistence.pipeline.retry.lost import Recovery, applied, lost, queries, resent
@@ -319,14 +319,12 @@ class _Recovery:
     def _key(self) -> object:
         """The primary key of the row that was sent, if it has one; of a batch, the list of them."""
         columns = self._retry.keys.primary(self._operation.table)
-        match self._operation:
-            case Write(record=record) | Upsert(record=record):
-                return _key_of(record, columns)
-            case BatchWrite(records=records):
-                keys = [_key_of(record, columns) for record in records]
-                return None if None in keys else keys
-            case _:
-                return self._lost.keys[0] if len(self._lost.keys) == 1 else list(self._lost.keys) or None
+        keys = [_key_of(record, columns) for record in self._operation.inserted]
+        if not keys:
+            return self._lost.keys[0] if len(self._lost.keys) == 1 else list(self._lost.keys) or None
+        if self._operation.returns == "row":
+            return keys[0]
+        return None if None in keys else keys
 
 
 def _key_of(record: Any, columns: tuple[str, ...]) -> object:
@@ -335,11 +333,10 @@ def _key_of(record: Any, columns: tuple[str, ...]) -> object:
 
 
 def _sent(operation: Operation) -> Any:
-    if isinstance(operation, BulkWrite):
-        return len(operation.records)
-    if isinstance(operation, BatchWrite):
-        return [dict(record) for record in operation.records]
-    return dict(operation.record) if isinstance(operation, (Write, Upsert)) else None
+    rows = [dict(record) for record in operation.inserted]
+    if operation.returns == "count":
+        return len(rows)
+    return rows if operation.returns == "rows" else rows[0]
 
 
 def _about(error: AdapterError) -> dict[str, Any]:
