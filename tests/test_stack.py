@@ -54,7 +54,7 @@ async def test_callers_share_what_they_read() -> None:
     adapter = RecordingAdapter()
     assert await stack.as_chosen(adapter).query("leads") == []
     assert adapter.verbs == ["query"]
-    assert any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter)._layers)
+    assert any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter).layers)
 
 
 @pytest.mark.parametrize("chosen", [""], indirect=True)
@@ -64,4 +64,4 @@ def test_nothing_is_changed_by_default() -> None:
     adapter = RecordingAdapter()
     assert stack.as_chosen(adapter) is adapter
     assert isinstance(transport(), HttpcorePool)
-    assert not any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter)._layers)
+    assert not any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter).layers)

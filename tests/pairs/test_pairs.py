@@ -128,7 +128,7 @@ def _forget_tenants(service: AsyncPersistenceService) -> None:
     caching = service.cache
     if caching is None:
         return
-    layers = [layer for layer in service._layers if layer is not caching]
+    layers = [layer for layer in service.layers if layer is not caching]
     layers.insert(next(at for at, layer in enumerate(layers) if isinstance(layer, Tenancy)), partial(_own, caching))
     service._chain = compose(layers, dispatch_to(service._adapter, service._clock))
 

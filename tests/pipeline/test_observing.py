@@ -104,8 +104,8 @@ async def test_a_call_is_told_from_its_beginning_to_its_end(watching: Watching) 
 
 async def test_without_observers_the_layer_is_not_in_the_chain(watching: Watching) -> None:
     """What is not configured costs nothing; with one it is the outermost layer, and no second guard comes with it."""
-    without = AsyncPersistenceService(RecordingAdapter())._layers
-    with_one = AsyncPersistenceService(RecordingAdapter(), observers=watching)._layers
+    without = AsyncPersistenceService(RecordingAdapter()).layers
+    with_one = AsyncPersistenceService(RecordingAdapter(), observers=watching).layers
     assert not any(isinstance(layer, Observing) for layer in without)
     assert [type(layer) for layer in with_one] == [Observing, *map(type, without)]
 

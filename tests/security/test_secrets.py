@@ -340,7 +340,7 @@ def test_values_hide_what_they_hold(anyio_backend: str) -> None:
     things: list[Any] = [
         config, made, made.readonly(), PersistenceAgent(made), made._adapter, TenantScope(TENANT), policy,
         policy.explain("leads"), FILTER, eq(FILTERED), Write("leads", {"email": WRITTEN}), Read("leads", FILTERED),
-        Upsert("leads", {"email": WRITTEN}), Query("leads", eq(FILTERED)), made.table(Lead), *made._layers,
+        Upsert("leads", {"email": WRITTEN}), Query("leads", eq(FILTERED)), made.table(Lead), *made.layers,
     ]  # fmt: skip
     assert {type(thing).__name__: secrets_in(said_by(thing)) for thing in things if secrets_in(said_by(thing))} == {}
 

@@ -14,6 +14,7 @@ from hypothesis import Phase, find, given, settings
 from agent_persistence import SupabaseAdapter
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.operations import Scope
+from agent_persistence.policy.tenant import TenantScope
 from agent_persistence.query.predicates import TRUE
 from tests.differential.examples import examples
 from tests.security import tenants

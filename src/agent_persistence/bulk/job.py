@@ -29,7 +29,6 @@ from agent_persistence.bulk.settings import SourceOptions, is_path, source_ident
 from agent_persistence.bulk.values import ImportReport, ImportStoppedError, what_is_in
 from agent_persistence.bulk.writing import Writing, writer
 from agent_persistence.exceptions import AdapterError, ConfigurationError
-from agent_persistence.pipeline.validation import Validation
 from agent_persistence.service import AsyncPersistenceService
 
 
@@ -99,9 +98,8 @@ class ImportJob:
         return column if self.merge_by in (None, (column,)) else None
 
     def _columns(self) -> ImportTarget:
-        is_declared = any(isinstance(layer, Validation) for layer in self.service._layers)
         columns, writable = self.service.schema.columns(self.table), self.service.policy.writable(self.table)
-        target = ImportTarget(self.table, columns, is_declared, writable)
+        target = ImportTarget(self.table, columns, self.service.validates, writable)
         target.check(self.merge_by or ())
         return target
 

@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 from agent_persistence.bulk.sending import BatchWriter
 from agent_persistence.client.verbs import WritingVerbs
-from agent_persistence.context import CallContext
 from agent_persistence.exceptions import RowsDroppedError, UnsupportedOperationError
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result
-from agent_persistence.pipeline.chain import compose
-from agent_persistence.pipeline.guard.layer import Guard
-from agent_persistence.pipeline.masking import Masking
-from agent_persistence.pipeline.tenancy import Tenancy
-from agent_persistence.pipeline.validation import Validation
 from agent_persistence.policy.retry import RetryPolicy
 from agent_persistence.query.records import Record
 from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.service import AsyncPersistenceService
-
-_RULES: Final = (Guard, Validation, Masking, Tenancy)
 
 
 class Writing(Protocol):
@@ -57,15 +49,11 @@ class DryRun(_Borrowed):
 
     def __init__(self, target: Writing, service: AsyncPersistenceService) -> None:
         super().__init__(target)
-        self._chain = compose([layer for layer in service._layers if isinstance(layer, _RULES)], _counted)
-        self._context = service._context(writes=True)
+        self._service = service
 
     async def _invoke(self, operation: Operation) -> Result:
-        return await self._chain(operation, self._context)
-
-
-async def _counted(operation: Operation, context: CallContext) -> Result:
-    return Result(len(operation.records) if isinstance(operation, BatchWrite) else 0)
+        await self._service.check(operation)
+        return Result(len(operation.inserted))
 
 
 class Batches(_Borrowed):
