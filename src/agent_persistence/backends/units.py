@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from hashlib import sha256
 from json import dumps
 from typing import Any, Final
@@ -21,7 +22,7 @@ from agent_persistence.exceptions import (
     UnsupportedOperationError,
     printable,
 )
-from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Part, Require, Unit, Update, Upsert, Write
+from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Require, Unit, UnitPart, Update, Upsert, Write
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.predicates import (
     AllOf,
@@ -39,7 +40,7 @@ Operand = Callable[[Comparison], Any]
 _ARROW: Final = re.compile("(->>?)")
 
 
-def document_of(part: Part, operand: Operand) -> dict[str, Any]:
+def document_of(part: UnitPart, operand: Operand) -> dict[str, Any]:
     """The operation as the function `agent_persistence_apply` takes it."""
     told = {"verb": _verb(part), "table": part.operation.table, **expectation(part)}
     returning = getattr(part.operation, "returning", None)
@@ -56,12 +57,12 @@ def document_of(part: Part, operand: Operand) -> dict[str, Any]:
     return told
 
 
-def conflict_target(part: Part) -> Sequence[str] | None:
+def conflict_target(part: UnitPart) -> Sequence[str] | None:
     """The columns by which rows are merged, none for the primary key; None where rows are only added."""
     return part.operation.merges_by
 
 
-def _verb(part: Part) -> str:
+def _verb(part: UnitPart) -> str:
     match part.operation:
         case Write() | BatchWrite() | Upsert():
             return "insert"
@@ -69,7 +70,7 @@ def _verb(part: Part) -> str:
             return part.operation.verb
 
 
-def expectation(part: Part) -> dict[str, int]:
+def expectation(part: UnitPart) -> dict[str, int]:
     """What the number of rows must be: `expect`, `at_least` or `at_most`; of an insert that tells them, all."""
     match part.operation:
         case _ if part.expect is not None:
@@ -154,7 +155,7 @@ OTHER_CONTENT: Final = "AP002"
 NOT_UNDERSTOOD: Final = "AP003"
 
 
-def unmet(part: Part, index: int, found: int | None, **about: Any) -> AdapterError:
+def unmet(part: UnitPart, index: int, found: int | None, **about: Any) -> AdapterError:
     """The error of an operation that met other rows than it expects; nothing of its unit was applied."""
     operation = part.operation
     error: AdapterError
@@ -229,7 +230,7 @@ class Applied:
             for part, rows, affected in zip(unit.parts, self.rows, self.counts, strict=True)
         ]
 
-    def _value(self, part: Part, rows: list[Row], affected: int) -> Any:
+    def _value(self, part: UnitPart, rows: list[Row], affected: int) -> Any:
         """The operation's value; of an insert of which nothing may be read, what was sent."""
         operation = part.operation
         if operation.returns == "count":
@@ -239,7 +240,7 @@ class Applied:
         return rows[0] if operation.returns == "row" else rows
 
 
-def is_met(part: Part, affected: int) -> bool:
+def is_met(part: UnitPart, affected: int) -> bool:
     """Whether the number of rows is one that the part takes."""
     wanted = expectation(part)
     return (
@@ -249,13 +250,14 @@ def is_met(part: Part, affected: int) -> bool:
     )
 
 
-def resolved(part: Part, told: Sequence[list[Row]]) -> Part:
+def resolved(part: UnitPart, told: Sequence[list[Row]]) -> UnitPart:
     """The part with what earlier ones told in the place of its references."""
 
     def meant(reference: Reference) -> Any:
         row = told[reference.part][reference.row]
         if reference.column not in row:
             raise AdapterError(f"the earlier row has no column {printable(reference.column)}", code="42703")
-        return row[reference.column]
+        value = row[reference.column]
+        return str(value) if isinstance(value, Decimal) else value  # as a caller's Decimal is written
 
     return part.resolved(meant)

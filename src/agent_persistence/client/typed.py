@@ -155,7 +155,7 @@ class TypedTable(ReadOnlyTable[Model]):
         super().__init__(verbs, model, name)
         self._writer: WritingVerbs = verbs
 
-    def stored(self, row: Row) -> Model:
+    def _as_stored(self, row: Row) -> Model:
         """A row that is stored as a model; where it does not fit, the error says that it is stored."""
         return self._fitted(row, done=_STORED)
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from agent_persistence.client.typed import Model, TypedTable
 from agent_persistence.exceptions import ValidationError, printable
-from agent_persistence.operations import BatchWrite, Delete, Part, Require, Result, Unit, Update, Upsert, Write
+from agent_persistence.operations import BatchWrite, Delete, Require, Result, Unit, UnitPart, Update, Upsert, Write
 from agent_persistence.query.filters import Filters, parse_filters, parse_some_rows
 from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record
 from agent_persistence.query.references import Reference, outside
@@ -112,7 +112,7 @@ class UnitOfWork:
     def __init__(self, target: Committing, key: UUID | str | None = None) -> None:
         self._target = target
         self._key = None if key is None else _key(key)
-        self._parts: list[Part] = []
+        self._parts: list[UnitPart] = []
         self._referred: list[list[str]] = []
         self._is_committed = False
         self._id = self._key or uuid7()
@@ -131,7 +131,7 @@ class UnitOfWork:
     def write(self, table: str, record: Record | BaseModel) -> RowHandle[Row]:
         """Insert one row; its result is the row as stored."""
         prepared, made = self._prepared(table, record)
-        return RowHandle(self, self._add(Part(Write(table, prepared, generated_key=made))), _itself)
+        return RowHandle(self, self._add(UnitPart(Write(table, prepared, generated_key=made))), _itself)
 
     def batch_write(self, table: str, records: Sequence[Record | BaseModel]) -> BatchHandle[list[Row]]:
         """Insert all rows; the result is the rows in the order given."""
@@ -142,7 +142,7 @@ class UnitOfWork:
         prepared = [self._prepared(table, one, f"records[{row}]", row=row) for row, one in enumerate(records)]
         made = prepared[0][1] if all(key for _, key in prepared) else None
         operation = BatchWrite(table, tuple(record for record, _ in prepared), generated_key=made)
-        return BatchHandle(self, self._add(Part(operation)), _itself, len(prepared))
+        return BatchHandle(self, self._add(UnitPart(operation)), _itself, len(prepared))
 
     def upsert(
         self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None
@@ -152,7 +152,7 @@ class UnitOfWork:
 
         target = _names(table, "on_conflict", on_conflict) or ()
         prepared, made = self._prepared(table, record, only_set=True, on_conflict=target)
-        return RowHandle(self, self._add(Part(Upsert(table, prepared, target, generated_key=made))), _itself)
+        return RowHandle(self, self._add(UnitPart(Upsert(table, prepared, target, generated_key=made))), _itself)
 
     def update(
         self, table: str, changes: Record | BaseModel, filters: Filters, *, expect: int | None = None
@@ -164,12 +164,12 @@ class UnitOfWork:
         """
         prepared = self._encoded(table, as_mapping(table, changes, "changes", only_set=True), "changes")
         operation = Update(table, prepared, parse_some_rows(table, filters, in_unit=True))
-        return RowHandle(self, self._add(Part(operation, _count(table, expect))), _itself)
+        return RowHandle(self, self._add(UnitPart(operation, _count(table, expect))), _itself)
 
     def delete(self, table: str, filters: Filters, *, expect: int | None = None) -> RowHandle[list[Row]]:
         """Delete the rows that `filters` selects; the result is these rows. `expect` is as in `update`."""
         operation = Delete(table, parse_some_rows(table, filters, in_unit=True))
-        return RowHandle(self, self._add(Part(operation, _count(table, expect))), _itself)
+        return RowHandle(self, self._add(UnitPart(operation, _count(table, expect))), _itself)
 
     def require(self, table: str, filters: Filters, *, expect: int | None = None, lock: bool = True) -> Handle[int]:
         """Go on only if `filters` selects `expect` rows, at least one by default; the result is how many.
@@ -180,7 +180,7 @@ class UnitOfWork:
         if type(lock) is not bool:
             raise ValidationError(table, "lock is True or False")
         operation = Require(table, parse_filters(table, filters, in_unit=True), lock=lock)
-        return Handle(self, self._add(Part(operation, _count(table, expect))), _itself)
+        return Handle(self, self._add(UnitPart(operation, _count(table, expect))), _itself)
 
     def table(self, model: type[Model], name: str | None = None) -> UnitTable[Model]:
         """The writing verbs of this unit over one table whose rows come back as models."""
@@ -207,7 +207,7 @@ class UnitOfWork:
         )
         return Unit(", ".join(distinct(part.operation.table for part in parts)), parts, self._key)
 
-    def _add(self, part: Part) -> int:
+    def _add(self, part: UnitPart) -> int:
         """The operation's number, from 0; the operations that it refers to are told what of them is taken."""
         if self._is_committed:
             raise ValidationError(part.operation.table, "the unit of work was committed; make another one")
@@ -295,17 +295,17 @@ class UnitTable(Generic[Model]):
         return self._unit.require(self._table.name, filters, expect=expect, lock=lock)
 
     def _of_one(self, handle: RowHandle[Row]) -> RowHandle[Model]:
-        return RowHandle(self._unit, handle._index, self._table.stored)
+        return RowHandle(self._unit, handle._index, self._table._as_stored)
 
     def _several(self, rows: list[Row]) -> list[Model]:
-        return [self._table.stored(row) for row in rows]
+        return [self._table._as_stored(row) for row in rows]
 
 
 def _itself(value: Any) -> Any:
     return value
 
 
-def _referred(part: Part, columns: tuple[str, ...]) -> Part:
+def _referred(part: UnitPart, columns: tuple[str, ...]) -> UnitPart:
     operation = part.operation
     assert not isinstance(operation, Require)  # noqa: S101  its handle has no columns
     return replace(part, operation=replace(operation, referred=columns))

@@ -20,10 +20,10 @@ from agent_persistence.operations.reading import (
 from agent_persistence.operations.results import Page as Page, Result as Result
 from agent_persistence.operations.scope import Scope as Scope
 from agent_persistence.operations.units import (
-    Part as Part,
     PartOperation as PartOperation,
     Require as Require,
     Unit as Unit,
+    UnitPart as UnitPart,
 )
 from agent_persistence.operations.writing import (
     BatchWrite as BatchWrite,

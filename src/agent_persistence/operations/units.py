@@ -56,7 +56,7 @@ PartOperation: TypeAlias = Write | BatchWrite | Upsert | Update | Delete | Requi
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class UnitPart:
     """One operation of a unit of work; `expect` is how many rows it must affect or find, where that is said."""
 
     operation: PartOperation
@@ -67,7 +67,7 @@ class Part:
         """What is written: the records, or the changes."""
         return tuple(record for _, record in self.operation.given())
 
-    def with_filters(self, filters: Filter) -> Part:
+    def with_filters(self, filters: Filter) -> UnitPart:
         """The part over other rows."""
         if isinstance(self.operation, (Update, Delete, Require)):
             return replace(self, operation=replace(self.operation, filters=filters))
@@ -78,7 +78,7 @@ class Part:
         yield from (value for record in self.records for value in record.values() if isinstance(value, Reference))
         yield from references_in(self.operation.filter)
 
-    def resolved(self, meant: Callable[[Reference], Any]) -> Part:
+    def resolved(self, meant: Callable[[Reference], Any]) -> UnitPart:
         """The part with what its references mean in their place."""
 
         def known(value: Any) -> Any:
@@ -107,7 +107,7 @@ class Unit(BaseOperation):
     writes: ClassVar[bool] = True
     returns: ClassVar[Shape] = "value"
 
-    parts: tuple[Part, ...] = field(repr=False)
+    parts: tuple[UnitPart, ...] = field(repr=False)
     key: str | None = None
 
     def capabilities(self) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from agent_persistence.context import CallContext
-from agent_persistence.operations import BatchWrite, Delete, Operation, Part, Result, Unit, Update, Upsert, Write
+from agent_persistence.operations import BatchWrite, Delete, Operation, Result, Unit, UnitPart, Update, Upsert, Write
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.retry.lost import Recovery, lost
 from agent_persistence.schema.client_keys import ClientKeys, uuid7
@@ -38,5 +38,5 @@ class Remembering:
         context: CallContext,
         call_next: Rest,
     ) -> Result:
-        result = await call_next(Unit(operation.table, (Part(operation),), self._new_key()), context)
+        result = await call_next(Unit(operation.table, (UnitPart(operation),), self._new_key()), context)
         return replace(result, value=result.value[0])

@@ -40,11 +40,11 @@ from agent_persistence.operations import (
     Delete,
     GetColumns,
     Operation,
-    Part,
     Query,
     Read,
     Result,
     Unit,
+    UnitPart,
     Update,
     Upsert,
     Write,
@@ -264,7 +264,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
             raise
         return applied.values(unit)
 
-    async def _types_of(self, part: Part) -> Mapping[str, str]:
+    async def _types_of(self, part: UnitPart) -> Mapping[str, str]:
         """The types that the part's SQL depends on. What later parts take of it is looked for here: a column that
         there is not would be NULL to them."""
         table, referred = part.operation.table, part.operation.referred_columns

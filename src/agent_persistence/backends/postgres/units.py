@@ -29,7 +29,7 @@ from agent_persistence.backends.units import (
     unreadable,
 )
 from agent_persistence.exceptions import AdapterError
-from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Part, Require, Unit, Update, Upsert, Write
+from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Require, Unit, UnitPart, Update, Upsert, Write
 from agent_persistence.query.records import differ_in_keys
 
 Types = Mapping[str, str]
@@ -94,7 +94,7 @@ class WritingUnit:
             refused=partial(self._unmet, index),
         )
 
-    def _check(self, part: Part) -> Statement | None:
+    def _check(self, part: UnitPart) -> Statement | None:
         if isinstance(part.operation, Update) or differ_in_keys(part.records):
             return sql.reading(self._named(part.operation.table), part.records) if part.records else None
         return None
@@ -205,7 +205,7 @@ def ledger_table(schema: str) -> str:
     return f"{quoted(schema)}.{quoted('ledger')}"
 
 
-def _shown(part: Part) -> tuple[str, ...] | None:
+def _shown(part: UnitPart) -> tuple[str, ...] | None:
     """The columns that come back; none of a bulk write, and of a requirement."""
     if isinstance(part.operation, (BulkWrite, Require)):
         return ()

@@ -1,0 +1,1 @@
+"""Units of work: several writes that are applied together, once."""
