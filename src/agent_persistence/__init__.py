@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent_persistence.exceptions import (
         AccessTokenError as AccessTokenError,
         AdapterError as AdapterError,
+        AuthenticationError as AuthenticationError,
         BackendUnavailableError as BackendUnavailableError,
         ColumnNotAllowedError as ColumnNotAllowedError,
         ConfigurationError as ConfigurationError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         PersistencePermissionError as PersistencePermissionError,
         ReadOnlyError as ReadOnlyError,
         RowsDroppedError as RowsDroppedError,
+        RowSecurityError as RowSecurityError,
         TableNotAllowedError as TableNotAllowedError,
         UnsupportedOperationError as UnsupportedOperationError,
         ValidationError as ValidationError,
@@ -99,9 +101,9 @@ _MODULES = {
     "pipeline.caching.policy": "CachePolicy",
     "pipeline.chain": "Middleware Next",
     "pipeline.coalescing.policy": "CoalescePolicy",
-    "exceptions": "AccessTokenError AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError"
-    " ConflictError FailureState"
-    " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError RowsDroppedError"
+    "exceptions": "AccessTokenError AdapterError AuthenticationError BackendUnavailableError ColumnNotAllowedError"
+    " ConfigurationError ConflictError FailureState OutcomeUnknownError OverloadedError"
+    " PersistenceError PersistencePermissionError ReadOnlyError RowSecurityError RowsDroppedError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
     "query.filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt"
