@@ -31,20 +31,12 @@ from agent_persistence.operations.writing import (
 Operation: TypeAlias = (
     Write | BatchWrite | BulkWrite | Upsert | Update | Delete | Read | Query | Count | GetColumns | Call | WritingCall
 )
-_KNOWN: Final = frozenset(get_args(Operation))
-
-
-def check_known(operation: Operation) -> None:
-    """Refuse an operation of any other class, a subclass included: what it reads and writes is not known.
-
-    Every layer that guards asks this first. The error is an UnsupportedOperationError, and nothing has been sent.
-    """
-    if type(operation) not in _KNOWN:
-        raise unknown(operation)
+KNOWN: Final = frozenset(get_args(Operation))
+"""The classes above. Every layer that guards asks first whether an operation is of one of them, not of a subclass."""
 
 
 def unknown(operation: object) -> UnsupportedOperationError:
-    """The refusal of an operation that is none of those above."""
+    """The refusal of an operation of any other class: what it reads and writes is not known. Nothing has been sent."""
     return UnsupportedOperationError(
         str(getattr(operation, "table", "")),
         type(operation).__name__,

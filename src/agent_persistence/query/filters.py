@@ -10,7 +10,6 @@ A mapping holds when each of its columns does. Comparisons with a NULL are neith
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from agent_persistence.exceptions import UnsupportedOperationError, ValidationError
@@ -29,7 +28,7 @@ from agent_persistence.query.predicates import (
     conjunction,
     fold,
 )
-from agent_persistence.query.records import NULL, encode_value
+from agent_persistence.query.records import NULL, encode_value, is_plain
 
 Filters: TypeAlias = Mapping[str, Any] | Filter
 
@@ -166,12 +165,12 @@ def parse_filters(table: object, filters: Filters | None) -> Filter | None:
     try:
         parsed = _parse(filters)
         check_depth(parsed)
-        unbound = next((leaf for leaf in comparisons(parsed) if leaf.column is None), None)
-        if unbound is not None:
-            raise _malformed(f"{unbound!r} names no column; write {{'column': {unbound!r}}}")
+        for leaf in comparisons(parsed):
+            if leaf.column is None:
+                raise _malformed(f"{leaf!r} names no column; write {{'column': {leaf!r}}}")
     except ValidationError as malformed:
         raise ValidationError(table, malformed.problems) from None
-    return None if parsed == TRUE else parsed
+    return None if isinstance(parsed, AllOf) and not parsed.terms else parsed
 
 
 def parse_some_rows(table: object, filters: Filters) -> Filter:
@@ -216,13 +215,13 @@ def _condition(column: str, condition: object) -> Filter:
     if isinstance(condition, (Comparison, AllOf, AnyOf, Not)):
         check_depth(condition)
         return _bind(condition, column)
-    return replace(eq(condition), column=column)
+    return Comparison(Operator.EQ, _scalar(Operator.EQ, condition), column)
 
 
 def _bind(condition: Filter, column: str) -> Filter:
     match condition:
         case Comparison(column=None):
-            return replace(condition, column=column)
+            return Comparison(condition.operator, condition.operand, column)
         case Comparison():
             raise _malformed(f"{condition!r} already names a column and stands under {column!r}")
         case AllOf(terms):
@@ -234,6 +233,8 @@ def _bind(condition: Filter, column: str) -> Filter:
 
 
 def _scalar(operator: Operator, value: object) -> Any:
+    if is_plain(value):
+        return value
     if value is None or value is NULL:
         raise _malformed(f"{operator.function}(None) is never true in SQL; use is_null() or not_null()")
     encoded = encode_value("filters", value, f"{operator.function}(…)")
