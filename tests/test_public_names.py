@@ -40,7 +40,8 @@ NAMES = {
     ),
     *("ColumnNotAllowedError", "ReadOnlyError", "ValidationError", "UnsupportedOperationError"),
     *("AdapterError", "ConflictError", "BackendUnavailableError", "OverloadedError", "OutcomeUnknownError"),
-    *("RowsDroppedError", "ExpectationFailedError", "UnitOfWork", "UnitResults"),
+    *("RowsDroppedError", "AuthenticationError", "RowSecurityError"),
+    *("ExpectationFailedError", "UnitOfWork", "UnitResults"),
 }
 
 IMPORT_ALONE = """

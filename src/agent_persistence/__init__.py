@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent_persistence.exceptions import (
         AccessTokenError as AccessTokenError,
         AdapterError as AdapterError,
+        AuthenticationError as AuthenticationError,
         BackendUnavailableError as BackendUnavailableError,
         ColumnNotAllowedError as ColumnNotAllowedError,
         ConfigurationError as ConfigurationError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         PersistencePermissionError as PersistencePermissionError,
         ReadOnlyError as ReadOnlyError,
         RowsDroppedError as RowsDroppedError,
+        RowSecurityError as RowSecurityError,
         TableNotAllowedError as TableNotAllowedError,
         UnsupportedOperationError as UnsupportedOperationError,
         ValidationError as ValidationError,
@@ -102,9 +104,9 @@ _MODULES = {
     "pipeline.caching.policy": "CachePolicy",
     "pipeline.chain": "Middleware Next",
     "pipeline.coalescing.policy": "CoalescePolicy",
-    "exceptions": "AccessTokenError AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError"
-    " ConflictError ExpectationFailedError FailureState"
-    " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError RowsDroppedError"
+    "exceptions": "AccessTokenError AdapterError AuthenticationError BackendUnavailableError ColumnNotAllowedError"
+    " ConfigurationError ConflictError ExpectationFailedError FailureState OutcomeUnknownError OverloadedError"
+    " PersistenceError PersistencePermissionError ReadOnlyError RowSecurityError RowsDroppedError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
     "query.filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt"

@@ -70,6 +70,8 @@ __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistence
 
 _RULES: Final = (Guard, Validation, Masking, Tenancy)
 """The layers that only look at an operation, or change it."""
+_SENDING: Final = (Splitting, Paging, Coalescing, Remembering)
+"""The layers that have to do with how single calls are sent; what is part of a unit is sent with it."""
 
 
 class ServiceOptions(TypedDict, total=False):
@@ -192,7 +194,6 @@ class AsyncPersistenceService(AllVerbs, Closing):
             Tenancy(self._client_keys.primary),
             self._identification,
             self._cache,
-            Gathering(),
             None if capabilities.url_size is None else Splitting(self._schema, capabilities.url_size),
             self._paging(capabilities, row_cap),
             None if coalescing is None else Coalescing(coalescing, self._client_keys, clock=clock),
@@ -208,7 +209,11 @@ class AsyncPersistenceService(AllVerbs, Closing):
             ),
         ]
         self._layers = tuple(layer for layer in layers if layer is not None)
-        self._chain = compose(self._layers, dispatch_to(adapter, clock))
+        endpoint = dispatch_to(adapter, clock)
+        self._chain = compose(self._layers, endpoint)
+        *above, retry_layer = self._layers
+        checking = [layer for layer in above if not isinstance(layer, _SENDING)]
+        self._chain_of_units = compose([*checking, Gathering(), retry_layer], endpoint)
         self._rules = compose([layer for layer in self._layers if isinstance(layer, _RULES)], _unsent)
         self._validates = schema is not None
         self._identity = Identity(
@@ -308,9 +313,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
         sent = replace(unit, key=unit_id) if unit.key is None and self._has_ledger else unit
         context = self._context(writes=True)
         if self._identification is None:
-            return await gather(self._chain, sent, context, unit_id=unit_id)
+            return await gather(self._chain_of_units, sent, context, unit_id=unit_id)
         return await self._identification(
-            sent, context, lambda _, known: gather(self._chain, sent, known, unit_id=unit_id)
+            sent, context, lambda _, known: gather(self._chain_of_units, sent, known, unit_id=unit_id)
         )
 
     async def check(self, operation: Operation) -> None:

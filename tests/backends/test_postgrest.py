@@ -36,7 +36,15 @@ from agent_persistence.backends.postgrest.rendering import (
     render_update,
 )
 from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
-from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, RowsDroppedError, ValidationError
+from agent_persistence.exceptions import (
+    AdapterError,
+    AuthenticationError,
+    ConflictError,
+    FailureState,
+    RowsDroppedError,
+    RowSecurityError,
+    ValidationError,
+)
 from agent_persistence.filters import (
     Filters,
     all_of,
@@ -1181,3 +1189,26 @@ def test_a_value_that_is_no_json_promises_nothing(found: Response) -> None:
     with pytest.raises(AdapterError, match="without the JSON") as caught:
         parse_value(found, "f")
     assert caught.value.state is AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "raised"),
+    [
+        (401, "PGRST301", "JWSError JWSInvalidSignature", AuthenticationError),
+        (401, "PGRST303", "JWT expired", AuthenticationError),
+        (401, None, "Invalid API key", AuthenticationError),
+        (401, "42501", "permission denied for table leads", AuthenticationError),
+        (403, "42501", "permission denied for table leads", AdapterError),
+        (403, "42501", 'new row violates row-level security policy for table "leads"', RowSecurityError),
+        (401, "42501", 'new row violates row-level security policy for table "leads"', RowSecurityError),
+        (403, "P0001", "new row violates row-level security policy", AdapterError),
+    ],
+)
+def test_who_is_not_known_and_whose_row_it_is_not_are_errors_of_their_own(
+    status: int, code: str | None, message: str, raised: type[AdapterError]
+) -> None:
+    """A caller signs in again for the one, and tells the user of the other. A trigger's words are no policy."""
+    body = json.dumps({"code": code, "message": message} if code else {"message": message}).encode()
+    error = parse_error(Response(status, JSON, body), "write", "leads")
+    assert (type(error), error.state) == (raised, FailureState.REJECTED)
+    assert error.http_status == {AuthenticationError: 401, RowSecurityError: 403}.get(raised, error.http_status)

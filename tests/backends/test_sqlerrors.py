@@ -24,7 +24,13 @@ from agent_persistence.backends.postgres.errors import (
 from agent_persistence.backends.postgres.transactions import Transaction
 from agent_persistence.backends.postgrest.failures import parse_error
 from agent_persistence.backends.transport.messages import Response
-from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
+from agent_persistence.exceptions import (
+    AdapterError,
+    AuthenticationError,
+    ConflictError,
+    FailureState,
+    RowSecurityError,
+)
 from agent_persistence.operations import Write
 from tests.backends.doubles import done
 from tests.server import LocalServer
@@ -193,6 +199,7 @@ def test_a_row_that_a_policy_refuses_may_only_not_be_returned() -> None:
         for error in over_both("42501", message, verb):
             assert ("use bulk_write" in str(error), "read list" in str(error)) == (has_way_out, has_way_out)
             assert "row-level security policy of leads refuses" in str(error)
+            assert type(error) is RowSecurityError
 
 
 @pytest.mark.parametrize(
@@ -247,6 +254,7 @@ def test_a_server_that_is_not_reached_was_sent_nothing(message: str, state: Fail
     """What would fail again is rejected; libpq's text is not repeated."""
     error = as_unreached(message, "db.example:5432")
     assert (error.state, error.code) == (state, code)
+    assert isinstance(error, AuthenticationError) is (code in ("28P01", "28000"))
     assert "db.example:5432" in str(error)
     assert "nothing was sent" in str(error)
     assert "SECRET" not in str(error)

@@ -137,7 +137,7 @@ class Run:
 def _ending(ending: Ending) -> Layer:
     """A layer that ends a call in this way, after the database."""
 
-    async def end(operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def end(operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         if ending == "refused":
             await anyio.lowlevel.checkpoint()
             raise AdapterError("no", state=FailureState.REJECTED)

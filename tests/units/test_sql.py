@@ -76,7 +76,7 @@ def _eq(column: str, value: str) -> dict[str, Any]:
     return {"column": column, "is": "eq", "value": value}
 
 
-ALL = {"all": []}
+ALL: dict[str, Any] = {"all": []}
 
 
 def _refusal(server: LocalServer, role: str, *operations: dict[str, Any], sub: str | None = ADA, **unit: Any) -> str:

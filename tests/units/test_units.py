@@ -213,7 +213,7 @@ async def test_every_kind_of_filter_means_what_it_means_alone(service: AsyncPers
             for n, text in enumerate(texts)
         ],
     )
-    filters = [
+    filters: list[Any] = [
         *({"notes": text} for text in texts),
         {"notes": in_(texts[:4])},
         {"notes": not_in(texts[2:6])},

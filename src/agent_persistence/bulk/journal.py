@@ -24,7 +24,7 @@ from typing import Any, Final, TypeAlias
 
 from agent_persistence.exceptions import ConfigurationError
 
-UnitPart = tuple[int, int, int]
+Part = tuple[int, int, int]
 _VERSION: Final = 1
 
 
@@ -40,7 +40,7 @@ class Done:
     rejects_bytes: int = 0
     is_whole: bool = False
     planned: list[tuple[int, int]] = field(default_factory=list)
-    refused: set[UnitPart] = field(default_factory=set)
+    refused: set[Part] = field(default_factory=set)
 
 
 class Journal:
@@ -73,7 +73,7 @@ class Journal:
     def plan(self, first: int, end: int) -> None:
         self._append({"plan": [first, end]}, durable=True)
 
-    def refuse(self, part: UnitPart) -> None:
+    def refuse(self, part: Part) -> None:
         self._append({"refused": part}, durable=True)
 
     def finish(self, first: int, end: int, *, rows: int, rejected: int, skipped: int, rejects_bytes: int) -> None:
@@ -125,7 +125,7 @@ class NoJournal:
 
     def plan(self, first: int, end: int) -> None: ...
 
-    def refuse(self, part: UnitPart) -> None: ...
+    def refuse(self, part: Part) -> None: ...
 
     def finish(self, first: int, end: int, *, rows: int, rejected: int, skipped: int, rejects_bytes: int) -> None: ...
 

@@ -17,7 +17,3 @@ def main() -> None:
         sys.stderr.write(f"agent-persistence: {missing.name} is missing; {command_for('cli')}\n")
         sys.exit(3)
     app(prog_name="agent-persistence")
-
-
-if __name__ == "__main__":
-    main()

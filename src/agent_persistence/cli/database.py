@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import anyio
 
@@ -14,6 +13,10 @@ from agent_persistence.backends.exact_json import read_json
 from agent_persistence.backends.postgres.statements import Statement
 from agent_persistence.cli.target import Target
 from agent_persistence.exceptions import AdapterError, FailureState
+from agent_persistence.factory import adapter_of
+
+if TYPE_CHECKING:
+    from agent_persistence.backends.postgres.adapter import PostgresAdapter
 
 Found: TypeAlias = list[dict[str, Any]]
 TIMEOUT_S: Final = 30.0
@@ -23,7 +26,7 @@ _AS_JSON: Final = "select coalesce(json_agg(to_json(each_row)), '[]')::text from
 class Database:
     """A database of which the catalogues are asked, each question in a transaction that cannot write."""
 
-    def __init__(self, adapter: Any) -> None:
+    def __init__(self, adapter: PostgresAdapter) -> None:
         self._adapter = adapter
 
     async def rows(self, sql: str, *parameters: str | None) -> Found:
@@ -31,11 +34,11 @@ class Database:
         asked = Statement(_AS_JSON.format(sql=sql), parameters)
         try:
             with anyio.fail_after(TIMEOUT_S):
-                answer = await self._adapter._run("query", "pg_catalog", asked)
+                answer = await self._adapter.ask(asked)
         except TimeoutError:
             told = f"the database had no answer within {TIMEOUT_S:g} s"
             raise AdapterError(told, state=FailureState.AMBIGUOUS) from None
-        found: Found = read_json(answer.value or b"[]")
+        found: Found = read_json(answer or b"[]")
         return found
 
 
@@ -47,5 +50,8 @@ def listed(names: Collection[str]) -> str:
 @asynccontextmanager
 async def database_of(target: Target) -> AsyncIterator[Database]:
     """The database that DATABASE_URL names, with its connections closed at the end."""
-    async with replace(target, kind="postgres").agent(retry=False) as agent:
-        yield Database(agent.service._adapter)
+    adapter = adapter_of("postgres", target.config, target.schema)
+    try:
+        yield Database(cast("PostgresAdapter", adapter))
+    finally:
+        await adapter.aclose()

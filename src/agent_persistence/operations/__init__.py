@@ -50,21 +50,13 @@ Operation: TypeAlias = (
     | WritingCall
     | Unit
 )
-_SINGLE: Final = frozenset(get_args(Operation)) - {Unit}
-
-
-def check_known(operation: Operation) -> None:
-    """Refuse an operation of any other class, a subclass included: what it reads and writes is not known.
-
-    Every layer that guards asks this first, and refuses a Unit too: what is in it passes by itself. The error is an
-    UnsupportedOperationError, and nothing has been sent.
-    """
-    if type(operation) not in _SINGLE:
-        raise unknown(operation)
+KNOWN: Final = frozenset(get_args(Operation)) - {Unit}
+"""The classes above. Every layer that guards asks first whether an operation is of one of them, not of a subclass; a
+Unit it refuses as well, for what is in one passes by itself."""
 
 
 def unknown(operation: object) -> UnsupportedOperationError:
-    """The refusal of an operation that is none of those above."""
+    """The refusal of an operation of any other class: what it reads and writes is not known. Nothing has been sent."""
     return UnsupportedOperationError(
         str(getattr(operation, "table", "")),
         type(operation).__name__,

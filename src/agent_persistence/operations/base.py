@@ -109,7 +109,7 @@ class BaseOperation:
 
 def filtered_columns(predicate: Filter | None) -> tuple[str, ...]:
     """The columns that a filter compares."""
-    return tuple("" if leaf.column is None else leaf.column for leaf in comparisons(predicate))
+    return tuple(["" if leaf.column is None else leaf.column for leaf in comparisons(predicate)])
 
 
 def needed_by(predicate: Filter | None) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from agent_persistence.context import CallContext
@@ -29,24 +30,20 @@ class Middleware(Protocol):
 class Layer(Protocol):
     """A part of the chain that is also given the call's context, and passes it on."""
 
-    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]: ...
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]: ...
 
 
 def compose(layers: Sequence[Layer], endpoint: Rest) -> Rest:
     """Return the chain with the first layer outermost and `endpoint` at its end."""
     for layer in reversed(layers):
-        endpoint = _wrap(layer, endpoint)
+        endpoint = partial(layer, call_next=endpoint)
     return endpoint
-
-
-def _wrap(layer: Layer, call_next: Rest) -> Rest:
-    return lambda operation, context: layer(operation, context, call_next)
 
 
 def as_layer(middleware: Middleware) -> Layer:
     """The middleware as a layer: it neither sees nor changes the context."""
 
-    def layer(operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+    def layer(operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         return middleware(operation, lambda changed: call_next(changed, context))
 
     return layer

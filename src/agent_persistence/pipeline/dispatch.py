@@ -8,7 +8,7 @@ from agent_persistence.backends.base import CAPABILITIES, PersistenceAdapter
 from agent_persistence.backends.six_verbs import executing
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, FailureState, PersistenceError, UnsupportedOperationError
-from agent_persistence.operations import Operation, Result, Unit, check_known
+from agent_persistence.operations import KNOWN, Operation, Result, Unit, unknown
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.runtime.attempts import ended_unsent, limited
 
@@ -26,8 +26,8 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Rest
     lacks = frozenset(name for name in CAPABILITIES if not capabilities.get(name, False))
 
     async def dispatch(operation: Operation, context: CallContext) -> Result:
-        if type(operation) is not Unit:
-            check_known(operation)
+        if type(operation) not in KNOWN and type(operation) is not Unit:
+            raise unknown(operation)
         if lacks:
             _check_supported(operation, lacks)
         remaining_s = context.deadline - clock()

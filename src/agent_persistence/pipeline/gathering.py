@@ -20,10 +20,10 @@ from agent_persistence.pipeline.chain import Rest
 
 
 class Gathering:
-    """Runs once per caller's call, below all that checks, changes or counts a single call. An operation of a unit waits
-    here for the others; the last one takes them all along, as one Unit."""
+    """Part of the chain for units of work alone, below all that checks, changes or counts a single call. An operation
+    waits here for the others of its unit; the last one takes them all along, as one Unit."""
 
-    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         if context.gathered is None:
             return call_next(operation, context)
         return context.gathered.arrive(operation, context, call_next)

@@ -32,7 +32,7 @@ class Identification:
             return given
         return replace(await self._adapter.identify(), tenant=given.tenant, actor=given.actor)
 
-    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         if not context.identity.own:
             return await call_next(operation, context)
         identity = None

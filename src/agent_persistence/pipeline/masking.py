@@ -15,7 +15,7 @@ from agent_persistence.exceptions import (
     PersistencePermissionError,
     ValidationError,
 )
-from agent_persistence.operations import Call, Operation, Result, check_known, filtered_columns
+from agent_persistence.operations import KNOWN, Call, Operation, Result, filtered_columns, unknown
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import base_column, is_path
 from agent_persistence.query.predicates import Comparison, Filter, comparisons
@@ -63,8 +63,9 @@ class Masking:
         if self._in is not None:
             self._in.check_keys({name: table.primary_key for name, table in schema.tables.items()})
 
-    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
-        check_known(operation)
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
+        if type(operation) not in KNOWN:
+            raise unknown(operation)
         if self._in is not None and operation.writes:
             operation = _stored(operation, self._in)
         if self._out is None:

@@ -101,7 +101,7 @@ class Observing:
         self._server = server
         self._namespace = namespace
 
-    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         watch = self._begin(operation)
         token = _watched.set(watch)
         start = perf_counter()

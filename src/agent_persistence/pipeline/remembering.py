@@ -24,7 +24,7 @@ class Remembering:
         self._keys = keys
         self._new_key = new_key
 
-    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         if isinstance(operation, (Write, BatchWrite, Upsert, Update, Delete)) and self._is_in_doubt(operation):
             return self._remembered(operation, context, call_next)
         return call_next(operation, context)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from agent_persistence.backends.base import only_row
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, ColumnNotAllowedError, FailureState, PersistencePermissionError
-from agent_persistence.operations import Call, GetColumns, Operation, Read, Result, check_known
+from agent_persistence.operations import KNOWN, Call, GetColumns, Operation, Read, Result, unknown
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.policy.tenant import TenantScope
 from agent_persistence.query.records import Row
@@ -25,9 +25,10 @@ class Tenancy:
     def __init__(self, primary_key: Callable[[str], tuple[str, ...]]) -> None:
         self._primary_key = primary_key
 
-    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         tenant = context.identity.tenant
-        check_known(operation)
+        if type(operation) not in KNOWN:
+            raise unknown(operation)
         if tenant is None or operation.table in tenant.shared or isinstance(operation, GetColumns):
             return call_next(operation, context)
         if isinstance(operation, Call):

@@ -22,7 +22,7 @@ class Timing:
         self._metrics = metrics
         self._log = log
 
-    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         table = operation.table
         failed = True
         start = perf_counter()

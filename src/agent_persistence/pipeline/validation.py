@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ValidationError, printable
-from agent_persistence.operations import BulkWrite, Call, Operation, Query, Read, Result, Upsert, check_known
+from agent_persistence.operations import KNOWN, BulkWrite, Call, Operation, Query, Read, Result, Upsert, unknown
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.predicates import Comparison, Filter, Operator, comparisons
 from agent_persistence.query.references import Reference
@@ -32,14 +32,15 @@ class Validation:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
 
-    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
-        check_known(operation)
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
+        if type(operation) not in KNOWN:
+            raise unknown(operation)
         table = self._schema.tables.get(operation.table)
         if table is not None and not isinstance(operation, Call):
-            unknown = [_shown(finding) for finding in _grouped(_unknown(operation, table))]
-            if unknown:
-                unknown[-1] += f"; {operation.table} has {', '.join((*table.columns, *table.paths))}"
-            problems = unknown + [_shown(finding) for finding in _grouped(_misfits(operation, table))]
+            unlisted = [_shown(finding) for finding in _grouped(_unknown(operation, table))]
+            if unlisted:
+                unlisted[-1] += f"; {operation.table} has {', '.join((*table.columns, *table.paths))}"
+            problems = unlisted + [_shown(finding) for finding in _grouped(_misfits(operation, table))]
             if problems:
                 raise ValidationError(operation.table, problems)
         return call_next(operation, context)

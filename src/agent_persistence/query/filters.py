@@ -10,7 +10,6 @@ A mapping holds when each of its columns does. Comparisons with a NULL are neith
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from agent_persistence.exceptions import UnsupportedOperationError, ValidationError
@@ -29,8 +28,8 @@ from agent_persistence.query.predicates import (
     conjunction,
     fold,
 )
-from agent_persistence.query.records import NULL, encode_value
-from agent_persistence.query.references import Reference, check_no_reference
+from agent_persistence.query.records import NULL, encode_value, is_plain
+from agent_persistence.query.references import Reference, outside
 
 Filters: TypeAlias = Mapping[str, Any] | Filter
 
@@ -170,14 +169,14 @@ def parse_filters(table: object, filters: Filters | None, *, in_unit: bool = Fal
     try:
         parsed = _parse(filters)
         check_depth(parsed)
-        unbound = next((leaf for leaf in comparisons(parsed) if leaf.column is None), None)
-        if unbound is not None:
-            raise _malformed(f"{unbound!r} names no column; write {{'column': {unbound!r}}}")
+        for leaf in comparisons(parsed):
+            if leaf.column is None:
+                raise _malformed(f"{leaf!r} names no column; write {{'column': {leaf!r}}}")
+            if not in_unit and type(leaf.operand) is Reference:
+                raise outside(table)
     except ValidationError as malformed:
         raise ValidationError(table, malformed.problems) from None
-    if not in_unit:
-        check_no_reference(table, parsed)
-    return None if parsed == TRUE else parsed
+    return None if isinstance(parsed, AllOf) and not parsed.terms else parsed
 
 
 def parse_some_rows(table: object, filters: Filters, *, in_unit: bool = False) -> Filter:
@@ -222,13 +221,13 @@ def _condition(column: str, condition: object) -> Filter:
     if isinstance(condition, (Comparison, AllOf, AnyOf, Not)):
         check_depth(condition)
         return _bind(condition, column)
-    return replace(eq(condition), column=column)
+    return Comparison(Operator.EQ, _scalar(Operator.EQ, condition), column)
 
 
 def _bind(condition: Filter, column: str) -> Filter:
     match condition:
         case Comparison(column=None):
-            return replace(condition, column=column)
+            return Comparison(condition.operator, condition.operand, column)
         case Comparison():
             raise _malformed(f"{condition!r} already names a column and stands under {column!r}")
         case AllOf(terms):
@@ -244,7 +243,7 @@ _OF_ONE: Final = frozenset({Operator.EQ, Operator.NE, Operator.GT, Operator.GTE,
 
 
 def _scalar(operator: Operator, value: object) -> Any:
-    if isinstance(value, Reference) and operator in _OF_ONE:
+    if is_plain(value) or (isinstance(value, Reference) and operator in _OF_ONE):
         return value
     if value is None or value is NULL:
         raise _malformed(f"{operator.function}(None) is never true in SQL; use is_null() or not_null()")

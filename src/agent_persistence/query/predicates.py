@@ -35,6 +35,8 @@ class Operator(StrEnum):
     OVERLAPS = "overlaps"
     TEXT_SEARCH = "text_search"
 
+    __hash__ = str.__hash__  # that of Enum is a Python function
+
     @property
     def function(self) -> str:
         """The function of this module that makes such a comparison."""
@@ -87,6 +89,7 @@ class AllOf:
     """Holds when every term holds."""
 
     terms: tuple[Filter, ...]
+    _leaves: tuple[Comparison, ...] | None = field(default=None, init=False, compare=False)
 
     def __repr__(self) -> str:
         return f"all_of({', '.join(map(repr, self.terms))})"
@@ -97,6 +100,7 @@ class AnyOf:
     """Holds when at least one term holds."""
 
     terms: tuple[Filter, ...]
+    _leaves: tuple[Comparison, ...] | None = field(default=None, init=False, compare=False)
 
     def __repr__(self) -> str:
         return f"any_of({', '.join(map(repr, self.terms))})"
@@ -107,6 +111,7 @@ class Not:
     """Holds when its term is false; where the term is unknown (a NULL), so is this."""
 
     term: Filter
+    _leaves: tuple[Comparison, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"not_({self.term!r})"
@@ -120,7 +125,10 @@ FALSE = AnyOf(())
 
 def conjunction(terms: Iterable[Filter]) -> AllOf:
     """The conjunction of the terms; those that are conjunctions themselves are taken apart."""
-    return AllOf(tuple(part for term in terms for part in (term.terms if isinstance(term, AllOf) else (term,))))
+    parts: list[Filter] = []
+    for term in terms:
+        parts += term.terms if isinstance(term, AllOf) else (term,)
+    return AllOf(tuple(parts))
 
 
 def map_comparisons(predicate: Filter, change: Callable[[Comparison], Comparison]) -> Filter:
@@ -136,18 +144,25 @@ def map_comparisons(predicate: Filter, change: Callable[[Comparison], Comparison
             return Not(map_comparisons(term, change))
 
 
-def comparisons(predicate: Filter | None) -> Iterator[Comparison]:
-    """Every comparison in the tree, left to right."""
-    match predicate:
-        case Comparison():
-            yield predicate
-        case AllOf(terms) | AnyOf(terms):
-            for term in terms:
-                yield from comparisons(term)
-        case Not(term):
-            yield from comparisons(term)
-        case None:
-            return
+def comparisons(predicate: Filter | None) -> tuple[Comparison, ...]:
+    """Every comparison in the tree, left to right; the tree is walked once and keeps what was found."""
+    if predicate is None:
+        return ()
+    if isinstance(predicate, Comparison):
+        return (predicate,)
+    if predicate._leaves is None:
+        object.__setattr__(predicate, "_leaves", tuple(_walked(predicate)))
+    return predicate._leaves or ()
+
+
+def _walked(predicate: Filter) -> Iterator[Comparison]:
+    waiting: list[Filter] = [predicate]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Comparison):
+            yield node
+        else:
+            waiting += (node.term,) if isinstance(node, Not) else reversed(node.terms)
 
 
 MAX_DEPTH = 100
@@ -157,20 +172,16 @@ def check_depth(predicate: Filter) -> None:
     """Refuse a tree that recursion could not walk."""
     level: list[Filter] = [predicate]
     for _ in range(MAX_DEPTH):
-        level = [term for node in level for term in _terms(node)]
-        if not level:
+        below: list[Filter] = []
+        for node in level:
+            if isinstance(node, Not):
+                below.append(node.term)
+            elif not isinstance(node, Comparison):
+                below += node.terms
+        if not below:
             return
+        level = below
     raise ValidationError("filters", f"filters are nested deeper than {MAX_DEPTH} levels")
-
-
-def _terms(predicate: Filter) -> tuple[Filter, ...]:
-    match predicate:
-        case AllOf(terms) | AnyOf(terms):
-            return terms
-        case Not(term):
-            return (term,)
-        case Comparison():
-            return ()
 
 
 _OPPOSITE = {
@@ -183,6 +194,8 @@ _OPPOSITE = {
 
 def fold(predicate: Filter) -> Filter:
     """The same filter in fewer words: TRUE and FALSE stand alone or not at all, and nothing is negated twice."""
+    if _is_plain(predicate):
+        return predicate
     match predicate:
         case Comparison(Operator.IN, ()):
             return FALSE
@@ -191,11 +204,24 @@ def fold(predicate: Filter) -> Filter:
         case Comparison():
             return predicate
         case AllOf(terms):
-            return _join(AllOf, [fold(term) for term in terms], neutral=TRUE, absorbing=FALSE)
+            return _join(AllOf, AnyOf, terms)
         case AnyOf(terms):
-            return _join(AnyOf, [fold(term) for term in terms], neutral=FALSE, absorbing=TRUE)
+            return _join(AnyOf, AllOf, terms)
         case Not(term):
             return _negated(fold(term))
+
+
+def _is_plain(predicate: Filter) -> bool:
+    """Whether the filter is one comparison, or several that must all hold, and none of them has an empty operand."""
+    if not isinstance(predicate, AllOf):
+        return isinstance(predicate, Comparison) and predicate.operand != ()
+    terms = predicate.terms
+    if len(terms) < 2:
+        return False
+    for term in terms:  # noqa: SIM110  a generator would be entered once a term
+        if not isinstance(term, Comparison) or term.operand == ():
+            return False
+    return True
 
 
 def _negated(predicate: Filter) -> Filter:
@@ -212,13 +238,14 @@ def _negated(predicate: Filter) -> Filter:
             return Not(predicate)
 
 
-def _join(junction: type[AllOf | AnyOf], terms: list[Filter], *, neutral: Filter, absorbing: Filter) -> Filter:
-    if absorbing in terms:
-        return absorbing
+def _join(junction: type[AllOf | AnyOf], opposite: type[AllOf | AnyOf], terms: tuple[Filter, ...]) -> Filter:
+    """The folded terms joined. The junction of no terms adds nothing to it, the opposite one decides it."""
     kept: list[Filter] = []
-    for term in terms:
+    for term in map(fold, terms):
         if isinstance(term, junction):
-            kept.extend(term.terms)
-        elif term != neutral:
+            kept += term.terms
+        elif isinstance(term, opposite) and not term.terms:
+            return term
+        else:
             kept.append(term)
     return kept[0] if len(kept) == 1 else junction(tuple(kept))

@@ -73,12 +73,12 @@ def encode_record(table: object, record: Record, where: str = "") -> dict[str, A
     problems: list[str] = []
     for column, value in record.items():
         plain = type(value)
-        if (
+        if (  # as in is_plain, of which a call would take more than the question
             (plain is str and value.isascii() and "\0" not in value)
             or plain is bool
             or ((plain is int or plain is float) and -_PLAIN < value < _PLAIN)
         ):
-            encoded[column] = value  # most values, which need neither a path nor a check
+            encoded[column] = value
             continue
         try:
             encoded[column] = encode(value, f"{where}.{_shown(column)}" if where else _shown(column))
@@ -87,6 +87,14 @@ def encode_record(table: object, record: Record, where: str = "") -> dict[str, A
     if problems:
         raise ValidationError(table, problems)
     return encoded
+
+
+def is_plain(value: Any) -> bool:
+    """Whether the value is JSON already and needs neither a path nor a check, as most do."""
+    plain = type(value)
+    if plain is str:
+        return value.isascii() and "\0" not in value
+    return plain is bool or ((plain is int or plain is float) and -_PLAIN < value < _PLAIN)
 
 
 def encode_value(table: object, value: object, path: str) -> Any:
@@ -216,4 +224,4 @@ def exact_integer(text: str) -> int | Decimal:
 
 def differ_in_keys(records: Sequence[Record]) -> bool:
     """Whether a record lacks a key that another one has."""
-    return any(record.keys() != records[0].keys() for record in records)
+    return len(records) > 1 and any(record.keys() != records[0].keys() for record in records)

@@ -26,12 +26,6 @@ def references_in(predicate: Filter | None) -> Iterator[Reference]:
     return (leaf.operand for leaf in comparisons(predicate) if isinstance(leaf.operand, Reference))
 
 
-def check_no_reference(table: object, predicate: Filter | None) -> None:
-    """Refuse a filter that compares with what only a unit of work knows."""
-    if any(True for _ in references_in(predicate)):
-        raise outside(table)
-
-
 def is_reference(value: Any) -> bool:
     return isinstance(value, Reference)
 

@@ -286,6 +286,10 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         answer = await self._run("call", function, statement, writes=call.writes)
         return None if answer.value is None else _read(answer.value, "call", function, writes=call.writes)
 
+    async def ask(self, statement: Statement) -> bytes | None:
+        """What a statement of your own returns, in a transaction that cannot write: its one value, as JSON text."""
+        return (await self._run("query", "pg_catalog", statement)).value
+
     async def aclose(self) -> None:
         await self._pool.aclose()
 

@@ -53,6 +53,7 @@ from agent_persistence.query.predicates import (
     Comparison,
     Filter,
     Operator,
+    comparisons,
     fold,
     map_comparisons,
 )
@@ -73,7 +74,6 @@ HOSTED_ROW_CAP: Final = 1_000
 _Asked: TypeAlias = tuple[Request, Callable[[Response], T]]
 """A request, and how its answer is read."""
 _CONTAINMENT: Final = (Operator.CONTAINS, Operator.CONTAINED_BY)
-_WITH_SEVERAL: Final = frozenset((*_CONTAINMENT, Operator.IN, Operator.NOT_IN))
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 
 
@@ -198,18 +198,21 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
 
     def _predicate(self, table: str, predicate: Filter | None) -> Filter | None:
         """The filter without constants, and with lists for JSON columns as documents instead of arrays."""
-
-        def document(leaf: Comparison) -> Comparison:
-            declared = self._schema.column(table, leaf.column or "")
-            is_json = declared is not None and declared.type in ("json", "jsonb")
-            if is_json and isinstance(leaf.operand, tuple) and leaf.operator in _CONTAINMENT:
-                return replace(leaf, operand=to_json(leaf.operand).decode())
-            return leaf
-
-        if predicate is None or _is_plain(predicate):
-            return predicate
-        folded = fold(map_comparisons(predicate, document))
+        if predicate is None:
+            return None
+        for leaf in comparisons(predicate):
+            if leaf.operator in _CONTAINMENT:
+                predicate = map_comparisons(predicate, partial(self._document, table))
+                break
+        folded = fold(predicate)
         return None if folded == TRUE else folded
+
+    def _document(self, table: str, leaf: Comparison) -> Comparison:
+        declared = self._schema.column(table, leaf.column or "")
+        is_json = declared is not None and declared.type in ("json", "jsonb")
+        if is_json and isinstance(leaf.operand, tuple) and leaf.operator in _CONTAINMENT:
+            return replace(leaf, operand=to_json(leaf.operand).decode())
+        return leaf
 
     def _selected(self, query: Query) -> _Asked[Result] | None:
         """The request for a query's rows, and how its answer is read; None where the filter selects none."""
@@ -360,11 +363,6 @@ class _Learnt:
     """What all users of the adapter's connections have found out about the server."""
 
     fills_defaults: bool = False
-
-
-def _is_plain(predicate: Filter) -> bool:
-    """Whether the filter stands as it is to be sent: one comparison with a single value."""
-    return isinstance(predicate, Comparison) and predicate.operator not in _WITH_SEVERAL
 
 
 def _has_text(arguments: Record) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Any
 
 from agent_persistence.backends.postgrest.expected import RowKey
@@ -40,7 +39,7 @@ def parse_rows(
     if not 200 <= response.status < 300:
         raise parse_error(response, verb, table)
     rows = response.json()
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list) or not {*map(type, rows)} <= {dict}:
         raise AdapterError(
             f"{verb} on {table}: HTTP {response.status} without the JSON rows that PostgREST would send",
             state=_confirmed(response, verb),
@@ -61,9 +60,10 @@ def parse_rows(
 
 def _answer(rows: Sequence[Row], keys: Sequence[RowKey]) -> bool:
     """Whether the rows have the values of the keys, in their order; some keys may have no row."""
+    if len(keys) == 1:
+        return all(map(keys[0].is_in, rows))
     left = iter(keys)
-    candidates = repeat(keys) if len(keys) == 1 else repeat(left)
-    return all(any(key.is_in(row) for key in some) for row, some in zip(rows, candidates, strict=False))
+    return all(any(key.is_in(row) for key in left) for row in rows)
 
 
 def _of_another_call(response: Response, text: str) -> MisdeliveredError:

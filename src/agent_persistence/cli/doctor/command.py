@@ -121,7 +121,7 @@ async def _examine(patient: _Examination) -> None:
     try:
         patient.checks += agreement(target.policy, target.schema)
         if target.kind == "supabase":
-            async with rest_of(target, patient.timeout_s, retry=False) as rest:
+            async with rest_of(target, patient.timeout_s) as rest:
                 await _examine_server(patient, rest)
         elif target.kind == "memory":
             told = "kept in this process: there is nothing to reach, and no role to be limited"
@@ -170,7 +170,7 @@ async def _examine_public(patient: _Examination, rest: Rest, expected: ExpectedR
             patient.checks.append(unseen_security(PUBLIC_KEY_VARIABLES))
         return
     public = patient.target.config.model_copy(update={"supabase_key": SecretStr(os.environ[variable].strip())})
-    async with rest_of(patient.target, patient.timeout_s, retry=False, config=public) as other:
+    async with rest_of(patient.target, patient.timeout_s, config=public) as other:
         await patient.note(public_checks(other, expected, rest))
 
 

@@ -44,7 +44,7 @@ class Audit:
         self._hooks = tuple(hooks)
         self._key_columns = key_columns
 
-    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         at = datetime.now(UTC)
         start = perf_counter()
         try:

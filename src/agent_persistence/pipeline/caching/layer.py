@@ -85,7 +85,7 @@ class Caching:
         self._answers = Answers(self._policy.max_entries, self._policy.max_bytes)
         self._hits = self._shared = self._misses = 0
 
-    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         if operation.writes:
             with self._writing(operation):
                 return await call_next(operation, context)

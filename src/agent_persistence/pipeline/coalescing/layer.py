@@ -50,7 +50,7 @@ class Coalescing:
         self._clock = clock
         self._here: PerLoop[Groups] = PerLoop(dict)
 
-    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         alike = kind(operation, self._keys)
         if alike is None:
             return await call_next(operation, context)

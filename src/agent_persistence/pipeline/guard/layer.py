@@ -9,7 +9,7 @@ from typing import Any
 from agent_persistence.backends.base import only_row
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError
-from agent_persistence.operations import Call, GetColumns, Operation, Query, Read, Result, Scope, check_known
+from agent_persistence.operations import KNOWN, Call, GetColumns, Operation, Query, Read, Result, Scope, unknown
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.guard.allowed import Allowed
 from agent_persistence.pipeline.guard.bounds import check_bounds
@@ -53,8 +53,9 @@ class Guard:
             for table in {*policy.columns, *policy.rows, *(policy.write - policy.read)}
         }
 
-    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
-        check_known(operation)
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
+        if type(operation) not in KNOWN:
+            raise unknown(operation)
         allowed = self._allowed(operation)
         table = operation.table
         if type(table) is not str or table not in allowed:
@@ -123,7 +124,7 @@ async def _as_asked(query: Query, context: CallContext, call_next: Rest) -> Resu
     """No more rows and no other columns than were asked for, whatever the server sends."""
     result = await call_next(query, context)
     rows = _stripped(result.value, None if query.select is None else frozenset(query.select))
-    return replace(result, value=rows[: query.limit])
+    return Result(rows[: query.limit], result.attempts, result.total)
 
 
 def _stripped(value: Any, columns: frozenset[str] | None) -> Any:

@@ -50,10 +50,13 @@ class Paging:
         self._max_rows = max_rows
         self._row_cap = row_cap
 
-    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
-        if isinstance(operation, Query):
-            return self._whole(operation, context, call_next)
-        return call_next(operation, context)
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
+        if not isinstance(operation, Query):
+            return call_next(operation, context)
+        limit = operation.limit
+        if self._pages and limit is not None and self._row_cap is not None and limit <= self._row_cap:
+            return call_next(self._in_order(operation, self._key(operation)), context)
+        return self._whole(operation, context, call_next)
 
     async def _whole(self, operation: Query, context: CallContext, call_next: Rest) -> Result:
         ask = self._in_pages(operation, context, call_next) if self._pages else call_next(operation, context)
@@ -68,7 +71,7 @@ class Paging:
     async def _in_pages(self, operation: Query, context: CallContext, call_next: Rest) -> Result:
         key = self._key(operation)
         wanted = self._max_rows + 1 if operation.limit is None else operation.limit
-        asked = replace(operation, order=operation.order + _ties(operation, key))
+        asked = self._in_order(operation, key)
         if self._row_cap is not None and wanted <= self._row_cap:
             return await call_next(replace(asked, limit=wanted), context)
         asked = replace(
@@ -87,6 +90,12 @@ class Paging:
             if self._is_last(page, asked=limit, end=operation.offset + skipped) or len(collected.rows) >= wanted:
                 return Result(collected.as_selected(wanted), attempts)
 
+    def _in_order(self, query: Query, key: tuple[str, ...]) -> Query:
+        """The query with its ties broken by the key."""
+        named = [order.column for order in query.order]
+        ties = [Order(column) for column in key if column not in named]
+        return replace(query, order=(*query.order, *ties)) if ties else query
+
     def _is_last(self, page: Result, *, asked: int, end: int) -> bool:
         """Whether no row follows, by what this one request could have brought."""
         length = len(page.value)
@@ -101,11 +110,6 @@ class Paging:
         table, readable = self._schema.tables.get(operation.table), self._readable(operation.table)
         key = table.primary_key if table else ()
         return () if readable is not None and not readable.issuperset(key) else key
-
-
-def _ties(operation: Query, key: tuple[str, ...]) -> tuple[Order, ...]:
-    named = {order.column for order in operation.order}
-    return tuple(Order(column) for column in key if column not in named)
 
 
 class _Collected:

@@ -38,7 +38,7 @@ class Splitting:
         self._schema = schema
         self._url_size = url_size
 
-    def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Awaitable[Result]:
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         if isinstance(operation, Count) and _may_be_long(operation.filters):
             return self._summed(operation, context, call_next)
         if isinstance(operation, Query) and self._is_too_long(operation):
@@ -111,8 +111,11 @@ def _sorted(rows: list[Row], key: Order, rank: Callable[[Any], tuple[bool, Any]]
 
 def _may_be_long(filters: Filter | None) -> bool:
     """Whether the lists in the filter are worth measuring."""
-    lists = (leaf.operand for leaf in comparisons(filters) if leaf.operator is Operator.IN)
-    return sum(len(str(value)) + 3 for operand in lists for value in operand) > MAX_URL_BYTES // 10
+    size = 0
+    for leaf in comparisons(filters):
+        if leaf.operator is Operator.IN:
+            size += sum(len(str(value)) + 3 for value in leaf.operand)
+    return size > MAX_URL_BYTES // 10
 
 
 def _longest_list(query: Query) -> Comparison | None:

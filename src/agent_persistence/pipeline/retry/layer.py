@@ -62,7 +62,7 @@ class Retry:
         self.random = random
         self.sleep = sleep
 
-    async def __call__(self, operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         try:
             result = await call_next(operation, context)
         except AdapterError as error:
