@@ -229,7 +229,8 @@ class UnitOfWork:
             return part.records[row][column]
         if isinstance(operation, (Update, Delete)) and part.expect != 1:
             raise ValidationError(
-                operation.table, f"{operation.verb} may affect several rows; say expect=1 to refer to one"
+                operation.table,
+                f"{operation.verb} may affect several rows; only where one is expected can it be referred to",
             )
         return Reference(index, row, column, self)
 
