@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from json import dumps
 from typing import Final
+from urllib.parse import quote
 
 from agent_persistence.backends.installation import FUNCTION, SCHEMA
 from agent_persistence.backends.transport.messages import Request
@@ -16,13 +17,8 @@ from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.schema.registry import Schema
 
 AREA: Final = Area("Units of work")
-_ASK: Final = Request(
-    "POST",
-    f"/rest/v1/rpc/{FUNCTION}",
-    (("Content-Type", "application/json"),),
-    dumps({"unit": {"operations": []}}).encode(),
-)
-"""A unit without operations: it writes nothing."""
+_ASK: Final = Request("GET", f"/rest/v1/rpc/{FUNCTION}?unit={quote(dumps({'operations': []}))}")
+"""A unit without operations, in a transaction that only reads."""
 _LEDGER: Final = """
 select c.oid::regclass::text as name,
   has_table_privilege($2, c.oid, 'insert') and has_schema_privilege($2, c.relnamespace, 'usage') as may_use
