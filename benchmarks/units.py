@@ -1,0 +1,129 @@
+"""An agent's turn of five writes as one unit of work, against five requests of ours and of postgrest-py; then a single
+write by way of the ledger against a plain one.
+
+Both are measured before the test server on loopback, directly and through a relay that is 20 ms away.
+"""
+
+# persistence-guard: allow-file AP001 the adapter itself is measured
+# persistence-guard: allow-file AP003 the peer is measured
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks._measure import Rounds, Target, arguments, interleave, missing, report
+from benchmarks.distant_server import distant
+
+DISTANCES_S = (0.0, 0.02)
+TURNS = 10
+
+
+def main() -> None:
+    parser = arguments(__doc__, rounds=7)
+    given = parser.parse_args()
+    if told := missing("postgrest"):
+        sys.exit(told)
+    measured = anyio.run(_measured, given.rounds)
+    table = [f"{name:42} {rounds.median * 1000:8.2f} ms" for name, rounds in measured.items()]
+    report(table, list(_targets(measured)), {name: one.summary() for name, one in measured.items()}, as_json=given.json)
+
+
+def _targets(measured: dict[str, Rounds]) -> list[Target]:
+    targets = []
+    for distance_s, least in zip(DISTANCES_S, (2.0, 4.0), strict=True):
+        far = f"{distance_s * 1000:g} ms away"
+        unit = measured[f"a unit, {far}"]
+        for peer in ("five requests", "five requests of postgrest-py"):
+            speed = 1 / unit.ratio(measured[f"{peer}, {far}"])
+            targets.append(Target(f"a unit against {peer}, {far}", speed, least, "x", is_floor=True))
+        cost = measured[f"a write by the ledger, {far}"].ratio(measured[f"a write, {far}"])
+        targets.append(Target(f"a write by the ledger, {far}, against a plain one", cost, 1.5, "x"))
+    return targets
+
+
+async def _measured(rounds: int) -> dict[str, Rounds]:
+    from tests.server import running_server
+    from tests.units.conftest import install
+
+    told: dict[str, Rounds] = {}
+    with running_server() as server:
+        install(server)
+        for distance_s in DISTANCES_S:
+            with distant(server.url, round_trip_s=distance_s) as away:
+                url = f"http://127.0.0.1:{urlsplit(away).port if distance_s else urlsplit(server.url).port}"
+                cases = await _cases(url, server.service_key)
+                far = f"{distance_s * 1000:g} ms away"
+                found = await interleave(cases, rounds=rounds)
+                told |= {f"{name}, {far}": one for name, one in found.items()}
+    return told
+
+
+async def _cases(url: str, key: str) -> dict[str, Callable[[], Awaitable[float]]]:
+    from postgrest import AsyncPostgrestClient
+
+    from agent_persistence import AsyncPersistenceService, SupabaseAdapter
+
+    service = AsyncPersistenceService(SupabaseAdapter(url, key))
+    remembering = AsyncPersistenceService(SupabaseAdapter(url, key), ledger=True)
+    headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+    peer = AsyncPostgrestClient(f"{url}/rest/v1", headers=headers)
+    return {
+        "a unit": _taking(lambda: _unit(service), TURNS),
+        "five requests": _taking(lambda: _requests(service), TURNS),
+        "five requests of postgrest-py": _taking(lambda: _requests_of(peer), TURNS),
+        "a write": _taking(lambda: service.write("inquiries", {"body": "x"}), 3 * TURNS),
+        "a write by the ledger": _taking(lambda: remembering.write("inquiries", {"body": "x"}), 3 * TURNS),
+    }
+
+
+def _taking(call: Callable[[], Awaitable[object]], times: int) -> Callable[[], Awaitable[float]]:
+    async def taking() -> float:
+        start = perf_counter()
+        for _ in range(times):
+            await call()
+        return (perf_counter() - start) / times
+
+    return taking
+
+
+async def _unit(service: Any) -> None:
+    unit = service.unit_of_work()
+    lead = unit.upsert("leads", {"email": f"{uuid.uuid4()}@x.io", "first_name": "Ada"}, on_conflict=["email"])
+    talk = unit.write("conversations", {"lead_id": lead["id"], "subject": "hello"})
+    unit.write("messages", {"conversation_id": talk["id"], "role": "user", "content": "hello"})
+    unit.write("messages", {"conversation_id": talk["id"], "role": "assistant", "content": "hello"})
+    unit.update("leads", {"status": "open"}, {"id": lead["id"]}, expect=1)
+    await unit.commit()
+
+
+async def _requests(service: Any) -> None:
+    record = {"email": f"{uuid.uuid4()}@x.io", "first_name": "Ada"}
+    lead = await service.upsert("leads", record, on_conflict=["email"])
+    talk = await service.write("conversations", {"lead_id": lead["id"], "subject": "hello"})
+    for role in ("user", "assistant"):
+        await service.write("messages", {"conversation_id": talk["id"], "role": role, "content": "hello"})
+    await service.update("leads", {"status": "open"}, {"id": lead["id"]})
+
+
+async def _requests_of(peer: Any) -> None:
+    record = {"email": f"{uuid.uuid4()}@x.io", "first_name": "Ada"}
+    lead = (await peer.table("leads").upsert(record, on_conflict="email").execute()).data[0]
+    talk = (await peer.table("conversations").insert({"lead_id": lead["id"], "subject": "hello"}).execute()).data[0]
+    for role in ("user", "assistant"):
+        message = {"conversation_id": talk["id"], "role": role, "content": "hello"}
+        await peer.table("messages").insert(message).execute()
+    await peer.table("leads").update({"status": "open"}).eq("id", lead["id"]).execute()
+
+
+if __name__ == "__main__":
+    main()
