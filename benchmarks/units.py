@@ -21,8 +21,8 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._measure import Rounds, Target, arguments, interleave, missing, report
-from benchmarks.distant_server import distant
+from _measure import Rounds, Target, arguments, interleave, missing, report
+from distant_server import distant
 
 DISTANCES_S = (0.0, 0.02)
 TURNS = 10
