@@ -270,24 +270,29 @@ def test_an_entry_of_another_user_cannot_be_made(tables: LocalServer) -> None:
 
 
 def test_old_entries_go_in_small_steps(tables: LocalServer) -> None:
-    """Two with every unit that has a key, the oldest first; and as many as are asked for by `prune`."""
+    """Some with one key in sixteen, the oldest first; and as many as are asked for by `prune`."""
     tables.execute("truncate agent_persistence.ledger")
     tables.execute(
         "insert into agent_persistence.ledger (key, owner, digest, result, created_at)"
-        " select gen_random_uuid(), 'service_role', 'd', '{}', now() - interval '8 days' - n * interval '1 hour'"
-        " from generate_series(1, 9) n"
+        " select gen_random_uuid(), 'service_role', 'old', '{}', now() - interval '8 days' - n * interval '1 hour'"
+        " from generate_series(1, 40) n"
     )
+    keys = [str(uuid4()) for _ in range(200)]
+    told = tables.execute("select k, hashtext(k) %% 16 = 0 as prunes from unnest(%s::text[]) k", keys)
+    pruning = [row["k"] for row in told if row["prunes"]]
+    others = [row["k"] for row in told if not row["prunes"]]
     with _as(tables, "service_role") as cursor:
-        _applied(cursor, key=str(uuid4()), digest="d")
-        cursor.execute(
-            "select count(*), max(created_at) filter (where digest = 'd' and created_at < now() - interval '7 days')"
-            " < now() - interval '8 days' from agent_persistence.ledger"
-        )
-        assert cursor.fetchone() == (8, True)
+        for key, left, oldest in ((others[0], 40, 40), (pruning[0], 8, 8)):
+            _applied(cursor, key=key, digest="new")
+            cursor.execute(
+                "select count(*), round(extract(epoch from now() - interval '8 days' - min(created_at)) / 3600)::int"
+                " from agent_persistence.ledger where digest = 'old'"
+            )
+            assert cursor.fetchone() == (left, oldest)
         cursor.execute("select agent_persistence.prune(interval '7 days', 3)")
         assert cursor.fetchone() == (3,)
         cursor.execute("select agent_persistence.prune()")
-        assert cursor.fetchone() == (4,)
+        assert cursor.fetchone() == (5,)
 
 
 def test_triggers_run_as_they_do_for_any_other_request(tables: LocalServer) -> None:

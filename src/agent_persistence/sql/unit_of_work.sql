@@ -176,6 +176,7 @@ create or replace function "{api}".agent_persistence_apply(unit json) returns js
 language plpgsql volatile security invoker set search_path = {search_path} as $apply$
 declare
   entry uuid := (unit->>'key')::uuid;
+  caller text;
   known record;
   operation json;
   target regclass;
@@ -191,9 +192,10 @@ declare
   code text; words text; more text; rule text; of_table text; of_column text;
 begin
   if entry is not null then
+    caller := "{schema}".caller();
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(entry::text, 0));
     select l.digest, l.result into known from "{schema}".ledger l
-      where l.key = entry and l.owner = "{schema}".caller();
+      where l.key = entry and l.owner = caller;
     if found and known.digest is distinct from unit->>'digest' then
       raise exception using errcode = 'AP002', message = 'this key was applied with another content';
     elsif found then
@@ -253,12 +255,14 @@ begin
   answer := pg_catalog.json_build_object('key', entry, 'results', results, 'counts', counts);
   if entry is not null then
     begin
-      insert into "{schema}".ledger (key, digest, result) values (entry, unit->>'digest', answer);
+      insert into "{schema}".ledger (key, owner, digest, result) values (entry, caller, unit->>'digest', answer);
     exception when unique_violation then
       raise exception using message = 'this key was applied with another content',
         errcode = case pg_catalog.current_setting('transaction_isolation') when 'read committed' then 'AP002' else '40001' end;
     end;
-    perform "{schema}".prune('{keep}', 2);
+    if pg_catalog.hashtext(entry::text) % 16 = 0 then
+      perform "{schema}".prune('{keep}', 32);
+    end if;
   end if;
   return answer;
 end $apply$;

@@ -62,7 +62,7 @@ class WritingUnit:
     def transaction(self, settings: Statement | None, role: str | None, *, error_texts: bool) -> Transaction:
         """All of it but COMMIT. Where the key was applied, its last word is `applied_before`."""
         entry = () if self._unit.key is None else (self._locked(), self._looked_up())
-        closing = () if self._unit.key is None else (self._entered(),)
+        closing = () if self._unit.key is None else (self._entered(), self._pruned())
         parts = tuple(
             replace(one, error_texts=error_texts)
             for one in (*entry, *(self._part(index) for index in range(len(self._unit.parts))), *closing)
@@ -71,7 +71,7 @@ class WritingUnit:
         return Transaction(unit.verb, unit.table, None, settings, role, True, parts=parts, error_texts=error_texts)
 
     def applied(self, result: TransactionResult) -> Applied:
-        told = result.told if self._unit.key is None else result.told[2:-1]
+        told = result.told if self._unit.key is None else result.told[2:-2]
         try:
             rows = [[] if value is None else read_json(value) for value, _ in told]
         except ValueError:
@@ -170,6 +170,12 @@ class WritingUnit:
         values = f"{key}::uuid, {digest}, json_build_object({answer})"
         text = f"insert into {self._ledger} (key, digest, result) values ({values})"
         return self._own(Statement(text, parameters.in_order()), refused=self._taken)
+
+    def _pruned(self) -> Transaction:
+        """One unit in sixteen takes older entries of the ledger with it."""
+        prune = f"{self._ledger.rpartition('.')[0]}.prune(at_most => 32)"
+        text = f"select case when hashtext($1) % 16 = 0 then {prune} end::text"
+        return self._own(Statement(text, (self._unit.key,)))
 
     def _taken(self, message: str) -> AdapterError | None:
         return other_content(self._unit) if '"ledger_pkey"' in message else None
