@@ -24,7 +24,7 @@ from tests.doubles import RecordingAdapter, shown
 
 pytestmark = pytest.mark.anyio
 WRITING = ["write", "batch_write", "bulk_write", "upsert", "update", "delete"]
-READING = {"read", "query", "get_columns", "count", "call", "capabilities", "pinned", "aclose"}
+READING = {"read", "query", "get_columns", "count", "page", "call", "capabilities", "pinned", "aclose"}
 
 
 @pytest.fixture

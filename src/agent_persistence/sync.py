@@ -226,6 +226,7 @@ class _Reading(Generic[Inner]):
 
     read = _blocking(ReadingVerbs.read)
     query = _blocking(ReadingVerbs.query)
+    page = _blocking(ReadingVerbs.page)
     count = _blocking(ReadingVerbs.count)
     call = _blocking(ReadingVerbs.call)
     iterate = _iterating(ReadingVerbs.iterate)
@@ -285,6 +286,8 @@ class PersistenceService(_Writing[AsyncPersistenceService]):
         **options: Unpack[async_service.ServiceOptions],
     ) -> None:
         super().__init__(AsyncPersistenceService(adapter, owns_adapter=owns_adapter, **options))
+
+    check = _blocking(AsyncPersistenceService.check)
 
 
 class PersistenceAgent(_Writing[AsyncPersistenceAgent]):

@@ -44,6 +44,7 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "delete",
     "call",
     "bulk",
+    "include",
 )
 
 

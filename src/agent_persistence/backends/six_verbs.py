@@ -138,7 +138,7 @@ def described(adapter: PersistenceAdapter) -> Capabilities:
         return declared
     located = adapter if isinstance(adapter, Located) else None
     return Capabilities(
-        declared,
+        {**declared, "include": False},  # no verb takes it
         returning=isinstance(adapter, ReturnsColumns),
         counts_pages=isinstance(adapter, Pages),
         server=None if located is None else located.server,

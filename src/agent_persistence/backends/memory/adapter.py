@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import inf
 from threading import RLock
 from types import MappingProxyType
@@ -26,6 +27,7 @@ from agent_persistence.operations import (
     Count,
     Delete,
     GetColumns,
+    Include,
     Operation,
     Query,
     Read,
@@ -36,7 +38,7 @@ from agent_persistence.operations import (
     unknown,
 )
 from agent_persistence.policy.identity import OWN
-from agent_persistence.query.predicates import FALSE, TRUE, Filter, fold
+from agent_persistence.query.predicates import FALSE, TRUE, Comparison, Filter, Operator, conjunction, fold
 from agent_persistence.query.records import Record, Row, as_mapping, encode_record, strip_none
 from agent_persistence.runtime.forking import survives_fork
 from agent_persistence.schema.registry import ForeignKey, Schema
@@ -146,7 +148,20 @@ class InMemoryAdapter(Backend):
         end = None if query.limit is None else query.offset + query.limit
         rows = stored.ordered(found, query.order)[query.offset : end]
         shown = [printed(row) for row in (stored.selected(rows, query.select) if query.select else rows)]
+        for include in query.include:
+            for row, whole in zip(shown, rows, strict=True):
+                row[include.name] = self._related(include, whole.get(include.ours))
         return Result(shown, total=len(found) if query.counted else None)
+
+    def _related(self, include: Include, value: Any) -> Any:
+        """The rows that have the value in the column by which they are related, or the one."""
+        inner = include.query
+        found: list[Row] = []
+        if value is not None:
+            same = Comparison(Operator.EQ, printed({"value": value})["value"], include.theirs)
+            filters = same if inner.filters is None else conjunction((same, inner.filters))
+            found = self._queried(replace(inner, filters=filters)).value
+        return found if include.many else next(iter(found), None)
 
     def _counted(self, count: Count) -> int:
         tree = _folded(count.filters)
