@@ -210,6 +210,7 @@ class TypedTable(ReadOnlyTable[Model]):
     write = _blocking(typed.TypedTable[Model].write)
     batch_write = _blocking(typed.TypedTable[Model].batch_write)
     upsert = _blocking(typed.TypedTable[Model].upsert)
+    upsert_many = _blocking(typed.TypedTable[Model].upsert_many)
     update = _blocking(typed.TypedTable[Model].update)
     delete = _blocking(typed.TypedTable[Model].delete)
 
@@ -265,6 +266,7 @@ class _Writing(_Reading[Inner]):
     batch_write = _blocking(WritingVerbs.batch_write)
     bulk_write = _blocking(WritingVerbs.bulk_write)
     upsert = _blocking(WritingVerbs.upsert)
+    upsert_many = _blocking(WritingVerbs.upsert_many)
     update = _blocking(WritingVerbs.update)
     delete = _blocking(WritingVerbs.delete)
 

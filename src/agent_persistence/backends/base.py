@@ -45,6 +45,7 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "call",
     "bulk",
     "include",
+    "upsert_many",
 )
 
 

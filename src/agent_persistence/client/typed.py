@@ -182,6 +182,13 @@ class TypedTable(ReadOnlyTable[Model]):
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns."""
         return self._fitted(await self._writer.upsert(self._name, record, on_conflict), done=_STORED)
 
+    async def upsert_many(
+        self, records: Sequence[Model | Record], on_conflict: Sequence[str] | None = None
+    ) -> list[Model]:
+        """Insert all rows or none, each merged into the one that has the same values in the `on_conflict` columns."""
+        rows = await self._writer.upsert_many(self._name, records, on_conflict)
+        return [self._fitted(row, done=_STORED) for row in rows]
+
     async def update(self, changes: Record, filters: Filters, *, max_affected: int | None = None) -> list[Model]:
         """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows."""
         rows = await self._writer.update(self._name, changes, filters, max_affected=max_affected)

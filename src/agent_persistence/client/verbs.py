@@ -29,6 +29,7 @@ from agent_persistence.operations import (
     Result,
     Update,
     Upsert,
+    UpsertMany,
     Write,
     WritingCall,
 )
@@ -309,6 +310,22 @@ class WritingVerbs(ABC):
         made = self._client_keys.complete(table, prepared, target)
         row: Row = (await self._invoke(Upsert(table, prepared, target, generated_key=made))).value
         return row
+
+    async def upsert_many(
+        self, table: str, records: Sequence[Record | BaseModel], on_conflict: Sequence[str] | None = None
+    ) -> list[Row]:
+        """Insert all rows or none, each merged into the one that has the same values in the `on_conflict` columns.
+
+        Without `on_conflict` the primary key decides. One request and one transaction; the rows come back as stored, in
+        the order given, and [] gives []. All records have the same columns, so that none is set to a default in a row
+        that has a value; no two of them have the same values in `on_conflict` (AdapterError 21000, nothing is stored).
+        """
+        target = _names(table, "on_conflict", on_conflict) or ()
+        prepared, key = self._prepare_all(table, records, target, only_set=True)
+        if any(record.keys() != prepared[0].keys() for record in prepared):
+            raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
+        rows: list[Row] = (await self._invoke(UpsertMany(table, prepared, target, generated_key=key))).value
+        return rows
 
     async def update(
         self, table: str, changes: Record | BaseModel, filters: Filters, *, max_affected: int | None = None

@@ -31,11 +31,24 @@ from agent_persistence.operations.writing import (
     Delete as Delete,
     Update as Update,
     Upsert as Upsert,
+    UpsertMany as UpsertMany,
     Write as Write,
 )
 
 Operation: TypeAlias = (
-    Write | BatchWrite | BulkWrite | Upsert | Update | Delete | Read | Query | Count | GetColumns | Call | WritingCall
+    Write
+    | BatchWrite
+    | BulkWrite
+    | UpsertMany
+    | Upsert
+    | Update
+    | Delete
+    | Read
+    | Query
+    | Count
+    | GetColumns
+    | Call
+    | WritingCall
 )
 KNOWN: Final = frozenset(get_args(Operation))
 """The classes above. Every layer that guards asks first whether an operation is of one of them, not of a subclass."""

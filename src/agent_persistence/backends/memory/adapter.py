@@ -34,6 +34,7 @@ from agent_persistence.operations import (
     Result,
     Update,
     Upsert,
+    UpsertMany,
     Write,
     unknown,
 )
@@ -122,10 +123,12 @@ class InMemoryAdapter(Backend):
                 return Result(self._table(table).column_names())
             case BulkWrite():
                 return Result(self._bulk_written(operation))
+            case UpsertMany():
+                rows = self._merged(operation.table, operation.records, operation.on_conflict)
             case Write() | BatchWrite():
                 rows = self._inserted(operation.table, operation.inserted)
-            case Upsert():
-                rows = [self._upserted(operation)]
+            case Upsert(table=table, record=record):
+                rows = [self._upserted(table, record, operation.on_conflict)]
             case Update():
                 rows = self._updated(operation)
             case Delete():
@@ -175,23 +178,26 @@ class InMemoryAdapter(Backend):
         self._check_parents(table, rows)
         return rows
 
-    def _upserted(self, upsert: Upsert) -> Row:
-        stored = self._table(upsert.table)
-        target = upsert.on_conflict or tuple(stored.primary_key)
-        before, row = stored.upsert(stored.columns.stored(upsert.record), target)
-        self._check_parents(upsert.table, [row])
-        self._check_children(upsert.table, [] if before is None else [before])
+    def _upserted(self, table: str, record: Record, on_conflict: tuple[str, ...]) -> Row:
+        stored = self._table(table)
+        before, row = stored.upsert(stored.columns.stored(record), on_conflict or tuple(stored.primary_key))
+        self._check_parents(table, [row])
+        self._check_children(table, [] if before is None else [before])
         return row
+
+    def _merged(self, table: str, records: Sequence[Record], on_conflict: tuple[str, ...]) -> list[Row]:
+        if not records:
+            return []
+        stored = self._table(table)
+        merged = stored.merge_all(stored.columns.all_stored(records), on_conflict or tuple(stored.primary_key))
+        self._check_parents(table, [row for _, row in merged])
+        self._check_children(table, [before for before, _ in merged if before is not None])
+        return [row for _, row in merged]
 
     def _bulk_written(self, write: BulkWrite) -> int:
         if write.on_conflict is None:
             return len(self._inserted(write.table, write.records))
-        stored = self._table(write.table)
-        target = write.on_conflict or tuple(stored.primary_key)
-        merged = stored.merge_all(stored.columns.all_stored(write.records), target)
-        self._check_parents(write.table, [row for _, row in merged])
-        self._check_children(write.table, [before for before, _ in merged if before is not None])
-        return len(merged)
+        return len(self._merged(write.table, write.records, write.on_conflict))
 
     def _updated(self, update: Update) -> list[Row]:
         tree = fold(update.filters)
