@@ -211,6 +211,7 @@ class TypedTable(ReadOnlyTable[Model]):
     write = _blocking(typed.TypedTable[Model].write)
     batch_write = _blocking(typed.TypedTable[Model].batch_write)
     upsert = _blocking(typed.TypedTable[Model].upsert)
+    upsert_many = _blocking(typed.TypedTable[Model].upsert_many)
     update = _blocking(typed.TypedTable[Model].update)
     delete = _blocking(typed.TypedTable[Model].delete)
 
@@ -227,6 +228,7 @@ class _Reading(Generic[Inner]):
 
     read = _blocking(ReadingVerbs.read)
     query = _blocking(ReadingVerbs.query)
+    page = _blocking(ReadingVerbs.page)
     count = _blocking(ReadingVerbs.count)
     call = _blocking(ReadingVerbs.call)
     iterate = _iterating(ReadingVerbs.iterate)
@@ -278,6 +280,7 @@ class _Writing(_Reading[Inner]):
     batch_write = _blocking(WritingVerbs.batch_write)
     bulk_write = _blocking(WritingVerbs.bulk_write)
     upsert = _blocking(WritingVerbs.upsert)
+    upsert_many = _blocking(WritingVerbs.upsert_many)
     update = _blocking(WritingVerbs.update)
     delete = _blocking(WritingVerbs.delete)
 
@@ -307,6 +310,8 @@ class PersistenceService(_Writing[AsyncPersistenceService]):
         **options: Unpack[async_service.ServiceOptions],
     ) -> None:
         super().__init__(AsyncPersistenceService(adapter, owns_adapter=owns_adapter, **options))
+
+    check = _blocking(AsyncPersistenceService.check)
 
 
 class PersistenceAgent(_Writing[AsyncPersistenceAgent]):

@@ -82,12 +82,11 @@ def test_a_filter_is_a_clause_of_names_and_parameters(filters: Any, text: str, p
 
 def test_a_query_is_one_json_array() -> None:
     """Of the columns asked for, in the order asked for, with a page in parameters."""
-    statement = sql.select(
-        T, None, {}, columns=["id", "custom->>a"], order=(asc("id", nulls="first"), desc("b")), limit=5, offset=2
-    )
+    order = (asc("id", nulls="first"), desc("b"))
+    statement = sql.select(sql.Selection(T, None, {}, columns=["id", "custom->>a"], order=order, limit=5, offset=2))
     assert statement.text == (
         "select coalesce(json_agg(_agent_persistence_row), '[]')::text, count(*)::text from"
-        ' (select "id", ("custom" ->> \'a\') as "custom->>a" from "public"."leads"'
+        ' (select "id", ("custom" ->> \'a\') as "custom->>a" from "public"."leads" as _agent_persistence_0'
         ' order by "id" nulls first, "b" desc limit $1 offset $2) as _agent_persistence_row'
     )
     assert statement.parameters == ("5", "2")

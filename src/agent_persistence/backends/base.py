@@ -44,6 +44,8 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "delete",
     "call",
     "bulk",
+    "include",
+    "upsert_many",
     "transactions",
 )
 

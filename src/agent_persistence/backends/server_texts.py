@@ -133,6 +133,7 @@ _PRIVILEGE: Final = {
     "write": "SELECT, INSERT",
     "batch_write": "SELECT, INSERT",
     "upsert": "SELECT, INSERT, UPDATE",
+    "upsert_many": "SELECT, INSERT, UPDATE",
     "update": "SELECT, UPDATE",
     "delete": "SELECT, DELETE",
     "bulk_write": "INSERT",

@@ -19,6 +19,7 @@ from agent_persistence.backends.base import (
     Updates,
 )
 from agent_persistence.context import CallContext
+from agent_persistence.exceptions import UnsupportedOperationError
 from agent_persistence.operations import (
     BatchWrite,
     BulkWrite,
@@ -33,6 +34,7 @@ from agent_persistence.operations import (
     Result,
     Update,
     Upsert,
+    UpsertMany,
     Write,
     unknown,
 )
@@ -74,6 +76,8 @@ class SixVerbs:
         adapter = self._adapter if own else cast("ActsAs", self._adapter).acting_as(context.identity)
         only = self._returning(operation)
         match operation:
+            case UpsertMany():
+                raise UnsupportedOperationError(operation.table, "upsert_many")
             case Write() | BatchWrite() | Upsert():
                 return self._stored(adapter, operation)
             case Read():
@@ -138,7 +142,7 @@ def described(adapter: PersistenceAdapter) -> Capabilities:
         return declared
     located = adapter if isinstance(adapter, Located) else None
     return Capabilities(
-        declared,
+        {**declared, "include": False, "upsert_many": False},  # there are no verbs for them
         returning=isinstance(adapter, ReturnsColumns),
         counts_pages=isinstance(adapter, Pages),
         server=None if located is None else located.server,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, 
 from pydantic import BaseModel, ValidationError as PydanticError
 from pydantic_core import to_json
 
+from agent_persistence.client.including import Includes
 from agent_persistence.client.verbs import AllVerbs, ReadingVerbs, WritingVerbs
 from agent_persistence.client.views import AccessToken, Claims, Tenant
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, ValidationError, printable
@@ -66,9 +67,12 @@ class ReadOnlyTable(Generic[Model]):
         reader = self._reader.as_user(access_token=access_token, claims=claims, tenant=tenant, actor=actor)
         return type(self)(reader, self._model, self._name)
 
-    async def read(self, id_value: object, id_column: str = "id") -> Model | None:
-        """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused."""
-        row = await self._reader.read(self._name, id_value, id_column)
+    async def read(self, id_value: object, id_column: str = "id", *, include: Includes | None = None) -> Model | None:
+        """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused.
+
+        `include` brings related rows, for fields of the model that have their names.
+        """
+        row = await self._reader.read(self._name, id_value, id_column, include=include)
         return None if row is None else self._fitted(row)
 
     async def query(
@@ -80,13 +84,17 @@ class ReadOnlyTable(Generic[Model]):
         select: None = None,
         *,
         offset: int = 0,
+        include: Includes | None = None,
     ) -> list[Model]:
         """Return the rows that `filters` selects, sorted by `order_by`, at most `limit` of them after `offset`.
 
-        `select` is refused: a part of a row is no model.
+        `select` is refused: a part of a row is no model. `include` brings related rows, for fields of the model that
+        have their names.
         """
         self._check_whole(select)
-        rows = await self._reader.query(self._name, filters, limit, order_by, descending, offset=offset)
+        rows = await self._reader.query(
+            self._name, filters, limit, order_by, descending, offset=offset, include=include
+        )
         return [self._fitted(row) for row in rows]
 
     async def count(self, filters: Filters | None = None) -> int:
@@ -94,14 +102,20 @@ class ReadOnlyTable(Generic[Model]):
         return await self._reader.count(self._name, filters)
 
     async def iterate(
-        self, filters: Filters | None = None, *, page_size: int = 500, order_by: str = "id", select: None = None
+        self,
+        filters: Filters | None = None,
+        *,
+        page_size: int = 500,
+        order_by: str = "id",
+        select: None = None,
+        include: Includes | None = None,
     ) -> AsyncGenerator[Model]:
         """Yield the rows that `filters` selects, ascending by `order_by`, one page in memory at a time.
 
         `select` is refused: a part of a row is no model.
         """
         self._check_whole(select)
-        found = self._reader.iterate(self._name, filters, page_size=page_size, order_by=order_by)
+        found = self._reader.iterate(self._name, filters, page_size=page_size, order_by=order_by, include=include)
         async with aclosing(found) as rows:
             async for row in rows:
                 yield self._fitted(row)
@@ -171,6 +185,13 @@ class TypedTable(ReadOnlyTable[Model]):
     async def upsert(self, record: Model | Record, on_conflict: Sequence[str] | None = None) -> Model:
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns."""
         return self._fitted(await self._writer.upsert(self._name, record, on_conflict), done=_STORED)
+
+    async def upsert_many(
+        self, records: Sequence[Model | Record], on_conflict: Sequence[str] | None = None
+    ) -> list[Model]:
+        """Insert all rows or none, each merged into the one that has the same values in the `on_conflict` columns."""
+        rows = await self._writer.upsert_many(self._name, records, on_conflict)
+        return [self._fitted(row, done=_STORED) for row in rows]
 
     async def update(self, changes: Record, filters: Filters, *, max_affected: int | None = None) -> list[Model]:
         """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
 from pydantic import BaseModel
 
+from agent_persistence.backends.base import only_row
+from agent_persistence.client.including import Includes, parse_include
 from agent_persistence.client.views import Views
 from agent_persistence.exceptions import UnsupportedOperationError, ValidationError, printable
 from agent_persistence.operations import (
@@ -19,13 +22,16 @@ from agent_persistence.operations import (
     Count,
     Delete,
     GetColumns,
+    Include,
     Operation,
+    Page,
     Query,
     Read,
     Result,
     Unit,
     Update,
     Upsert,
+    UpsertMany,
     Write,
     WritingCall,
 )
@@ -80,13 +86,22 @@ class ReadingVerbs(Views):
     def capabilities(self) -> Mapping[str, bool]:
         """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
 
-    async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
-        """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused."""
+    async def read(
+        self, table: str, id_value: object, id_column: str = "id", *, include: Includes | None = None
+    ) -> Row | None:
+        """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused.
+
+        `include` brings related rows with it, as in `query`.
+        """
         encoded = encode_value(table, id_value, "id_value")
         if encoded is None or isinstance(encoded, (list, dict)):
             raise ValidationError(table, f"id_value is one key, not {type(id_value).__name__}")
-        result = await self._invoke(Read(table, encoded, id_column))
-        row: Row | None = result.value
+        asked = Read(table, encoded, id_column)
+        if include is not None:
+            related = self._parse_include(table, include)
+            rows = (await self._invoke(replace(asked.as_query(), include=related))).value
+            return only_row(table, id_column, rows)
+        row: Row | None = (await self._invoke(asked)).value
         return row
 
     async def query(
@@ -99,11 +114,15 @@ class ReadingVerbs(Views):
         select: Sequence[str] | None = None,
         *,
         offset: int = 0,
+        include: Includes | None = None,
     ) -> list[Row]:
         """Return the rows that `filters` selects, sorted by `order_by`, at most `limit` of them after `offset`.
 
         `filters` maps columns to values or to operators (`gte(0.5)`); None as a value means IS NULL. `select` lists
         the columns to return, all by default. Ties, and everything without `order_by`, are sorted by the declared key.
+        `include` brings rows of other tables with each row, along declared foreign keys, in the same request:
+        `{"customers": ["name"], "comments": {"select": ["body"], "order_by": desc("created_at"), "limit": 5}}`; each of
+        these tables is checked as if it were queried alone.
         """
         operation = Query(
             table,
@@ -112,9 +131,50 @@ class ReadingVerbs(Views):
             parse_order(table, order_by, descending),
             _names(table, "select", select),
             _at_least(table, "offset", offset, 0) or 0,
+            include=() if include is None else self._parse_include(table, include),
         )
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
+
+    async def page(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        *,
+        limit: int,
+        offset: int = 0,
+        order_by: OrderBy | None = None,
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        include: Includes | None = None,
+    ) -> Page:
+        """Return at most `limit` of the rows that `filters` selects, after `offset`, and how many it selects in all.
+
+        Both are of one request, and so of one moment, where the backend counts with a query (PostgREST, PostgreSQL,
+        memory); else the total is counted in a request of its own. The total is exact.
+        """
+        asked = _at_least(table, "limit", limit, 1)
+        if asked is None:
+            raise ValidationError(table, "limit is an int of at least 1, not None")
+        predicate = parse_filters(table, filters)
+        operation = Query(
+            table,
+            predicate,
+            asked,
+            parse_order(table, order_by, descending),
+            _names(table, "select", select),
+            _at_least(table, "offset", offset, 0) or 0,
+            counted=True,
+            include=() if include is None else self._parse_include(table, include),
+        )
+        result = await self._invoke(operation)
+        total = result.total
+        if total is None:
+            total = (await self._invoke(Count(table, predicate))).value
+        return Page(result.value, total)
+
+    def _parse_include(self, table: str, include: Includes) -> tuple[Include, ...]:
+        return parse_include(self.schema, table, include, _names, _at_least) if type(table) is str else ()
 
     async def count(self, table: str, filters: Filters | None = None) -> int:
         """Return the exact number of rows that `filters` selects, all by default."""
@@ -150,6 +210,7 @@ class ReadingVerbs(Views):
         page_size: int = 500,
         order_by: str = "id",
         select: Sequence[str] | None = None,
+        include: Includes | None = None,
     ) -> AsyncGenerator[Row]:
         """Yield the rows that `filters` selects, ascending by `order_by` with NULLs last, one page in memory at a time.
 
@@ -171,6 +232,7 @@ class ReadingVerbs(Views):
             raise ValidationError(table, f"order_by is a column of plain values here; {order_by} is {declared.type}")
         keys = distinct((order_by, *_key(self.schema, table, order_by)))
         columns = _names(table, "select", select)
+        unasked = {*keys}.difference(columns or keys)
         given: list[Filters] = [] if filters is None else [filters]
         position: Row | None = None
         reader = await self.pinned()
@@ -182,10 +244,11 @@ class ReadingVerbs(Views):
                 size,
                 list(keys),
                 select=columns and distinct((*columns, *keys)),
+                include=include,
             )
             _check_scalar(table, order_by, page)
             for row in page:
-                yield row if columns is None else {column: row[column] for column in columns if column in row}
+                yield row if columns is None else {name: value for name, value in row.items() if name not in unasked}
             if len(page) < page_size:
                 return
             position = page[-1]
@@ -252,6 +315,22 @@ class WritingVerbs(ABC):
         made = self._client_keys.complete(table, prepared, target)
         row: Row = (await self._invoke(Upsert(table, prepared, target, generated_key=made))).value
         return row
+
+    async def upsert_many(
+        self, table: str, records: Sequence[Record | BaseModel], on_conflict: Sequence[str] | None = None
+    ) -> list[Row]:
+        """Insert all rows or none, each merged into the one that has the same values in the `on_conflict` columns.
+
+        Without `on_conflict` the primary key decides. One request and one transaction; the rows come back as stored, in
+        the order given, and [] gives []. All records have the same columns, so that none is set to a default in a row
+        that has a value; no two of them have the same values in `on_conflict` (AdapterError 21000, nothing is stored).
+        """
+        target = _names(table, "on_conflict", on_conflict) or ()
+        prepared, key = self._prepare_all(table, records, target, only_set=True)
+        if any(record.keys() != prepared[0].keys() for record in prepared):
+            raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
+        rows: list[Row] = (await self._invoke(UpsertMany(table, prepared, target, generated_key=key))).value
+        return rows
 
     async def update(
         self, table: str, changes: Record | BaseModel, filters: Filters, *, max_affected: int | None = None

@@ -9,6 +9,12 @@ from typing import Final, TypeAlias, get_args
 
 from agent_persistence.exceptions import UnsupportedOperationError
 from agent_persistence.operations.base import filtered_columns as filtered_columns
+from agent_persistence.operations.including import (
+    Include as Include,
+    each_level as each_level,
+    includes as includes,
+    with_related as with_related,
+)
 from agent_persistence.operations.reading import (
     Call as Call,
     Count as Count,
@@ -31,6 +37,7 @@ from agent_persistence.operations.writing import (
     Delete as Delete,
     Update as Update,
     Upsert as Upsert,
+    UpsertMany as UpsertMany,
     Write as Write,
 )
 
@@ -38,6 +45,7 @@ Operation: TypeAlias = (
     Write
     | BatchWrite
     | BulkWrite
+    | UpsertMany
     | Upsert
     | Update
     | Delete

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from agent_persistence.operations.base import BaseOperation, Shape, filtered_columns, needed_by
+from agent_persistence.operations.including import Include, includes
 from agent_persistence.operations.scope import Scope
 from agent_persistence.query.ordering import Order
 from agent_persistence.query.predicates import Comparison, Filter, Operator
@@ -61,6 +62,8 @@ class Query(BaseOperation):
     offset: int = 0
     counted: bool = field(default=False, kw_only=True, repr=False)
     """Whether the answer is to say how many rows there are without limit and offset."""
+    include: tuple[Include, ...] = field(default=(), kw_only=True)
+    """The related rows that come with each row."""
 
     @property
     def filter(self) -> Filter | None:
@@ -70,17 +73,23 @@ class Query(BaseOperation):
     def asked_columns(self) -> tuple[str, ...] | None:
         return self.select
 
+    @property
+    def shown(self) -> tuple[str, ...] | None:
+        """The names that each row has, those of related rows among them; None is all of the table's."""
+        return None if self.select is None else (*self.select, *(each.name for each in self.include))
+
     def columns(self) -> tuple[str, ...]:
         named = [key.column for key in self.order]
         if self.filters is not None:
             named[:0] = filtered_columns(self.filters)
+        named += [each.ours for each in self.include]
         return (*self.select, *named) if self.select else tuple(named)
 
     def columns_read(self) -> Iterable[str]:
         return self.columns()
 
     def telling_columns(self) -> Iterable[str]:
-        return [key.column for key in self.order]
+        return [*(key.column for key in self.order), *(each.ours for each in self.include)]
 
     def restricted(self, scope: Scope, primary_key: tuple[str, ...]) -> Query:
         return replace(self, filters=scope.both(self.filters))
@@ -102,6 +111,10 @@ class Query(BaseOperation):
             yield "limit"
         if self.offset:
             yield "offset"
+        if self.include:
+            yield "include"
+            for each in includes(self):
+                yield from needed_by(each.query.filters)
 
 
 @dataclass(frozen=True, slots=True)

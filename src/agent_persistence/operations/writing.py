@@ -179,6 +179,34 @@ class BulkWrite(BatchWrite):
 
 
 @dataclass(frozen=True, slots=True)
+class UpsertMany(BatchWrite):
+    """Insert all rows or none, each merged into the one it conflicts with; the value is the rows in the order given."""
+
+    verb: ClassVar[str] = "upsert_many"
+
+    on_conflict: tuple[str, ...] = ()
+
+    @property
+    def merges_by(self) -> tuple[str, ...] | None:
+        return None if self.generated_key else self.on_conflict
+
+    def columns(self) -> tuple[str, ...]:
+        return (*distinct(chain.from_iterable(self.records)), *self.on_conflict, *self.referred)
+
+    def columns_written(self) -> Iterable[str]:
+        return (*distinct(chain.from_iterable(self.records)), *self.on_conflict)
+
+    def restricted(self, scope: Scope, primary_key: tuple[str, ...]) -> UpsertMany:
+        completed = self.with_records(lambda record: scope.completed(self.table, record))
+        if self.generated_key:
+            return completed
+        return replace(completed, on_conflict=scope.merging(self.table, self.on_conflict or primary_key))
+
+    def capabilities(self) -> Iterator[str]:
+        yield "upsert_many"
+
+
+@dataclass(frozen=True, slots=True)
 class Update(_Writing):
     """Set `changes` in the rows that `filters` selects, in all of them or none; the value is those rows.
 

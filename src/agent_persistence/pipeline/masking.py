@@ -15,7 +15,17 @@ from agent_persistence.exceptions import (
     PersistencePermissionError,
     ValidationError,
 )
-from agent_persistence.operations import KNOWN, Call, Operation, Result, filtered_columns, unknown
+from agent_persistence.operations import (
+    KNOWN,
+    Call,
+    Operation,
+    Query,
+    Result,
+    each_level,
+    filtered_columns,
+    includes,
+    unknown,
+)
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import base_column, is_path
 from agent_persistence.query.predicates import Comparison, Filter, comparisons
@@ -79,14 +89,23 @@ class Masking:
             return result
         if operation.returns == "columns":
             return replace(result, value=[name for name in result.value if not out.drops(operation.table, name)])
+        if isinstance(operation, Query) and operation.include:
+            rows = each_level(operation, result.value, lambda query, rows: [out.row(query.table, row) for row in rows])
+            return replace(result, value=rows)
         return replace(result, value=out.value(operation.table, result.value))
 
     def _check(self, operation: Operation, out: _Mask) -> None:
         """Refuse what would tell a hidden value by other means than a row."""
         if isinstance(operation, Call):
             return out.check_named(operation)
+        self._check_telling(operation, (), out)
+        for each in includes(operation) if isinstance(operation, Query) else ():
+            self._check_telling(each.query, (each.theirs,), out)
+        return None
+
+    def _check_telling(self, operation: Operation, linked: Sequence[str], out: _Mask) -> None:
         own = self._rows.get(operation.table, ())
-        for column in _telling(operation, own):
+        for column in (*_telling(operation, own), *linked):
             if not out.shows(operation.table, column):
                 raise ColumnNotAllowedError(
                     operation.table,
@@ -94,7 +113,6 @@ class Masking:
                     "it is masked, and a filter, an order or a look-up by it would tell its values",
                     "where they may be told, say allow() for it in the Redaction",
                 )
-        return None
 
 
 def _stored(operation: Operation, inward: _Mask) -> Operation:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from agent_persistence.backends.base import only_row
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, ColumnNotAllowedError, FailureState, PersistencePermissionError
-from agent_persistence.operations import KNOWN, Call, GetColumns, Operation, Read, Result, unknown
+from agent_persistence.operations import (
+    KNOWN,
+    Call,
+    GetColumns,
+    Operation,
+    Query,
+    Read,
+    Result,
+    each_level,
+    unknown,
+    with_related,
+)
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.policy.tenant import TenantScope
 from agent_persistence.query.records import Row
@@ -29,11 +41,25 @@ class Tenancy:
         tenant = context.identity.tenant
         if type(operation) not in KNOWN:
             raise unknown(operation)
+        if tenant is not None and isinstance(operation, Query) and operation.include:
+            return self._related(operation, tenant, context, call_next)
         if tenant is None or operation.table in tenant.shared or isinstance(operation, GetColumns):
             return call_next(operation, context)
         if isinstance(operation, Call):
             return _called(operation, tenant, context, call_next)
         return self._held(operation, tenant, context, call_next)
+
+    async def _related(self, query: Query, tenant: TenantScope, context: CallContext, call_next: Rest) -> Result:
+        """A query and those within it, each of them held to the tenant's rows."""
+
+        def held(each: Query) -> Query:
+            if each.table in tenant.shared:
+                return each
+            own = each.restricted(tenant.scope, self._primary_key(each.table))
+            return own.asking_also_for(tenant.column) if _leaves_out(own, tenant.column) else own
+
+        result = await call_next(held(with_related(query, held)), context)
+        return replace(result, value=each_level(query, result.value, partial(_cleaned, tenant)))
 
     async def _held(self, operation: Operation, tenant: TenantScope, context: CallContext, call_next: Rest) -> Result:
         own = operation.restricted(tenant.scope, self._primary_key(operation.table))
@@ -47,6 +73,14 @@ class Tenancy:
         if isinstance(operation, Read):
             return replace(result, value=only_row(operation.table, operation.id_column, rows))
         return replace(result, value=rows if isinstance(result.value, list) else rows[0])
+
+
+def _cleaned(tenant: TenantScope, query: Query, rows: list[Row]) -> list[Row]:
+    """Rows of one table, which are the tenant's; without its column where that was not asked for."""
+    if query.table in tenant.shared:
+        return rows
+    _check(query, rows, tenant)
+    return [_without(row, tenant.column) for row in rows] if _leaves_out(query, tenant.column) else rows
 
 
 def _without(row: Row, column: str) -> Row:

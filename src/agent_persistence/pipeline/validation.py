@@ -7,7 +7,18 @@ from typing import Any, Final, TypeAlias
 
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ValidationError, printable
-from agent_persistence.operations import KNOWN, BulkWrite, Call, Operation, Query, Read, Result, Upsert, unknown
+from agent_persistence.operations import (
+    KNOWN,
+    BulkWrite,
+    Call,
+    Operation,
+    Query,
+    Read,
+    Result,
+    Upsert,
+    includes,
+    unknown,
+)
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.predicates import Comparison, Filter, Operator, comparisons
 from agent_persistence.query.references import Reference
@@ -35,6 +46,12 @@ class Validation:
     def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         if type(operation) not in KNOWN:
             raise unknown(operation)
+        self._check(operation)
+        for each in includes(operation) if isinstance(operation, Query) else ():
+            self._check(each.query)
+        return call_next(operation, context)
+
+    def _check(self, operation: Operation) -> None:
         table = self._schema.tables.get(operation.table)
         if table is not None and not isinstance(operation, Call):
             unlisted = [_shown(finding) for finding in _grouped(_unknown(operation, table))]
@@ -43,7 +60,6 @@ class Validation:
             problems = unlisted + [_shown(finding) for finding in _grouped(_misfits(operation, table))]
             if problems:
                 raise ValidationError(operation.table, problems)
-        return call_next(operation, context)
 
 
 def _grouped(findings: Iterable[Finding]) -> Iterable[tuple[str, list[str]]]:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from math import inf
 from threading import RLock
 from types import MappingProxyType
@@ -28,6 +29,7 @@ from agent_persistence.operations import (
     Count,
     Delete,
     GetColumns,
+    Include,
     Operation,
     Query,
     Read,
@@ -36,11 +38,12 @@ from agent_persistence.operations import (
     Unit,
     Update,
     Upsert,
+    UpsertMany,
     Write,
     unknown,
 )
 from agent_persistence.policy.identity import OWN
-from agent_persistence.query.predicates import FALSE, TRUE, Filter, fold
+from agent_persistence.query.predicates import FALSE, TRUE, Comparison, Filter, Operator, conjunction, fold
 from agent_persistence.query.records import Record, Row, as_mapping, encode_record, strip_none
 from agent_persistence.runtime.forking import survives_fork
 from agent_persistence.schema.registry import ForeignKey, Schema
@@ -115,25 +118,24 @@ class InMemoryAdapter(Backend):
 
     def _done(self, operation: Operation) -> Result:
         match operation:
-            case Unit():
-                return Result(self._applied_once(operation))
-            case Require(filters=filters):
-                tree = _folded(filters)
-                return Result(0 if tree == FALSE else len(self._table(operation.table).find(tree)))
             case Query():
                 return self._queried(operation)
             case Read(table=table, id_column=id_column):
                 return Result(only_row(table, id_column, self._queried(operation.as_query()).value))
-            case Count():
+            case Unit():
+                return Result(self._applied_once(operation))
+            case Count() | Require():
                 return Result(self._counted(operation))
             case GetColumns(table=table):
                 return Result(self._table(table).column_names())
             case BulkWrite():
                 return Result(self._bulk_written(operation))
+            case UpsertMany():
+                rows = self._merged(operation.table, operation.records, operation.on_conflict)
             case Write() | BatchWrite():
                 rows = self._inserted(operation.table, operation.inserted)
-            case Upsert():
-                rows = [self._upserted(operation)]
+            case Upsert(table=table, record=record):
+                rows = [self._upserted(table, record, operation.on_conflict)]
             case Update():
                 rows = self._updated(operation)
             case Delete():
@@ -183,9 +185,22 @@ class InMemoryAdapter(Backend):
         end = None if query.limit is None else query.offset + query.limit
         rows = stored.ordered(found, query.order)[query.offset : end]
         shown = [printed(row) for row in (stored.selected(rows, query.select) if query.select else rows)]
+        for include in query.include:
+            for row, whole in zip(shown, rows, strict=True):
+                row[include.name] = self._related(include, whole.get(include.ours))
         return Result(shown, total=len(found) if query.counted else None)
 
-    def _counted(self, count: Count) -> int:
+    def _related(self, include: Include, value: Any) -> Any:
+        """The rows that have the value in the column by which they are related, or the one."""
+        inner = include.query
+        found: list[Row] = []
+        if value is not None:
+            same = Comparison(Operator.EQ, printed({"value": value})["value"], include.theirs)
+            filters = same if inner.filters is None else conjunction((same, inner.filters))
+            found = self._queried(replace(inner, filters=filters)).value
+        return found if include.many else next(iter(found), None)
+
+    def _counted(self, count: Count | Require) -> int:
         tree = _folded(count.filters)
         return 0 if tree == FALSE else len(self._table(count.table).find(tree))
 
@@ -197,23 +212,26 @@ class InMemoryAdapter(Backend):
         self._check_parents(table, rows)
         return rows
 
-    def _upserted(self, upsert: Upsert) -> Row:
-        stored = self._table(upsert.table)
-        target = upsert.on_conflict or tuple(stored.primary_key)
-        before, row = stored.upsert(stored.columns.stored(upsert.record), target)
-        self._check_parents(upsert.table, [row])
-        self._check_children(upsert.table, [] if before is None else [before])
+    def _upserted(self, table: str, record: Record, on_conflict: tuple[str, ...]) -> Row:
+        stored = self._table(table)
+        before, row = stored.upsert(stored.columns.stored(record), on_conflict or tuple(stored.primary_key))
+        self._check_parents(table, [row])
+        self._check_children(table, [] if before is None else [before])
         return row
+
+    def _merged(self, table: str, records: Sequence[Record], on_conflict: tuple[str, ...]) -> list[Row]:
+        if not records:
+            return []
+        stored = self._table(table)
+        merged = stored.merge_all(stored.columns.all_stored(records), on_conflict or tuple(stored.primary_key))
+        self._check_parents(table, [row for _, row in merged])
+        self._check_children(table, [before for before, _ in merged if before is not None])
+        return [row for _, row in merged]
 
     def _bulk_written(self, write: BulkWrite) -> int:
         if write.on_conflict is None:
             return len(self._inserted(write.table, write.records))
-        stored = self._table(write.table)
-        target = write.on_conflict or tuple(stored.primary_key)
-        merged = stored.merge_all(stored.columns.all_stored(write.records), target)
-        self._check_parents(write.table, [row for _, row in merged])
-        self._check_children(write.table, [before for before, _ in merged if before is not None])
-        return len(merged)
+        return len(self._merged(write.table, write.records, write.on_conflict))
 
     def _updated(self, update: Update) -> list[Row]:
         tree = fold(update.filters)

@@ -31,6 +31,7 @@ from agent_persistence.exceptions import (
     FailureState,
     RowsDroppedError,
     ValidationError,
+    printable,
 )
 from agent_persistence.operations import (
     BatchWrite,
@@ -39,6 +40,7 @@ from agent_persistence.operations import (
     Count,
     Delete,
     GetColumns,
+    Include,
     Operation,
     Query,
     Read,
@@ -51,6 +53,7 @@ from agent_persistence.operations import (
     unknown,
 )
 from agent_persistence.policy.identity import OWN, Identity
+from agent_persistence.query.identifiers import base_column
 from agent_persistence.query.predicates import FALSE, Filter
 from agent_persistence.query.records import Row, differ_in_keys
 from agent_persistence.runtime.hiding import Unpicklable, hidden
@@ -105,7 +108,12 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         lifetimes = Lifetimes(max_idle_s, max_age_s)
         self._pool, server = _connecting(dsn, max_connections, lifetimes, allow_plaintext=allow_plaintext)
         self._capabilities = Capabilities(
-            _CAPABILITIES, row_cap=inf, returning=True, server=server.address, namespace=server.namespace(db_schema)
+            _CAPABILITIES,
+            row_cap=inf,
+            returning=True,
+            counts_pages=True,
+            server=server.address,
+            namespace=server.namespace(db_schema),
         )
         self._roles = Roles(role, claims, anon_role)
         self._db_schema = db_schema
@@ -138,6 +146,8 @@ class PostgresAdapter(Unpicklable, UsersBackend):
 
     async def execute(self, operation: Operation, context: CallContext) -> Result:
         adapter = self if context.identity.own else self.acting_as(context.identity)
+        if isinstance(operation, Query) and operation.counted:
+            return await adapter._paged(operation)
         return Result(await adapter._done(operation))
 
     async def _done(self, operation: Operation) -> Any:
@@ -147,7 +157,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
             case Query():
                 return await self._queried(operation)
             case Read(table=table, id_column=id_column):
-                statement = sql.select(self._named(table), operation.filter, {}, limit=2)
+                statement = sql.select(sql.Selection(self._named(table), operation.filter, {}, limit=2))
                 return only_row(table, id_column, await self._rows(operation, statement))
             case Count():
                 return await self._counted(operation)
@@ -167,20 +177,41 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         raise unknown(operation)
 
     async def _queried(self, query: Query) -> list[Row]:
-        predicate = simplified(query.filters)
-        if predicate == FALSE:
+        if simplified(query.filters) == FALSE:
             return []
-        types = await self._types(query.table, predicate)
-        statement = sql.select(
+        return await self._rows(query, sql.select(await self._selection(query)))
+
+    async def _paged(self, query: Query) -> Result:
+        if simplified(query.filters) == FALSE:
+            return Result([], total=0)
+        answer = await self._run("query", query.table, sql.page(await self._selection(query)))
+        told = _read(answer.value or b"{}", "query", query.table, writes=False)
+        return Result(told["rows"], total=told["total"])
+
+    async def _selection(self, query: Query) -> sql.Selection:
+        predicate = simplified(query.filters)
+        related = []
+        for include in query.include:
+            await self._check_columns(include)
+            related.append((include, await self._selection(include.query)))
+        return sql.Selection(
             self._named(query.table),
             predicate,
-            types,
+            await self._types(query.table, predicate),
             columns=query.select,
             order=query.order,
             limit=query.limit,
             offset=query.offset,
+            related=related,
         )
-        return await self._rows(query, statement)
+
+    async def _check_columns(self, include: Include) -> None:
+        """Refuse a column that related rows do not have: SQL would take one of the rows around for it."""
+        query = include.query
+        has = (await self._facts(query.table)).columns
+        for column in map(base_column, (*query.columns(), include.theirs)):
+            if column not in has:
+                raise AdapterError(f"query on {query.table}: it has no column {printable(column)}", code="42703")
 
     async def _counted(self, count: Count) -> int:
         """The number of rows; SQL counts where any one column may be read, so that it need not be told which."""

@@ -36,6 +36,7 @@ from agent_persistence.operations import (
     Count,
     Delete,
     GetColumns,
+    Include,
     Operation,
     Query,
     Read,
@@ -187,7 +188,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         """How many bytes of URL, path and parameters, the query would need."""
         predicate = self._predicate(query.table, query.filters)
         order, limit, offset = query.order, query.limit, query.offset
-        return len(rendering.target_of(query.table, predicate, query.select, order, limit, offset))
+        return len(rendering.target_of(query.table, predicate, query.select, order, limit, offset, query.include))
 
     async def exchange(self, request: Request) -> Response:
         """The response to a request of your own, sent with the credentials of this adapter, whatever its status."""
@@ -221,11 +222,33 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         if predicate == FALSE:
             return None
         order, limit, offset = query.order, query.limit, query.offset
-        request = rendering.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
+        include = self._included(query)
+        request = rendering.render_select(
+            table, predicate, select=select, order=order, limit=limit, offset=offset, include=include
+        )
         keys = self._expected.selected(table, predicate, select)
         if query.counted:
             return rendering.counted(request), partial(parsing.parse_page, verb="query", table=table, keys=keys)
         return request, partial(parsing.parse_query, verb="query", table=table, keys=keys)
+
+    def _included(self, query: Query) -> tuple[Include, ...]:
+        """What is included, as it is sent. A table cannot include itself: PostgREST tells neither direction."""
+        included = []
+        for each in query.include:
+            inner = each.query
+            if inner.table == query.table:
+                raise UnsupportedOperationError(
+                    query.table,
+                    "include",
+                    f"PostgREST embeds no rows of {query.table} in rows of {query.table} by a foreign key alone; query"
+                    f" them by {each.via}, or make a computed relationship and call it",
+                )
+            predicate = self._predicate(inner.table, inner.filters)
+            if predicate == FALSE:  # rows of which a column that they are found by is NULL are related to nothing
+                predicate = Comparison(Operator.IS_NULL, column=each.theirs)
+            inner = replace(inner, filters=predicate, include=self._included(inner))
+            included.append(replace(each, query=inner))
+        return tuple(included)
 
     def _looked_up(self, read: Read) -> _Asked[Result]:
         keys = self._expected.selected(read.table, read.filter, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from inspect import isawaitable
@@ -20,7 +20,7 @@ from agent_persistence.exceptions import (
     RowsDroppedError,
     printable,
 )
-from agent_persistence.operations import Operation, Read, Result, Write
+from agent_persistence.operations import Operation, Query, Read, Result, Write, includes
 from agent_persistence.pipeline.audit.event import AuditEvent, AuditHook, Outcome
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import is_identifier
@@ -73,7 +73,7 @@ class Audit:
     ) -> AuditEvent:
         unread = result is None or operation.returns == "count"
         rows = operation.inserted if unread or result is None else _returned(result.value)
-        table, columns = operation.table, operation.columns()
+        table, columns = operation.table, (*operation.columns(), *_included(operation))
         if error is not None:  # what the guard has let pass needs no second look
             table = table if is_identifier(table) else printable(table)
             columns = tuple(name if is_identifier(name) else printable(name) for name in columns)
@@ -156,6 +156,13 @@ def outcome_of(operation: Operation, error: BaseException) -> Outcome:
 
 def _has(row: Any, key: Sequence[str]) -> bool:
     return all(column in row and not is_reference(row[column]) for column in key)
+
+
+def _included(operation: Operation) -> Iterator[str]:
+    """The columns of related rows, each behind the name that these have."""
+    if isinstance(operation, Query):
+        for each in includes(operation):
+            yield from (f"{each.name}.{column}" for column in each.query.columns())
 
 
 def _returned(value: object) -> Sequence[Any]:

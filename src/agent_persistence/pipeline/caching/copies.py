@@ -47,6 +47,7 @@ class Answer:
     expires: float
     version: tuple[int, ...]
     size: int
+    total: int | None = None
 
 
 class Answers:

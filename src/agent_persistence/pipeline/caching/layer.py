@@ -53,6 +53,7 @@ class _Flight:
     deadline: float
     ended: anyio.Event = field(default_factory=anyio.Event)
     told: Any = field(default=_NOTHING, repr=False)
+    total: int | None = None
     failure: PersistenceError | None = None
     was_cancelled: bool = False
 
@@ -136,7 +137,7 @@ class Caching:
                 answer = self._answers.get(key, version, now)
                 self._hits += answer is not None
             if answer is not None:
-                return Result(copied(answer.value), NO_ATTEMPT)
+                return Result(copied(answer.value), NO_ATTEMPT, answer.total)
             flights, shared = self._flights.get(), (context.retry, key)
             flight = flights.get(shared)
             if alone or flight is None or flight.version != version or not _is_patient(flight, context, now):
@@ -161,7 +162,7 @@ class Caching:
         try:
             result = await call_next(operation, context)
             with suppress(UncopyableError):
-                flight.told = copied(result.value)
+                flight.told, flight.total = copied(result.value), result.total
                 self._keep(key, operation, flight, asked_at)
             return result
         except BaseException as error:
@@ -173,7 +174,8 @@ class Caching:
                 flight.ended.set()
 
     def _keep(self, key: Hashable, operation: Operation, flight: _Flight, asked_at: float) -> None:
-        answer = Answer(flight.told, asked_at + self._policy.ttl_s, flight.version, memory_bytes(flight.told))
+        expires = asked_at + self._policy.ttl_s
+        answer = Answer(flight.told, expires, flight.version, memory_bytes(flight.told), flight.total)
         now = self._clock()
         with self._lock:
             if self._staleness.version(operation) == flight.version and self._staleness.is_settled(operation, now):
@@ -188,7 +190,7 @@ class Caching:
             return None
         with self._lock:
             self._shared += 1
-        return Result(copied(flight.told), NO_ATTEMPT)
+        return Result(copied(flight.told), NO_ATTEMPT, flight.total)
 
     async def _wait(self, flight: _Flight, operation: Operation, context: CallContext) -> None:
         with anyio.move_on_after(context.deadline - self._clock()):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from agent_persistence.operations import BatchWrite, Call, Operation, Write, WritingCall
+from agent_persistence.operations import BatchWrite, Call, Operation, Query, Write, WritingCall, includes
 from agent_persistence.schema.registry import Schema
 
 _ANYTHING: Final = "any table"
@@ -66,15 +66,19 @@ class Staleness:
         self._scopes[_EVERYTHING].version += 1
 
     def _mattering(self, read: Operation) -> Iterator[_Scope]:
-        if (
-            isinstance(read, Call)
-            or not self._schema.tables.get(read.table)
-            or not self._schema.primary_key(read.table)
-        ):
+        tables = {read.table}
+        if isinstance(read, Query):
+            tables.update(each.query.table for each in includes(read))
+        if isinstance(read, Call) or not all(map(self._is_followed, tables)):
             yield self._scopes[_ANYTHING]
         else:
-            yield self._scopes[read.table]
+            for table in sorted(tables):
+                yield self._scopes[table]
             yield self._scopes[_EVERYTHING]
+
+    def _is_followed(self, table: str) -> bool:
+        """Whether what is written into other tables shows in this one only as its foreign keys say."""
+        return table in self._schema.tables and bool(self._schema.primary_key(table))
 
     def _touched(self, write: Operation) -> Iterator[_Scope]:
         yield self._scopes[_ANYTHING]

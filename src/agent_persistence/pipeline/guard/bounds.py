@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.operations import Operation, Query, Read
+from agent_persistence.operations import Operation, Query, Read, includes
 from agent_persistence.policy.tables import TablePolicy
 from agent_persistence.query.predicates import Filter, TextQuery, comparisons
 from agent_persistence.query.records import Record
@@ -30,6 +30,22 @@ def check_bounds(operation: Operation, policy: TablePolicy) -> None:
     if isinstance(operation, Query):
         _check_page(operation, policy)
     return None
+
+
+MAX_INCLUDES: Final = 16
+MAX_INCLUDE_DEPTH: Final = 4
+
+
+def check_includes(query: Query, policy: TablePolicy) -> None:
+    """Refuse more related tables than a request should have, or deeper ones; each has bounds of its own beside."""
+    if len([*includes(query)]) > MAX_INCLUDES:
+        raise ValidationError(query.table, f"a query includes at most {MAX_INCLUDES} related tables")
+    level = [query]
+    for _ in range(MAX_INCLUDE_DEPTH + 1):
+        level = [include.query for each in level for include in each.include]
+        if not level:
+            return
+    raise ValidationError(query.table, f"related rows are at most {MAX_INCLUDE_DEPTH} tables away")
 
 
 def _check_page(query: Query, policy: TablePolicy) -> None:

@@ -9,10 +9,24 @@ from typing import Any
 from agent_persistence.backends.base import only_row
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError
-from agent_persistence.operations import KNOWN, Call, GetColumns, Operation, Query, Read, Result, Scope, unknown
+from agent_persistence.operations import (
+    KNOWN,
+    Call,
+    GetColumns,
+    Include,
+    Operation,
+    Query,
+    Read,
+    Result,
+    Scope,
+    each_level,
+    includes,
+    unknown,
+    with_related,
+)
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.guard.allowed import Allowed
-from agent_persistence.pipeline.guard.bounds import check_bounds
+from agent_persistence.pipeline.guard.bounds import check_bounds, check_includes
 from agent_persistence.policy.tables import TablePolicy
 from agent_persistence.query.identifiers import RESERVED, are_columns, base_column, is_identifier, is_path
 from agent_persistence.query.records import Row
@@ -56,6 +70,19 @@ class Guard:
     def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         if type(operation) not in KNOWN:
             raise unknown(operation)
+        rules = self._checked(operation)
+        if isinstance(operation, Query):
+            if operation.include:
+                return self._related(operation, rules, context, call_next)
+            if rules is None:
+                as_it_is = operation.select is None and operation.limit is None
+                return call_next(operation, context) if as_it_is else _as_asked(operation, context, call_next)
+        if rules is not None and not isinstance(operation, Call):
+            return self._ruled(operation, rules, context, call_next)
+        return call_next(operation, context)
+
+    def _checked(self, operation: Operation) -> _Rules | None:
+        """What the policy says about the operation's table beyond its name, if it allows the operation."""
         allowed = self._allowed(operation)
         table = operation.table
         if type(table) is not str or table not in allowed:
@@ -67,14 +94,43 @@ class Guard:
             check_bounds(operation, self._policy)
         rules = self._rules.get(table)
         if rules is not None and not isinstance(operation, Call):
-            return self._ruled(operation, rules, context, call_next)
-        if isinstance(operation, Query) and (operation.select is not None or operation.limit is not None):
-            return _as_asked(operation, context, call_next)
-        return call_next(operation, context)
+            self._check_columns(operation, rules)
+        return rules
+
+    async def _related(self, query: Query, rules: _Rules | None, context: CallContext, call_next: Rest) -> Result:
+        """A query and those within it, each of them as if it were asked alone."""
+        check_includes(query, self._policy)
+        for each in includes(query):
+            self._check_link(each, self._checked(each.query))
+        within = with_related(query, self._held) if self._narrows else query
+        result = await call_next(within if rules is None or not self._narrows else self._within(within, rules), context)
+        rows = each_level(query, result.value, self._cleaned)
+        return Result(rows[: query.limit], result.attempts, result.total)
+
+    def _check_link(self, include: Include, rules: _Rules | None) -> None:
+        """Refuse a name that could be taken for a column, and to compare what may not be read."""
+        table = include.query.table
+        if not are_columns((include.name, include.theirs)):
+            raise ColumnNotAllowedError(table, include.name, "related rows have a plain name, and are found by one")
+        if rules is not None:
+            _check_listed(table, (include.theirs,), rules.readable, "read, and so no row be found by it")
+
+    def _held(self, query: Query) -> Query:
+        rules = self._rules.get(query.table)
+        if rules is None:
+            return query
+        held: Query = self._within(query, rules)
+        return held
+
+    def _cleaned(self, query: Query, rows: list[Row]) -> list[Row]:
+        """Rows of one table without what was not asked for, or may not be read."""
+        rules = self._rules.get(query.table)
+        shown = None if query.select is None else frozenset(query.select)
+        cleaned: list[Row] = _stripped(rows, shown if rules is None else _shown(query, rules))
+        return cleaned
 
     async def _ruled(self, operation: Operation, rules: _Rules, context: CallContext, call_next: Rest) -> Result:
         """Call within the policy's columns and rows."""
-        self._check_columns(operation, rules)
         result = await call_next(self._within(operation, rules) if self._narrows else operation, context)
         if isinstance(operation, GetColumns):
             return replace(result, value=_known(result.value, rules))
@@ -83,7 +139,7 @@ class Guard:
             return replace(result, value=only_row(operation.table, operation.id_column, rows))
         return replace(result, value=rows[: operation.limit] if isinstance(operation, Query) else rows)
 
-    def _within(self, operation: Operation, rules: _Rules) -> Operation:
+    def _within(self, operation: Operation, rules: _Rules) -> Any:
         """The operation that reaches the policy's rows alone, and asks the server for its columns alone."""
         table = operation.table
         if rules.scope is not None:

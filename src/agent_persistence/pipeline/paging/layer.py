@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, ValidationError
-from agent_persistence.operations import Operation, Query, Result
+from agent_persistence.operations import Include, Operation, Query, Result, includes
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.ordering import Order
 from agent_persistence.query.records import Row, distinct
@@ -53,14 +54,19 @@ class Paging:
     def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         if not isinstance(operation, Query):
             return call_next(operation, context)
-        limit = operation.limit
-        if self._pages and limit is not None and self._row_cap is not None and limit <= self._row_cap:
+        if operation.counted and not self._counts:
+            operation = replace(operation, counted=False)
+        limit, cap = operation.limit, self._row_cap
+        if limit is not None and cap is not None and limit <= cap and self._pages and not operation.include:
             return call_next(self._in_order(operation, self._key(operation)), context)
         return self._whole(operation, context, call_next)
 
     async def _whole(self, operation: Query, context: CallContext, call_next: Rest) -> Result:
+        self._check_known_cap(operation)
         ask = self._in_pages(operation, context, call_next) if self._pages else call_next(operation, context)
         result = await ask
+        for include in operation.include:
+            self._check_whole(include, result.value)
         if operation.limit is None and len(result.value) > self._max_rows:
             raise ValidationError(
                 operation.table,
@@ -89,6 +95,30 @@ class Paging:
             collected.add(page.value, is_ordered=bool(asked.order))
             if self._is_last(page, asked=limit, end=operation.offset + skipped) or len(collected.rows) >= wanted:
                 return Result(collected.as_selected(wanted), attempts)
+
+    def _check_known_cap(self, query: Query) -> None:
+        """Refuse lists of related rows where nobody knows at how many of them the server cuts a list."""
+        if self._row_cap is None and any(each.many for each in includes(query)):
+            raise ValidationError(
+                query.table,
+                "lists of related rows are cut at the server's max-rows, which is not known here; say row_cap= (a"
+                " Supabase project has 1000 unless changed, inf is none)",
+            )
+
+    def _check_whole(self, include: Include, rows: Sequence[Row]) -> None:
+        """Refuse a list of related rows that may have been cut, or is longer than the policy allows."""
+        query = include.query
+        for row in rows:
+            value = row.get(include.name)
+            inner = value if isinstance(value, list) else [] if value is None else [value]
+            if include.many and query.limit is None and len(inner) >= min(self._row_cap or inf, self._max_rows + 1):
+                raise ValidationError(
+                    query.table,
+                    f"a row has {len(inner)} of these, as many as the server sends or the policy's max_rows allows;"
+                    f" give the include a limit, or query {query.table} by itself",
+                )
+            for each in query.include:
+                self._check_whole(each, inner)
 
     def _in_order(self, query: Query, key: tuple[str, ...]) -> Query:
         """The query with its ties broken by the key."""
@@ -142,7 +172,7 @@ class _Collected:
 
     def as_selected(self, wanted: int) -> list[Row]:
         """The first `wanted` rows, without the key's columns where these were not asked for."""
-        rows, select = self.rows[:wanted], self._query.select
+        rows, select = self.rows[:wanted], self._query.shown
         if select is None or set(self._key) <= set(select):
             return rows
         return [{column: row[column] for column in select if column in row} for row in rows]

@@ -66,8 +66,8 @@ class Splitting:
         for key, rank in reversed(list(zip(order, ranks, strict=True))):
             rows = _sorted(rows, key, rank)
         rows = rows[query.offset : last]
-        if query.select is not None:
-            rows = [{column: row[column] for column in query.select} for row in rows]
+        if query.shown is not None:
+            rows = [{column: row[column] for column in query.shown} for row in rows]
         return Result(rows, max(result.attempts for result in results))
 
     def _parts(self, query: Query) -> list[Query]:

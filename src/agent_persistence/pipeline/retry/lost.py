@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Operation, Query, Unit, Update, Upsert, Write
+from agent_persistence.operations import (
+    BatchWrite,
+    BulkWrite,
+    Delete,
+    Operation,
+    Query,
+    Unit,
+    Update,
+    Upsert,
+    UpsertMany,
+    Write,
+)
 from agent_persistence.query.equality import same
 from agent_persistence.query.predicates import TRUE, AllOf, AnyOf, Comparison, Filter, Operator, conjunction, fold
 from agent_persistence.query.records import Record, Row
@@ -51,6 +62,9 @@ def lost(operation: Operation, keys: ClientKeys, scope: Filter = TRUE) -> Lost:
             return _fenced(Recovery.RESEND, (record,), fences)
         case BulkWrite(records=records, on_conflict=tuple(on_conflict)):
             return _fenced(Recovery.LOOK, records, (on_conflict,) if on_conflict else unique[:1])
+        case UpsertMany(records=records, generated_key=None):
+            target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
+            return _fenced(Recovery.LOOK, records, target)
         case BatchWrite(records=records):
             return _fenced(Recovery.RESEND, records, fences)
         case Upsert(record=record, generated_key=str()):
@@ -105,6 +119,13 @@ def _named_keys(filters: Filter, columns: tuple[str, ...]) -> tuple[Key, ...]:
 def resent(operation: Operation) -> Operation:
     """What is sent in place of an operation whose answer was lost: the same, but an upsert under a key that only this
     call can have used is an insert, which overwrites nobody."""
+    if isinstance(operation, UpsertMany) and operation.generated_key:
+        return BatchWrite(
+            operation.table,
+            operation.records,
+            generated_key=operation.generated_key,
+            returning=operation.returning,
+        )
     if isinstance(operation, Upsert) and operation.generated_key:
         return Write(
             operation.table,
