@@ -25,6 +25,7 @@ from agent_persistence import (
     PostgresAdapter,
     RetryPolicy,
     SupabaseAdapter,
+    TablePolicy,
 )
 from agent_persistence.metrics import Metrics
 from tests.backends.pg_proxies import Relay as BytesRelay, listening, through
@@ -48,11 +49,12 @@ from tests.faults.manglers import MANGLERS
 from tests.faults.proxy import Proxy
 from tests.faults.sql import relay
 from tests.server import LocalServer, running_server
-from tests.units.conftest import POLICY, install
+from tests.units.conftest import TABLES, install
 
 RETRY: Final = RetryPolicy(
     attempts=10, base_s=0.001, cap_s=0.01, attempt_s=2.0, read_deadline_s=60.0, write_deadline_s=60.0
 )
+POLICY: Final = TablePolicy(read=TABLES, write=TABLES, delete=TABLES, call_write={"noted_twice"})
 TORN: Final = -1
 _INQUIRIES: Final = "insert into inquiries (email, body) select %s, 'seeded' from generate_series(1, 2)"
 
@@ -144,6 +146,12 @@ CALLS: Final = {
             _INQUIRIES,
         ),
         Call(
+            "call",
+            lambda service, mark: service.call("noted_twice", {"text": mark}),
+            lambda server, mark: _times(_count(server, "inquiries where body = %s", mark), 2),
+            lambda told: told == 2,
+        ),
+        Call(
             "delete of many",
             lambda service, mark: service.delete("inquiries", {"email": mark}),
             lambda server, mark: _all_or_none(2 - _count(server, "inquiries where email = %s", mark), 2),
@@ -152,6 +160,16 @@ CALLS: Final = {
         ),
     )
 }
+
+
+def prepare(server: LocalServer) -> None:
+    """The function that is called is there."""
+    server.execute(
+        "create or replace function noted_twice(text text) returns bigint language sql volatile as $$"
+        " with made as (insert into inquiries (body) select $1 from generate_series(1, 2) returning 1)"
+        " select count(*) from made $$"
+    )
+    server.reload_schema()
 
 
 class Judge:
@@ -191,6 +209,7 @@ class Judge:
 
     def reset(self) -> None:
         self.server.reset()
+        prepare(self.server)
         self.server.execute("truncate agent_persistence.ledger")
 
 

@@ -19,6 +19,7 @@ CASES = 24
 def test_no_single_fault_leaves_an_outcome_in_doubt(units_server: LocalServer, name: str, cases: object) -> None:
     """Every call is acknowledged, with its value, and applied once; no unit by halves."""
     judge = Judge(units_server)
+    judge.reset()
     run(cases(judge, name, CASES, Random(SEED)))  # type: ignore[operator]
     assert judge.findings == []
     assert judge.scores["acknowledged"] == judge.scores["cases"] >= CASES - 1

@@ -22,7 +22,19 @@ from agent_persistence.exceptions import (
     UnsupportedOperationError,
     printable,
 )
-from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Require, Unit, UnitPart, Update, Upsert, Write
+from agent_persistence.operations import (
+    BatchWrite,
+    BulkWrite,
+    Call,
+    Delete,
+    Require,
+    Unit,
+    UnitPart,
+    Update,
+    Upsert,
+    Write,
+    WritingCall,
+)
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.predicates import (
     AllOf,
@@ -46,7 +58,9 @@ def document_of(part: UnitPart, operand: Operand) -> dict[str, Any]:
     returning = getattr(part.operation, "returning", None)
     if returning is not None or isinstance(part.operation, BulkWrite):
         told["returning"] = list(returning or ())
-    if part.records:
+    if isinstance(part.operation, Call):
+        told["arguments"] = dict(part.operation.arguments)
+    elif part.records:
         told |= _written(part.records)
     if (target := conflict_target(part)) is not None:
         told["on_conflict"] = list(target)
@@ -66,7 +80,7 @@ def _verb(part: UnitPart) -> str:
     match part.operation:
         case Write() | BatchWrite() | Upsert():
             return "insert"
-        case Update() | Delete() | Require():
+        case Update() | Delete() | Require() | WritingCall():
             return part.operation.verb
 
 
@@ -79,7 +93,7 @@ def expectation(part: UnitPart) -> dict[str, int]:
             return {"at_least": 1}
         case Update(max_affected=int(most)) | Delete(max_affected=int(most)):
             return {"at_most": most}
-        case BulkWrite() | Update() | Delete():
+        case BulkWrite() | Update() | Delete() | Call():
             return {}
         case _:
             return {"at_least": len(part.records)}
@@ -237,7 +251,7 @@ class Applied:
             return affected
         if operation.inserted and operation.asked_columns == ():
             rows = [dict(record) for record in resolved(part, self.rows).records]
-        return rows[0] if operation.returns == "row" else rows
+        return rows[0] if operation.returns in ("row", "value") else rows
 
 
 def is_met(part: UnitPart, affected: int) -> bool:

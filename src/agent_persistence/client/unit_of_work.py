@@ -20,7 +20,18 @@ from pydantic import BaseModel
 
 from agent_persistence.client.typed import Model, TypedTable
 from agent_persistence.exceptions import ValidationError, printable
-from agent_persistence.operations import BatchWrite, Delete, Require, Result, Unit, UnitPart, Update, Upsert, Write
+from agent_persistence.operations import (
+    BatchWrite,
+    Delete,
+    Require,
+    Result,
+    Unit,
+    UnitPart,
+    Update,
+    Upsert,
+    Write,
+    WritingCall,
+)
 from agent_persistence.query.filters import Filters, parse_filters, parse_some_rows
 from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record
 from agent_persistence.query.references import Reference, outside
@@ -308,7 +319,7 @@ def _itself(value: Any) -> Any:
 
 def _referred(part: UnitPart, columns: tuple[str, ...]) -> UnitPart:
     operation = part.operation
-    assert not isinstance(operation, Require)  # noqa: S101  its handle has no columns
+    assert not isinstance(operation, (Require, WritingCall))  # noqa: S101  their handles have no columns
     return replace(part, operation=replace(operation, referred=columns))
 
 

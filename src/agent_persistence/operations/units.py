@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self, TypeAlias
 
 from agent_persistence.operations.base import BaseOperation, Shape, filtered_columns, needed_by
+from agent_persistence.operations.reading import WritingCall
 from agent_persistence.operations.scope import Scope
 from agent_persistence.operations.writing import BatchWrite, Delete, Update, Upsert, Write
 from agent_persistence.query.predicates import Comparison, Filter, map_comparisons
@@ -51,8 +52,8 @@ class Require(BaseOperation):
         yield from needed_by(self.filters)
 
 
-PartOperation: TypeAlias = Write | BatchWrite | Upsert | Update | Delete | Require
-"""What may be part of a unit of work."""
+PartOperation: TypeAlias = Write | BatchWrite | Upsert | Update | Delete | Require | WritingCall
+"""What may be part of a unit of work; a call only by itself, where it is to be applied once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from agent_persistence.context import CallContext
-from agent_persistence.operations import BatchWrite, Delete, Operation, Result, Unit, UnitPart, Update, Upsert, Write
+from agent_persistence.operations import (
+    BatchWrite,
+    Delete,
+    Operation,
+    Result,
+    Unit,
+    UnitPart,
+    Update,
+    Upsert,
+    Write,
+    WritingCall,
+)
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.retry.lost import Recovery, lost
 from agent_persistence.schema.client_keys import ClientKeys, uuid7
@@ -16,8 +27,8 @@ class Remembering:
     """Runs once per request of a call, right above the retries.
 
     A write that tells nobody whether it was applied (a table whose keys the database makes, a merge, a change of many
-    rows) becomes a unit of one operation under a key of its own: sent again it is applied once. A write that a key of
-    ours fences already goes as it is, and costs nothing.
+    rows, a function that writes) becomes a unit of one operation under a key of its own: sent again it is applied once.
+    A write that a key of ours fences already goes as it is, and costs nothing.
     """
 
     def __init__(self, keys: ClientKeys, new_key: Callable[[], str] = uuid7) -> None:
@@ -25,7 +36,8 @@ class Remembering:
         self._new_key = new_key
 
     def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
-        if isinstance(operation, (Write, BatchWrite, Upsert, Update, Delete)) and self._is_in_doubt(operation):
+        kinds = (Write, BatchWrite, Upsert, Update, Delete, WritingCall)
+        if isinstance(operation, kinds) and self._is_in_doubt(operation):
             return self._remembered(operation, context, call_next)
         return call_next(operation, context)
 
@@ -34,7 +46,7 @@ class Remembering:
 
     async def _remembered(
         self,
-        operation: Write | BatchWrite | Upsert | Update | Delete,
+        operation: Write | BatchWrite | Upsert | Update | Delete | WritingCall,
         context: CallContext,
         call_next: Rest,
     ) -> Result:

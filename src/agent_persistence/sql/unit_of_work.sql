@@ -169,6 +169,45 @@ begin
       || coalesce('update set ' || "{schema}".named(columns, '%1$I = excluded.%1$I'), 'nothing'), '');
 end $insertion$;
 
+-- The text of a call whose arguments are the columns of $1, of the one function of this name that takes them.
+create or replace function "{schema}".calling(name text, arguments json) returns text
+language plpgsql stable set search_path = '' as $calling$
+declare
+  given text[] := array(select pg_catalog.json_object_keys(arguments));
+  called record;
+  source text;
+begin
+  select p.oid, p.proretset, p.prorettype = 'pg_catalog.void'::regtype as nothing,
+      r.typtype = 'c' or coalesce(p.proargmodes && '{{t,b,o}}', false) as rows,
+      count(*) over () as fitting, taken.columns, taken.passed
+    into called
+    from pg_catalog.pg_proc p join pg_catalog.pg_type r on r.oid = p.prorettype
+    cross join lateral (
+      select coalesce(pg_catalog.array_agg(a.name order by a.n), array[]::text[]) as names,
+        pg_catalog.string_agg(pg_catalog.format('%I %s', a.name, pg_catalog.format_type(a.type, null)), ', ' order by a.n)
+          filter (where a.name = any (given)) as columns,
+        pg_catalog.string_agg(pg_catalog.format('%s%I => agent_persistence_given.%I', case a.mode when 'v' then 'variadic ' else '' end,
+          a.name, a.name), ', ' order by a.mode = 'v', a.n) filter (where a.name = any (given)) as passed
+      from unnest(p.proargnames, coalesce(p.proallargtypes, p.proargtypes::oid[]), p.proargmodes)
+        with ordinality as a(name, type, mode, n)
+      where coalesce(a.mode, 'i') in ('i', 'b', 'v')) as taken
+    where p.pronamespace = '"{api}"'::regnamespace and p.proname = name and p.prokind = 'f'
+      and p.prorettype <> 'pg_catalog.trigger'::regtype and given <@ taken.names
+      and taken.names[1:pg_catalog.cardinality(taken.names) - p.pronargdefaults] <@ given;
+  if called.oid is null then
+    raise exception using errcode = '42883',
+      message = pg_catalog.format('function %s.%s(%s) does not exist', '{api}', name, pg_catalog.array_to_string(given, ', '));
+  elsif called.fitting > 1 then
+    raise exception using errcode = '42725', message = pg_catalog.format('function %s.%s is not unique', '{api}', name);
+  end if;
+  source := pg_catalog.format('%I.%I(%s)', '{api}', name, called.passed);
+  return case when called.nothing then 'select null::json'
+      when called.proretset then 'select coalesce(pg_catalog.json_agg(agent_persistence_told), ''[]'')'
+      else 'select pg_catalog.to_json(agent_persistence_told)' end
+    || ' from ' || coalesce('pg_catalog.json_to_record($1) as agent_persistence_given(' || called.columns || '), lateral ', '')
+    || case when called.rows then '(select * from ' || source || ')' else source end || ' as agent_persistence_told';
+end $calling$;
+
 -- Applies the operations in order, all or none. A key that was applied before gives the result it had; one that was
 -- applied with another digest is refused (AP002). Codes: AP001 not the number of rows that was expected, AP003 not
 -- understood; any other is that of the statement. The hint names the operation.
@@ -204,6 +243,14 @@ begin
   end if;
   begin
     for operation in select one from pg_catalog.json_array_elements(coalesce(unit->'operations', '[]')) as one loop
+      if operation->>'verb' = 'call' then
+        statement := "{schema}".calling(operation->>'table', operation->'arguments');
+        execute statement into told using operation->'arguments';
+        results := results || pg_catalog.json_build_array(told);
+        counts := counts || 1::bigint;
+        place := place + 1;
+        continue;
+      end if;
       target := "{schema}".target(operation->>'table');
       named := pg_catalog.format('%I.%I', '{api}', operation->>'table');
       given := null;

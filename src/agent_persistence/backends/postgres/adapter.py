@@ -281,6 +281,11 @@ class PostgresAdapter(Unpicklable, UsersBackend):
             types=[await self._types_of(part) for part in unit.parts],
             targets=[await self._target(part.operation.table, conflict_target(part)) for part in unit.parts],
             ledger=ledger_table(self._ledger_schema),
+            calls={
+                index: await self._calling(part.operation)
+                for index, part in enumerate(unit.parts)
+                if isinstance(part.operation, Call)
+            },
         )
         try:
             settings, user = await self._settings()
@@ -308,14 +313,17 @@ class PostgresAdapter(Unpicklable, UsersBackend):
     async def _called(self, call: Call) -> Any:
         """Call the function, in a read-only transaction unless it may write."""
         function = call.table
+        answer = await self._run("call", function, await self._calling(call), writes=call.writes)
+        return None if answer.value is None else _read(answer.value, "call", function, writes=call.writes)
+
+    async def _calling(self, call: Call) -> Statement:
+        function = call.table
         try:
             facts = catalogue.chosen(function, await self._overloads(function), call.arguments)
         except AdapterError:
             self._functions.pop(function, None)  # the one that is missed may be made now
             raise
-        statement = catalogue.call(self._named(function), facts, call.arguments)
-        answer = await self._run("call", function, statement, writes=call.writes)
-        return None if answer.value is None else _read(answer.value, "call", function, writes=call.writes)
+        return catalogue.call(self._named(function), facts, call.arguments)
 
     async def ask(self, statement: Statement) -> bytes | None:
         """What a statement of your own returns, in a transaction that cannot write: its one value, as JSON text."""

@@ -29,7 +29,18 @@ from agent_persistence.backends.units import (
     unreadable,
 )
 from agent_persistence.exceptions import AdapterError
-from agent_persistence.operations import BatchWrite, BulkWrite, Delete, Require, Unit, UnitPart, Update, Upsert, Write
+from agent_persistence.operations import (
+    BatchWrite,
+    Call,
+    Delete,
+    Require,
+    Unit,
+    UnitPart,
+    Update,
+    Upsert,
+    Write,
+    unknown,
+)
 from agent_persistence.query.records import differ_in_keys
 
 Types = Mapping[str, str]
@@ -39,7 +50,8 @@ _COMPARED: Final = {"expect": "=", "at_least": ">=", "at_most": "<="}
 class WritingUnit:
     """The transaction of one unit, under `named` tables of known `types` and merged by known `targets`.
 
-    `ledger` is the quoted table in which keys are kept; a unit without a key leaves it alone.
+    `calls` are the statements of parts that call a function, by their number. `ledger` is the quoted table that keeps
+    keys; a unit without a key leaves it alone.
     """
 
     def __init__(
@@ -50,12 +62,14 @@ class WritingUnit:
         types: Sequence[Types],
         targets: Sequence[Sequence[str] | None],
         ledger: str,
+        calls: Mapping[int, Statement],
     ) -> None:
         self._unit = unit
         self._named = named
         self._types = types
         self._targets = targets
         self._ledger = ledger
+        self._calls = calls
         self._marker = uuid4().hex
         self._referred = {reference.part for part in unit.parts for reference in part.references()}
 
@@ -83,6 +97,8 @@ class WritingUnit:
     def _part(self, index: int) -> Transaction:
         part = self._unit.parts[index]
         operation = part.operation
+        if isinstance(operation, Call):
+            return self._call(index, operation)
         text, parameters = self._text(index)
         return Transaction(
             operation.verb,
@@ -93,6 +109,13 @@ class WritingUnit:
             place=index,
             refused=partial(self._unmet, index),
         )
+
+    def _call(self, index: int, call: Call) -> Transaction:
+        """The function's value as the only one of a list."""
+        asked = self._calls[index]
+        kept = f"set_config('{SETTING}{index}', '[' || coalesce((select value from told), 'null') || ']', true)"
+        text = f"with told(value) as ({asked.text}) select {kept}, set_config('{SETTING}{index}_count', '1', true)"
+        return Transaction(call.verb, call.table, Statement(text, asked.parameters), writes=True, place=index)
 
     def _check(self, part: UnitPart) -> Statement | None:
         if isinstance(part.operation, Update) or differ_in_keys(part.records):
@@ -114,6 +137,7 @@ class WritingUnit:
                 lock = " for no key update" if operation.lock else ""
                 chosen = where(simplified(operation.filters), types, parameters)
                 return f"select from {table}{chosen}{lock}", parameters
+        raise unknown(operation)
 
     def _telling(self, index: int, text: str, parameters: Parameters) -> Statement:
         """The statement with its rows as JSON, how many they are, and a refusal where they are not as many as expected.
@@ -213,6 +237,4 @@ def ledger_table(schema: str) -> str:
 
 def _shown(part: UnitPart) -> tuple[str, ...] | None:
     """The columns that come back; none of a bulk write, and of a requirement."""
-    if isinstance(part.operation, (BulkWrite, Require)):
-        return ()
-    return part.operation.returning
+    return () if part.operation.returns == "count" else part.operation.asked_columns
