@@ -273,3 +273,14 @@ def test_an_interrupted_call_is_cancelled() -> None:
 def test_the_package_version_is_told() -> None:
     """The change log continues the document's v0.4."""
     assert agent_persistence.__version__ == "0.6.0"
+
+
+def test_a_unit_of_work_is_committed_without_await() -> None:
+    """Its other methods are the async one's; the result is found by the same handles."""
+    with sync.create_persistence_agent(kind="memory") as agent:
+        unit = agent.unit_of_work()
+        lead = unit.upsert("leads", {"email": "a@x.io"}, on_conflict=["email"])
+        note = unit.write("inquiries", {"email": lead["email"], "body": "hello"})
+        results = unit.commit()
+        assert results[note]["email"] == "a@x.io"
+        assert agent.count("leads") == 1
