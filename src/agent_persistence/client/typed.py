@@ -107,15 +107,18 @@ class ReadOnlyTable(Generic[Model]):
         *,
         page_size: int = 500,
         order_by: str = "id",
+        descending: bool = False,
         select: None = None,
         include: Includes | None = None,
     ) -> AsyncGenerator[Model]:
-        """Yield the rows that `filters` selects, ascending by `order_by`, one page in memory at a time.
+        """Yield the rows that `filters` selects, by `order_by`, one page in memory at a time.
 
         `select` is refused: a part of a row is no model.
         """
         self._check_whole(select)
-        found = self._reader.iterate(self._name, filters, page_size=page_size, order_by=order_by, include=include)
+        found = self._reader.iterate(
+            self._name, filters, page_size=page_size, order_by=order_by, descending=descending, include=include
+        )
         async with aclosing(found) as rows:
             async for row in rows:
                 yield self._fitted(row)

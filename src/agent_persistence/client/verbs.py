@@ -35,7 +35,16 @@ from agent_persistence.operations import (
     Write,
     WritingCall,
 )
-from agent_persistence.query.filters import Filters, all_of, any_of, gt, parse_filters, parse_some_rows
+from agent_persistence.query.filters import (
+    Filters,
+    all_of,
+    any_of,
+    gt,
+    lt,
+    not_null,
+    parse_filters,
+    parse_some_rows,
+)
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.ordering import OrderBy, parse_order
 from agent_persistence.query.predicates import Filter
@@ -209,10 +218,13 @@ class ReadingVerbs(Views):
         *,
         page_size: int = 500,
         order_by: str = "id",
+        descending: bool = False,
         select: Sequence[str] | None = None,
         include: Includes | None = None,
     ) -> AsyncGenerator[Row]:
-        """Yield the rows that `filters` selects, ascending by `order_by` with NULLs last, one page in memory at a time.
+        """Yield the rows that `filters` selects, by `order_by`, one page in memory at a time.
+
+        Ascending with NULLs last, or `descending` with NULLs first, as in `query`.
 
         Each page is a query of its own that begins behind the last row seen (keyset paging), ties broken by the
         table's key: rows written meanwhile are seen if they belong behind it, and no row is seen twice or left out.
@@ -222,9 +234,7 @@ class ReadingVerbs(Views):
         if size is None:
             raise ValidationError(table, "page_size is an int of at least 1, not None")
         if not isinstance(order_by, str):
-            raise ValidationError(
-                table, f"order_by is the name of one column here, and ascending; not {type(order_by).__name__}"
-            )
+            raise ValidationError(table, f"order_by is the name of one column here; not {type(order_by).__name__}")
         if is_path(order_by):
             raise ValidationError(table, f"order_by is a column here, whose value every row tells, not {order_by}")
         declared = self.schema.column(table, order_by) if type(table) is str else None
@@ -237,12 +247,13 @@ class ReadingVerbs(Views):
         position: Row | None = None
         reader = await self.pinned()
         while True:
-            behind = given if position is None else [*given, _behind(keys, position)]
+            behind = given if position is None else [*given, _behind(keys, position, descending)]
             page = await reader.query(
                 table,
                 all_of(*behind),
                 size,
                 list(keys),
+                descending,
                 select=columns and distinct((*columns, *keys)),
                 include=include,
             )
@@ -418,11 +429,16 @@ def _check_scalar(table: str, order_by: str, page: Sequence[Row]) -> None:
         raise ValidationError(table, f"order_by is a column of plain values here; {order_by} holds a {kind}")
 
 
-def _behind(keys: Sequence[str], position: Row) -> Filter:
-    """The rows that come after `position`, in ascending order of the keys with NULLs last."""
+def _behind(keys: Sequence[str], position: Row, descending: bool) -> Filter:
+    """The rows that come after `position` in the order of the keys, in which NULL is above every value."""
     key, *ties = keys
-    later: list[Filters] = [] if position[key] is None else [{key: gt(position[key])}, {key: None}]
-    tied = [all_of({key: position[key]}, _behind(ties, position))] if ties else []
+    value = position[key]
+    later: list[Filters]
+    if descending:
+        later = [{key: not_null()}] if value is None else [{key: lt(value)}]
+    else:
+        later = [] if value is None else [{key: gt(value)}, {key: None}]
+    tied = [all_of({key: value}, _behind(ties, position, descending))] if ties else []
     return any_of(*later, *tied)
 
 
