@@ -88,7 +88,7 @@ def test_each_event_is_one_line_of_json(path: Path) -> None:
     assert first["event"] == {
         "verb": "write", "table": "leads", "outcome": "ok", "columns": ["email", "status"], "row_count": 1,
         "keys": [0], "duration_s": 0.0021, "attempts": 1, "actor": "outreach", "error_type": None,
-        "at": "2026-11-20T15:00:00+00:00",
+        "at": "2026-11-20T15:00:00+00:00", "unit": None,
     }  # fmt: skip
     assert verify_audit_log(path, KEY) == AuditReport(entries=2, lost=0, torn=0, problem=None)
 
