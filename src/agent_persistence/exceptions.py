@@ -179,9 +179,10 @@ class ValidationError(PersistenceError):
 class UnsupportedOperationError(ValidationError):
     """The adapter declares that it lacks a capability this call needs."""
 
-    def __init__(self, table: object, capability: str, problem: str | None = None) -> None:
+    def __init__(self, table: object, capability: str, problem: str | None = None, remedy: str = "") -> None:
         self.capability = capability
-        super().__init__(table, problem or f"this adapter does not support {capability!r}; its `capabilities` say so")
+        told = problem or f"this adapter does not support {capability!r}; its `capabilities` say so"
+        super().__init__(table, told, remedy)
 
 
 class AdapterError(PersistenceError):

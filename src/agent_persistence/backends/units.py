@@ -213,9 +213,9 @@ def unreadable(unit: Unit) -> AdapterError:
 
 def not_installed(unit: Unit, what: str) -> UnsupportedOperationError:
     """The error of a unit for which the database has not what it needs; nothing was applied."""
-    return UnsupportedOperationError(
-        unit.table, "transactions", f"the database lacks {what}, or the role may not use it: {REMEDY}"
-    )
+    told = "the database is not set up for units of work"
+    remedy = f"it lacks {what}, or the role may not use it: {REMEDY}"
+    return UnsupportedOperationError(unit.table, "transactions", told, remedy)
 
 
 @dataclass(frozen=True, slots=True)
