@@ -89,6 +89,11 @@ class Slots:
             raise
 
     @property
+    def under_way(self) -> int:
+        """How many requests hold a slot."""
+        return self._total - self._free
+
+    @property
     def waiting(self) -> int:
         """How many requests wait for a slot."""
         return self._reads.length + self._writes.length

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import anyio
 import httpx
 
-from agent_persistence.attempts import connecting
+from agent_persistence.attempts import connecting, is_set_apart
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.connections import (
     HEADERS,
@@ -95,7 +95,8 @@ class InjectedClient:
     """The caller's own httpx.AsyncClient, which stays theirs: it is not closed, and its pool is not exceeded.
 
     Redirects are not followed, whatever the client's setting; its log lines, which hold URLs with filter values,
-    are suppressed for our requests.
+    are suppressed for our requests. Which connection a request goes over is up to the client; that of one which is
+    `set_apart` is closed afterwards.
     """
 
     def __init__(
@@ -124,11 +125,15 @@ class InjectedClient:
             with quietly(), mapped_exceptions(STATES, self._url.host):
                 received = await self._sent(message)
                 response = Response(received.status_code, received.headers, await self._body(received))
+            fit = not is_set_apart()
             try:
                 return parse(response)
             except MisdeliveredError:
-                await _disconnect(received)
+                fit = False
                 raise
+            finally:
+                if not fit:
+                    await _disconnect(received)
 
     async def _sent(self, message: httpx.Request) -> httpx.Response:
         """The head of the response. Until the request leaves it may wait for the client's pool, or for a connection."""
