@@ -164,9 +164,10 @@ class Lane:
         self._most_at_once = max(self._most_at_once, len(verb.each), 1)
         row = ANOTHER if outlasted else OLD
         await self.store.reset("conversations", [row])
-        calls: list[Callable[[], Awaitable[str | None]]] = [partial(self._next_read, row)]
+        read, write = partial(self._next_read, row), self._next_write
+        calls: list[Callable[[], Awaitable[str | None]]] = [read]
         if outlasted:
-            calls.insert(verb.kind == "read", self._next_write)
+            calls = [read, write] if verb.kind == "read" else [write, read]
         try:
             with anyio.fail_after(HANG_S):
                 for call in calls:

@@ -115,7 +115,7 @@ class Pool(Generic[Asked, Told]):
 
     async def ask(self, request: Asked, parse: Callable[[Told], T]) -> T:
         if self._closed:
-            raise _closed()
+            raise closed()
         here = self._here.get()
         if not here.is_kept:
             await here.begin()
@@ -123,7 +123,7 @@ class Pool(Generic[Asked, Told]):
         await here.slots.take(writing=writing)
         try:
             if self._closed:
-                raise _closed()
+                raise closed()
             return await self._exchange(here, request, parse)
         finally:
             here.slots.release(writing=writing)
@@ -261,7 +261,8 @@ async def _discard(connection: Connection[Asked, Told]) -> None:
         await connection.aclose()
 
 
-def _closed() -> AdapterError:
+def closed() -> AdapterError:
+    """The refusal of a request that comes after the closing."""
     return AdapterError("the adapter is closed; make a new one")
 
 

@@ -14,12 +14,14 @@ import anyio
 import httpx
 
 from agent_persistence.attempts import connecting, is_set_apart
-from agent_persistence.backends.transport.admission import Slots
+from agent_persistence.backends.transport.admission import Slots, UnderWay
 from agent_persistence.backends.transport.connections import (
+    DRAIN_S,
     HEADERS,
     MAX_CONNECTIONS,
     MAX_RESPONSE_BYTES,
     RequestBody,
+    closed,
 )
 from agent_persistence.backends.transport.failures import mapped_exceptions
 from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
@@ -106,6 +108,8 @@ class InjectedClient:
         self._pool = _Pool.of(client)
         self._url = url
         self._max_response_bytes = max_response_bytes
+        self._here: PerLoop[UnderWay] = PerLoop(UnderWay)
+        self._closed = False
 
     async def send(self, request: Request) -> Response:
         return await self.ask(request, lambda response: response)
@@ -121,7 +125,15 @@ class InjectedClient:
             message.stream = _Stream(request.body)
         if self._client.is_closed:
             raise AdapterError("the httpx.AsyncClient that was passed in is closed")
+        if self._closed:
+            raise closed()
+        with self._here.get():
+            return await self._exchanged(request, message, parse)
+
+    async def _exchanged(self, request: Request, message: httpx.Request, parse: Callable[[Response], T]) -> T:
         async with self._pool.slots.get().taken(writing=request.method != "GET"):
+            if self._closed:
+                raise closed()
             with quietly(), mapped_exceptions(STATES, self._url.host):
                 received = await self._sent(message)
                 response = Response(received.status_code, received.headers, await self._body(received))
@@ -157,7 +169,15 @@ class InjectedClient:
         return await whole(received.aiter_raw(), unpacked, received.aclose)
 
     async def aclose(self) -> None:
-        """Change nothing: the client is its owner's to close."""
+        """Refuse further requests, and give those under way DRAIN_S seconds to end; the client is its owner's to close.
+
+        A client that is closed while a request still connects, such as one that others have left, keeps the connection
+        that it gets, and nobody closes it.
+        """
+        self._closed = True
+        here = self._here.found()
+        if here is not None:
+            await here.drained(DRAIN_S)
 
 
 async def _disconnect(received: httpx.Response) -> None:
