@@ -752,8 +752,9 @@ def test_closing_before_the_first_request_is_fine(own: Way) -> None:
     run(own, "http://127.0.0.1:9", body)
 
 
-def test_closing_waits_for_the_requests_under_way(own: Way) -> None:
-    """Their answers are delivered before it ends."""
+def test_closing_waits_for_the_requests_under_way(way: Way) -> None:
+    """Their answers are delivered before it ends. A client of the caller's that were closed while one of them connects
+    would leave a connection open."""
     told: list[object] = []
 
     async def held(exchange: Exchange) -> None:
@@ -776,8 +777,21 @@ def test_closing_waits_for_the_requests_under_way(own: Way) -> None:
             server.released.set()
 
     with stub_server(held) as server:
-        run(own, server.url, body)
+        run(way, server.url, body)
     assert told == [200, "closed"]
+
+
+def test_a_request_after_the_closing_is_refused(way: Way) -> None:
+    """Nothing is sent, over the caller's client either."""
+
+    async def body(transport: Transport) -> None:
+        await transport.aclose()
+        with pytest.raises(AdapterError, match="closed"):
+            await transport.send(GET)
+
+    with stub_server(answer()) as server:
+        run(way, server.url, body)
+        assert server.requests == []
 
 
 def test_a_request_that_outlives_the_closing_leaves_no_connection(own: Way, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,11 @@ def over_an_injected_client(server: LocalServer) -> Opened:
     @asynccontextmanager
     async def opened() -> AsyncIterator[PersistenceAdapter]:
         async with httpx.AsyncClient(trust_env=False) as client:
-            yield as_chosen(SupabaseAdapter(server.url, server.service_key, client=client))
+            adapter = SupabaseAdapter(server.url, server.service_key, client=client)
+            try:
+                yield as_chosen(adapter)
+            finally:
+                await adapter.aclose()
 
     return opened
 

@@ -229,6 +229,9 @@ def _one_write(mark: str) -> Verb:
     )
 
 
+NEXT_WRITE: Final = _one_write("next")
+
+
 def _untouched(rows: list[Row]) -> int:
     return 0 if rows == list(ALL_OLD) else TORN
 

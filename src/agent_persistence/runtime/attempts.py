@@ -1,8 +1,11 @@
-"""One attempt: its time limit, which does not run while it waits for its turn, and whether it sent anything."""
+"""One attempt: its time limit, which does not run while it waits for its turn, whether it sent anything, and whether it
+needs a connection of its own."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
@@ -75,6 +78,29 @@ class connecting:  # noqa: N801  as above
     def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
         if self._attempt is not None and error_class is None:
             self._attempt.unsent = False
+
+
+_apart: ContextVar[bool] = ContextVar("apart", default=False)
+
+
+@contextmanager
+def set_apart() -> Iterator[None]:
+    """What is asked within has a connection of its own, where the protocol does not say which request an answer belongs
+    to: one that nothing was asked on before, and nothing is asked on afterwards.
+
+    No answer to an earlier request, that comes again or late, can then be taken for this one's, nor this one's for a
+    later one's.
+    """
+    token = _apart.set(True)
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
+def is_set_apart() -> bool:
+    """Whether a connection of its own is asked for."""
+    return _apart.get()
 
 
 def ending_in(delay_s: float) -> anyio.CancelScope:

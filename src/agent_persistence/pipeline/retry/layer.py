@@ -26,6 +26,7 @@ from agent_persistence.policy.retry import THROTTLE_COST, TRANSIENT_COST, RetryB
 from agent_persistence.policy.tenant import TenantScope
 from agent_persistence.query.predicates import TRUE, Filter
 from agent_persistence.query.records import Row
+from agent_persistence.runtime.attempts import set_apart
 from agent_persistence.schema.client_keys import ClientKeys
 
 _UNIQUE_VIOLATION: Final = "23505"
@@ -143,15 +144,22 @@ class _Recovery:
         """Send again, but a change that others may have overwritten since only if the last write may win."""
         if self._rejection is not None:
             return await self._looked_for(self._rejection)
-        if self._doubt is None or self._lost.plan is Recovery.RESEND:
-            sent = self._operation if self._doubt is None else resent(self._operation)
-            return await self._call_next(sent, self._context)
+        if self._doubt is None:
+            return await self._call_next(self._operation, self._context)
+        if self._lost.plan is Recovery.RESEND:
+            return await self._asked_apart(resent(self._operation))
         found = applied(self._operation, self._lost, await self._rows() or ())
         if found is not None:
             return Result(found)
         if self._policy.last_write_wins:
-            return await self._call_next(self._operation, self._context)
+            return await self._asked_apart(self._operation)
         raise self._doubt
+
+    async def _asked_apart(self, operation: Operation) -> Result:
+        """The answer on a connection of its own: what confuses answers may be what lost the first one, and neither what
+        is found out nor the refusal of what was sent twice may be taken from, or for, another call's."""
+        with set_apart():
+            return await self._call_next(operation, self._context)
 
     async def _resolved(self, error: AdapterError) -> Result:
         """The result, if the failure shows that the write was applied; else an error."""
@@ -236,7 +244,7 @@ class _Recovery:
         rows: list[Row] = []
         try:
             for query in queries(self._operation, self._lost):
-                rows += (await self._call_next(query, self._context)).value
+                rows += (await self._asked_apart(query)).value
         except AdapterError as error:
             if error.state is FailureState.REJECTED:
                 return None
