@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary
+from agent_persistence.schema.contexts.shape import ContextShape
 
 _BACKTICKS: Final = re.compile("`+")
 
@@ -14,12 +15,15 @@ _BACKTICKS: Final = re.compile("`+")
 class Markdown:
     """Headings for records, code for texts: fences and code spans are longer than any run of backticks inside."""
 
+    def __init__(self, shape: ContextShape) -> None:
+        self._name = shape.name
+
     def document(self, page: PromptContent) -> str:
         payload = "\n".join(self._payload(page))
-        name = boundary(payload)
+        name = boundary(payload, self._name)
         return "\n".join(
             [
-                "# crm_context",
+                f"# {self._name}",
                 f"[records {name} begin: {ABOUT}]",
                 *([payload] if payload else []),
                 f"[records {name} end]",
