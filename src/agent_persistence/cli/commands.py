@@ -13,6 +13,7 @@ MODULES: Final = {
     "schema": "schema",
     "policy": "policy",
     "query": "query",
+    "context": "context",
     "rag": "rag",
     "import": "importing",
     "metrics": "metrics",

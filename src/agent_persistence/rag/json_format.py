@@ -20,7 +20,7 @@ class Json:
 
     def __init__(self, shape: ContextShape) -> None:
         self._name = shape.name
-        self._tables = tuple(shape.tables)
+        self._tables = shape.order
         self._ours = frozenset({"ref", "at", *map(_member, self._tables)})
 
     def document(self, page: PromptContent) -> str:

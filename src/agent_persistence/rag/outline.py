@@ -112,7 +112,8 @@ class _Growing:
                 self._grow(entity, self._rows.get(table, ()))
         for entity in links:
             self._tell(entity, self._rows.get(entity.table, ()))
-        return self._roots
+        places = {table: place for place, table in enumerate(self._shape.order)}
+        return sorted(self._roots, key=lambda root: places[root.table])
 
     def _grow(self, entity: ContextTable, rows: Sequence[Row]) -> None:
         ordered = sorted(rows, key=partial(age, entity)) if entity.in_time_order else list(rows)

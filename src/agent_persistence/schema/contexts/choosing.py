@@ -10,12 +10,27 @@ from agent_persistence.schema.contexts.naming import singular
 from agent_persistence.schema.types import Family, base_name, family
 from agent_persistence.schema.values import Column, Generated, Table
 
-_TITLES: Final = ("title", "subject", "name", "full_name", "display_name", "label", "headline", "summary", "username")
+_TITLES: Final = (
+    "title",
+    "subject",
+    "name",
+    "full_name",
+    "display_name",
+    "label",
+    "headline",
+    "summary",
+    "username",
+    "short_desc",
+)
 _BODIES: Final = ("body", "content", "text", "message", "comment", "note", "notes", "description")
 _LABELS: Final = re.compile(r"(?:^|_)(?:status|state|type|kind|priority|severity|role|stage)$")
 _TIMES: Final = ("created_at", "created", "inserted_at", "created_on", "sent_at", "posted_at", "opened_at", "date")
 _TIME_TYPES: Final = frozenset({"timestamptz", "timestamp", "timestamp with time zone", "timestamp without time zone"})
-_SECRET: Final = re.compile(r"(?:^|_)(?:password|passwd|pwd|secret|token|salt|api_key|private_key)(?:_|$)")
+_NOT_ITS_OWN: Final = re.compile(
+    r"birth|due|expir|deadline|required|until|updated|modified|(?:^|_)(?:end|ends|last)(?:_|$)"
+)
+"""Times that say nothing of how new a row is."""
+_SECRET: Final = re.compile(r"passw|(?:^|_)(?:pwd|secret|token|salt|api_key|private_key)(?:_|$)")
 _LONG: Final = frozenset({"text", "jsonb", "json", "xml", "bytea", "hstore"})
 _UNREADABLE: Final = frozenset({"bytea", "tsvector", "vector", "halfvec", "sparsevec"})
 _MOST_LABELS: Final = 4
@@ -25,15 +40,13 @@ _LAST: Final = re.compile(r"^(?:last|family|sur)_?name$")
 
 def time_of(table: Table) -> str | None:
     """The column that the database fills with the time of a row, else one whose name tells it, else the first time."""
-    times = {name: column for name, column in table.columns.items() if _is_time(column)}
+    times = {
+        name: column for name, column in table.columns.items() if _is_time(column) and not _NOT_ITS_OWN.search(name)
+    }
     made = [name for name, column in times.items() if column.default is Generated.NOW]
     known = [name for name in _TIMES if name in times]
     created = [name for name in known if name in made]
-    return next(iter((*created, *known, *_first_made(made), *times)), None)
-
-
-def _first_made(made: list[str]) -> list[str]:
-    return [name for name in made if not name.startswith(("updated", "modified", "last_"))]
+    return next(iter((*created, *known, *made, *times)), None)
 
 
 def _is_time(column: Column) -> bool:
@@ -44,22 +57,23 @@ def title_of(table: str, declared: Table, taken: Collection[str]) -> tuple[str, 
     """The column that names a row for people: a title, a subject, a name; or first and last name together."""
     texts = {name: column for name, column in declared.columns.items() if _is_text(column) and name not in taken}
     single = singular(table)
-    for wanted in (*_TITLES, f"{single}_name", f"{single}_title"):
-        if wanted in texts:
-            return (wanted,)
     first, last = (next(filter(form.match, texts), None) for form in (_FIRST, _LAST))
     if first and last:
         return (first, last)
-    named = [name for name, column in texts.items() if column.pii == "name" or name.endswith(("_name", "_title"))]
-    return tuple(named[:1])
+    wanted = [name for name in (*_TITLES, f"{single}_name", f"{single}_title") if name in texts]
+    personal = [name for name, column in texts.items() if column.pii == "name"]
+    named = [name for name, column in texts.items() if column.pii is None and name.endswith(("_name", "_title"))]
+    return tuple([*wanted, *named, *personal][:1])
 
 
 def body_of(declared: Table, taken: Collection[str], *, is_leaf: bool) -> str | None:
     """The text that a row is there for, of a table with little else: what others have, all of their columns tell."""
-    texts = [name for name in _BODIES if name in declared.columns and _is_text(declared.columns[name])]
-    if not is_leaf or not texts or texts[0] in taken:
+    told = _told(declared, taken)
+    long = [name for name in told if _is_text(declared.columns[name]) and not _is_short(name, declared.columns[name])]
+    texts = [name for name in _BODIES if name in told and _is_text(declared.columns[name])] or long
+    if not is_leaf or not texts:
         return None
-    others = [column for column in _told(declared, taken) if column != texts[0]]
+    others = [column for column in told if column != texts[0]]
     is_little = len(others) <= _MOST_LABELS and all(_is_short(name, declared.columns[name]) for name in others)
     return texts[0] if is_little else None
 
@@ -76,9 +90,11 @@ def _told(declared: Table, taken: Collection[str]) -> list[str]:
     return [name for name in declared.columns if name not in taken and not left_out(declared, name)]
 
 
-def columns_of(declared: Table) -> tuple[str, ...] | None:
-    """The columns without secrets and what no reader can use; None where that is all of them."""
-    told = tuple(name for name in declared.columns if not left_out(declared, name))
+def columns_of(declared: Table, held: Collection[str]) -> tuple[str, ...] | None:
+    """The columns without secrets, what no reader can use, and keys of tables that are not in the context; None where
+    that is all of them. `held` are the columns that tell what belongs together."""
+    strange = {link.column for link in declared.foreign_keys} - set(held)
+    told = tuple(name for name in declared.columns if name not in strange and not left_out(declared, name))
     return None if len(told) == len(declared.columns) else told
 
 

@@ -91,9 +91,9 @@ def to_toml(document: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def explicit(shape: ContextShape) -> list[Entity]:
-    """The entities that mean the shape whatever the schema."""
-    return [_explicit(told, shape) for told in shape.tables.values()]
+def explicit(shape: ContextShape, order: Sequence[str]) -> list[Entity]:
+    """The entities, in this order, that mean the shape whatever the schema."""
+    return [_explicit(shape.tables[table], shape) for table in order]
 
 
 def _explicit(told: ContextTable, shape: ContextShape) -> Entity:

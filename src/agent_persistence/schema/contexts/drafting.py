@@ -10,6 +10,7 @@ from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.schema.checks import check_known, words
 from agent_persistence.schema.contexts.choosing import time_of
 from agent_persistence.schema.contexts.entity import Entity
+from agent_persistence.schema.contexts.shape import ContextShape
 from agent_persistence.schema.registry import Schema
 from agent_persistence.schema.values import Table
 
@@ -38,7 +39,7 @@ def draft(
     parents = {table: _parents(eligible, table) for table in eligible}
     above = _above(parents, roots)
     below = _below(parents, roots, above, depth)
-    links = {table for table in below if _is_link(eligible[table], parents[table])}
+    links = {table for table in below if _is_link(eligible[table])}
     beside = _beside(parents, below, {*roots, *above, *below}, links)
     found = [*above, *roots, *below, *beside]
     if lost := [table for table in named or () if table not in found]:
@@ -52,6 +53,15 @@ def draft(
         *_under(below, links),
         *_entities(beside),
     ]
+
+
+def arranged(shape: ContextShape) -> list[str]:
+    """The tables in the order in which a person reads of them: down to the roots, below them, what they refer to."""
+    chains = [table for root in shape.roots for table in reversed(list(shape.chain(root)))]
+    below = list(shape.roots)
+    for table in below:
+        below += [child for child in shape.children[table] if child not in below]
+    return list(dict.fromkeys([*chains, *below, *shape.order]))
 
 
 def _eligible(
@@ -102,11 +112,11 @@ def _beside(
     return list(found)
 
 
-def _is_link(table: Table, parents: Sequence[str]) -> bool:
-    """Whether the table holds pairs of two others' keys, and at most a time and a key of its own besides."""
+def _is_link(table: Table) -> bool:
+    """Whether the table holds pairs of keys, and at most a time and a key of its own besides."""
     links = [link.column for link in table.foreign_keys]
     plain = {*links, *table.primary_key, time_of(table)}
-    return len(links) == 2 and len(parents) == 2 and all(column in plain for column in table.columns)
+    return len(links) == 2 and all(column in plain for column in table.columns)
 
 
 def _under(below: Iterable[str], links: Collection[str]) -> Iterator[Entity]:
@@ -117,5 +127,6 @@ def _under(below: Iterable[str], links: Collection[str]) -> Iterator[Entity]:
 def _entities(
     tables: Iterable[str], limit: int = _BESIDE_LIMIT, half_life: timedelta | None = _LONG_HALF_LIFE
 ) -> Iterator[Entity]:
+    """Tables that mean something by themselves."""
     for table in tables:
-        yield Entity(table, limit=limit, half_life=half_life)
+        yield Entity(table, limit=limit, half_life=half_life, needs_parent=False)

@@ -42,7 +42,7 @@ def filled(entities: Sequence[Entity], roots: Sequence[str] | None, name: str, s
         below = [child for child in order if any(parent.table == table for parent in parents[child])]
         with located(table):
             tables[table] = _filled(said[table], parents[table], schema, tags, below, tables)
-    return ContextShape(name, tables, _roots(tables) if roots is None else tuple(roots))
+    return ContextShape(name, tables, _roots(tables) if roots is None else tuple(roots), tuple(said))
 
 
 def _filled(
@@ -86,7 +86,7 @@ def _filled(
         title_name,
         _labelled(labels, [*taken, title_name] if title else taken),
         body,
-        choosing.columns_of(declared) if entity.columns is None and declared else entity.columns or None,
+        choosing.columns_of(declared, held) if entity.columns is None and declared else entity.columns or None,
         _limit(is_leaf=is_leaf, is_root=not others, link=link) if entity.limit is None else entity.limit,
         (_EVENT_HALF_LIFE if needs_parent and time else _HALF_LIFE) if entity.half_life is None else entity.half_life,
         needs_parent,
@@ -212,6 +212,6 @@ def _named(said: Mapping[str, Entity], order: Sequence[str], name: str) -> dict[
 
 def _roots(tables: Mapping[str, ContextTable]) -> tuple[str, ...]:
     """The first table without parents of each group of tables that hang together."""
-    components = ContextShape("", tables, ()).components
+    components = ContextShape("", tables, (), ()).components
     tops = [table for table, told in tables.items() if not told.parents]
     return tuple(next(table for table in tops if table in component) for component in components)

@@ -51,9 +51,9 @@ def attribute(column: str, taken: Iterable[str]) -> str:
 
 
 def relation_name(columns: Iterable[str], tag: str) -> str:
-    """Under which name a relation is told: the column without `_id`, or the parent's tag."""
+    """Under which name a relation is told: the column without the `id` at its end, or the parent's tag."""
     only, *more = columns
-    return tag if more else re.sub(r"_(?:id|uuid|fk|key|no|code)$", "", only) or tag
+    return tag if more else re.sub(r"(?:_(?:uuid|fk|key|no|code)|_?id)$", "", only) or tag
 
 
 def _ascii(name: str) -> str:

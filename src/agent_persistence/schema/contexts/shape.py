@@ -57,12 +57,14 @@ class ContextTable:
 class ContextShape:
     """The tables of a context by name, parents first; `name` begins its prompts.
 
-    `roots` are where reading begins when no filter says where else.
+    `roots` are where reading begins when no filter says where else. `order` is that in which records without a parent
+    are told.
     """
 
     name: str
     tables: Mapping[str, ContextTable]
     roots: tuple[str, ...]
+    order: tuple[str, ...]
 
     @cached_property
     def children(self) -> Mapping[str, tuple[str, ...]]:

@@ -80,7 +80,7 @@ class ContextSpec:
         roots = (root,) if isinstance(root, str) else words("root", root)
         drafted = drafting.draft(schema, roots, tables=tables, without=without, depth=depth)
         shape = filled(drafted, roots, name, schema)
-        return cls(documents.explicit(shape), root=roots, name=name, schema=schema)
+        return cls(documents.explicit(shape, drafting.arranged(shape)), root=roots, name=name, schema=schema)
 
     @classmethod
     def from_file(cls, path: str | Path, *, schema: Schema | None = None) -> Self:
