@@ -178,7 +178,7 @@ class RAGContext:
         given = {table: told for table, told in five.items() if told is not None} | dict(rows or {})
         for table in given:
             check_among("rows", table, self._settings.shape.tables)
-        self.rows = {table: given.get(table, []) for table in self._settings.shape.tables}
+        self.rows = {table: given.get(table, []) for table in self._settings.shape.order}
         self.warnings = [] if warnings is None else warnings
         self.complete = complete
 

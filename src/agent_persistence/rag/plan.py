@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -73,8 +73,9 @@ def plan(
     allowed = {table: told.limit for table, told in shape.tables.items()} | _checked(limits or {}, shape)
     warnings: list[str] = []
     steps: dict[str, Step] = {}
-    for table, told in shape.tables.items():
-        refusal = _refusal(told, readable, named=filters.get(table) is not None, known=shape.tables)
+    for table in shape.order:
+        told = shape.tables[table]
+        refusal = _refusal(told, readable, named=filters.get(table) is not None, known=shape.order)
         if refusal:
             warnings.append(f"{table}: {refusal}")
         elif allowed[table]:
@@ -107,13 +108,13 @@ def _nothing_readable(shape: ContextShape, readable: Readable) -> ValidationErro
     allowed = ", ".join(sorted(readable)) or "none"
     return ValidationError(
         "build_rag_context",
-        f"none of the context's tables ({', '.join(shape.tables)}) may be read here; those that may be: {allowed}",
+        f"none of the context's tables ({', '.join(shape.order)}) may be read here; those that may be: {allowed}",
         "say which tables make the context with spec=, such as ContextSpec.from_schema(schema, root=…),"
         " or let the policy read some of these",
     )
 
 
-def _refusal(told: ContextTable, readable: Readable, *, named: bool, known: Mapping[str, object]) -> str | None:
+def _refusal(told: ContextTable, readable: Readable, *, named: bool, known: Iterable[str]) -> str | None:
     """Why the table is not read, if the policy has a say in it; raised where a filter names the table."""
     table = told.table
     if table not in readable:
@@ -210,7 +211,7 @@ def _hindrance(choice: Choice, table: str, steps: Mapping[str, Step], readable: 
 def _check_tables(option: str, named: Mapping[str, Any], shape: ContextShape) -> None:
     for table in named:
         if table not in shape.tables:
-            raise ValidationError(table, f"{option} name the tables {', '.join(shape.tables)}")
+            raise ValidationError(table, f"{option} name the tables {', '.join(shape.order)}")
 
 
 def _checked(limits: Mapping[str, Any], shape: ContextShape) -> dict[str, int]:

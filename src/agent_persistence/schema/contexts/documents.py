@@ -23,8 +23,7 @@ def read(document: object) -> dict[str, Any]:
     """The arguments of a ContextSpec."""
     told = entries(document, known=_TOP, needed=("entities",))
     with located("entities"):
-        by_table = entries(told["entities"])
-    told["entities"] = [_entity(table, given) for table, given in by_table.items()]
+        told["entities"] = [_entity(table, given) for table, given in entries(told["entities"]).items()]
     return told
 
 
@@ -110,8 +109,8 @@ def _explicit(told: ContextTable, shape: ContextShape) -> Entity:
         prefix=told.prefix,
         limit=told.limit,
         half_life=told.half_life,
-        needs_parent=told.needs_parent or None,
-        in_time_order=told.in_time_order or None,
+        needs_parent=told.needs_parent if told.parents else None,
+        in_time_order=told.in_time_order if told.parents else None,
         link=told.link or None,
     )
 

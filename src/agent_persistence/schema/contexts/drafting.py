@@ -39,7 +39,7 @@ def draft(
     parents = {table: _parents(eligible, table) for table in eligible}
     above = _above(parents, roots)
     below = _below(parents, roots, above, depth)
-    links = {table for table in below if _is_link(eligible[table])}
+    links = {table for table in below if _is_link(table, eligible)}
     beside = _beside(parents, below, {*roots, *above, *below}, links)
     found = [*above, *roots, *below, *beside]
     if lost := [table for table in named or () if table not in found]:
@@ -112,11 +112,15 @@ def _beside(
     return list(found)
 
 
-def _is_link(table: Table) -> bool:
-    """Whether the table holds pairs of keys, and at most a time and a key of its own besides."""
-    links = [link.column for link in table.foreign_keys]
-    plain = {*links, *table.primary_key, time_of(table)}
-    return len(links) == 2 and all(column in plain for column in table.columns)
+def _is_link(table: str, eligible: Mapping[str, Table]) -> bool:
+    """Whether the table holds pairs of others' keys, at most a time and a key of its own besides, and no other refers
+    to it."""
+    declared = eligible[table]
+    links = declared.foreign_keys
+    plain = {*(link.column for link in links), *declared.primary_key, time_of(declared)}
+    is_pair = len(links) == 2 and all(link.table in eligible and link.table != table for link in links)
+    is_named = any(link.table == table for other in eligible.values() for link in other.foreign_keys)
+    return is_pair and not is_named and all(column in plain for column in declared.columns)
 
 
 def _under(below: Iterable[str], links: Collection[str]) -> Iterator[Entity]:

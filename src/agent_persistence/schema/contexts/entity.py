@@ -50,8 +50,8 @@ class Parent:
             object.__setattr__(self, name, value)
 
 
-Parents: TypeAlias = Mapping[str, str] | Mapping[tuple[str, ...], str] | Iterable[Parent]
-"""Tables by the column, or the columns, that name a row of them; or the same as values."""
+Parents: TypeAlias = Mapping[Any, str] | Iterable[Parent]
+"""Tables by the column, or the tuple of columns, that names a row of them; or the same as values."""
 
 
 @dataclass(frozen=True, slots=True, init=False)

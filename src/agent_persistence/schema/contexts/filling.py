@@ -75,6 +75,8 @@ def _filled(
     link = bool(entity.link)
     if link and len(others) < 2:
         raise ConfigurationError("a link is a table of pairs, and has two parents: the one that tells, the one told")
+    if link and not is_leaf:
+        raise ConfigurationError(f"{', '.join(below)} cannot stand under a link, whose rows are told by others")
     filled = ContextTable(
         entity.table,
         *tags[entity.table],

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.schema.contexts.entity import Entity, Parent, check_among
 from agent_persistence.schema.registry import Schema
-from agent_persistence.schema.values import Table
+from agent_persistence.schema.values import ForeignKey, Table
 
 Parents = Mapping[str, Sequence[Parent]]
 
@@ -16,7 +16,8 @@ Parents = Mapping[str, Sequence[Parent]]
 def related(said: Mapping[str, Entity], schema: Schema, roots: Sequence[str]) -> dict[str, tuple[Parent, ...]]:
     """By table its parents, the one to stand under first.
 
-    Of foreign keys that would close a circle the later ones are left out; those towards a root come first.
+    Of foreign keys that would close a circle the later ones are left out; those towards a root come first, and then
+    those that every row has.
     """
     found: dict[str, tuple[Parent, ...]] = {}
     for table, entity in said.items():
@@ -26,7 +27,7 @@ def related(said: Mapping[str, Entity], schema: Schema, roots: Sequence[str]) ->
     unsaid = [table for table, entity in said.items() if entity.parents is None and table in schema.tables]
     below = _below(roots, said, schema)
     candidates = [(table, link) for table in unsaid for link in schema.tables[table].foreign_keys if link.table in said]
-    candidates.sort(key=lambda one: not (one[0] in below and one[1].table in below))
+    candidates.sort(key=lambda one: (not {one[0], one[1].table} <= below, _is_nullable(schema.tables[one[0]], one[1])))
     for table, link in candidates:
         if link.table == table or not _leads(found, link.table, table):
             found[table] = (*found[table], Parent(link.column, link.table))
@@ -86,9 +87,13 @@ def _first_to_stand_under(
     def rank(parent: Parent) -> tuple[bool, int, bool, bool]:
         link = links[parent.columns[0]]
         depth = 0 if table in below and parent.table not in below else depths[parent.table]
-        return parent.table not in below, -depth, not link.on_delete_cascade, declared.columns[link.column].nullable
+        return parent.table not in below, -depth, not link.on_delete_cascade, _is_nullable(declared, link)
 
     return sorted(parents[table], key=rank)
+
+
+def _is_nullable(declared: Table, link: ForeignKey) -> bool:
+    return declared.columns[link.column].nullable
 
 
 def _depths(parents: Parents) -> dict[str, int]:
