@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from agent_persistence.rag.outline import Record
 from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary
 from agent_persistence.schema.contexts.shape import ContextShape
 
@@ -41,9 +42,10 @@ class Markdown:
 
     def lines(self, shown: Shown, depth: int) -> Iterator[str]:
         record = shown.record
-        heading = "".join(f", {name} {_code(value)}" for name, value in record.heading().items())
+        told = _above(record) | record.heading()
+        heading = "".join(f", {name} {_code(value)}" for name, value in told.items())
         body = record.entity.body
-        if body is not None:
+        if body is not None and depth > 1 and all(child.record.table == record.table for child in shown.children):
             yield from _told(f"- {record.ref}{heading}:", shown.texts[body])
         else:
             yield f"{'#' * min(depth + 1, 6)} {record.entity.tag} {record.ref}{heading}"
@@ -54,6 +56,13 @@ class Markdown:
 
     def text_lines(self, column: str, text: str, depth: int) -> Iterator[str]:
         return _told(f"- {column if column.isidentifier() else _code(column)}:", text)
+
+
+def _above(record: Record) -> dict[str, str]:
+    """What a row of a thread replies to: items of a list stand one below the other, however deep they belong."""
+    if record.parent is None or record.parent.table != record.table:
+        return {}
+    return {record.entity.threads[0].told_as: record.parent.ref}
 
 
 def _told(name: str, text: str) -> Iterator[str]:

@@ -161,7 +161,7 @@ async def test_a_reply_stands_under_what_it_replies_to() -> None:
     assert question.text == "Yes."
     told = json.loads(context.to_prompt("json"))["desk"]["customers"][0]["tickets"][1]["comments"][0]
     assert told["comments"][0]["comments"][0]["body"] == "Yes."
-    assert "- o3, at `2026-05-01T00:32Z`: `Yes.`" in context.to_prompt("markdown")
+    assert "- o3, reply_to `o2`, at `2026-05-01T00:32Z`: `Yes.`" in context.to_prompt("markdown")
 
 
 def _thread(count: int) -> RAGContext:

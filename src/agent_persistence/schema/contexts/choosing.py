@@ -26,10 +26,9 @@ _BODIES: Final = ("body", "content", "text", "message", "comment", "note", "note
 _LABELS: Final = re.compile(r"(?:^|_)(?:status|state|type|kind|priority|severity|role|stage)$")
 _TIMES: Final = ("created_at", "created", "inserted_at", "created_on", "sent_at", "posted_at", "opened_at", "date")
 _TIME_TYPES: Final = frozenset({"timestamptz", "timestamp", "timestamp with time zone", "timestamp without time zone"})
-_NOT_ITS_OWN: Final = re.compile(
-    r"birth|due|expir|deadline|required|until|updated|modified|(?:^|_)(?:end|ends|last)(?:_|$)"
-)
+_NOT_ITS_OWN: Final = re.compile(r"birth|due|expir|deadline|required|until|(?:^|_)(?:end|ends|last)(?:_|$)")
 """Times that say nothing of how new a row is."""
+_CHANGE: Final = re.compile(r"updated|modified|changed")
 _SECRET: Final = re.compile(r"passw|(?:^|_)(?:pwd|secret|token|salt|api_key|private_key)(?:_|$)")
 _LONG: Final = frozenset({"text", "jsonb", "json", "xml", "bytea", "hstore"})
 _UNREADABLE: Final = frozenset({"bytea", "tsvector", "vector", "halfvec", "sparsevec"})
@@ -39,14 +38,16 @@ _LAST: Final = re.compile(r"^(?:last|family|sur)_?name$")
 
 
 def time_of(table: Table) -> str | None:
-    """The column that the database fills with the time of a row, else one whose name tells it, else the first time."""
+    """The column that the database fills with the time of a row, else one whose name tells it, else the first time;
+    that of a change where there is no other."""
     times = {
         name: column for name, column in table.columns.items() if _is_time(column) and not _NOT_ITS_OWN.search(name)
     }
-    made = [name for name, column in times.items() if column.default is Generated.NOW]
+    made = [name for name, column in times.items() if column.default is Generated.NOW and not _CHANGE.search(name)]
     known = [name for name in _TIMES if name in times]
     created = [name for name in known if name in made]
-    return next(iter((*created, *known, *made, *times)), None)
+    first = [name for name in times if not _CHANGE.search(name)]
+    return next(iter((*created, *known, *made, *first, *times)), None)
 
 
 def _is_time(column: Column) -> bool:
