@@ -22,7 +22,7 @@ from agent_persistence.rag_context import BpeTokens, Prompt, RAGContext, TokenBu
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.schema.registry import Schema
 
-_TABLES: Final = ("clients", "leads", "campaigns", "conversations", "messages")
+_TABLES: Final[tuple[str, ...]] = ("clients", "leads", "campaigns", "conversations", "messages")
 """Those that have an option of their own."""
 
 
