@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, Self, TypeAlias, overload
+from typing import Any, Final, Literal, TypeAlias
 
-from agent_persistence.exceptions import ValidationError, printable
+from agent_persistence.exceptions import ValidationError
 from agent_persistence.presets import crm
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.records import Row
+from agent_persistence.rag.asked import (
+    ReadableSource as ReadableSource,
+    RowsOf,
+    asked_filters,
+    asked_shape,
+    check_options,
+    default_shape,
+    reading_verbs,
+)
 from agent_persistence.rag.budget import TokenBudget, token_budget
 from agent_persistence.rag.composing import compose_all, compose_within, everything
 from agent_persistence.rag.json_format import Json
@@ -33,7 +41,6 @@ from agent_persistence.schema.contexts.entity import Entity, Parent, check_among
 from agent_persistence.schema.contexts.shape import ContextShape
 from agent_persistence.schema.contexts.spec import ContextSpec
 from agent_persistence.schema.registry import Schema
-from agent_persistence.service import ReadOnlyPersistenceFacade
 
 __all__ = [
     "BpeTokens",
@@ -57,19 +64,6 @@ OnError: TypeAlias = Literal["raise", "partial"]
 PromptFormat: TypeAlias = Literal["xml", "markdown", "json"]
 
 _FORMATS: Final[Mapping[str, Callable[[ContextShape], Format]]] = {"xml": Xml, "markdown": Markdown, "json": Json}
-_WHERE: Final = "build_rag_context"
-
-
-@cache
-def _five_tables() -> ContextShape:
-    """The context of the preset, which leaves nothing to a schema."""
-    return crm.CONTEXT.shape(Schema())
-
-
-class ReadableSource(Protocol):
-    """Whatever can give a read-only façade of itself: an agent, a service, a façade."""
-
-    def readonly(self) -> ReadOnlyPersistenceFacade: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +99,7 @@ class Prompt:
 class _Settings:
     """How the rows came about, and how prompts are to be made of them."""
 
-    shape: ContextShape = field(default_factory=_five_tables)
+    shape: ContextShape = field(default_factory=default_shape)
     found: Found = field(default_factory=Found)
     unread: Collection[str] = ()
     scoring: Scoring = field(default_factory=Scoring)
@@ -116,27 +110,6 @@ class _Settings:
     counter: TokenCounter = field(default_factory=EstimatedTokens)
     redactor: Redactor | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
-
-
-class _RowsOf:
-    """The rows of one table as an attribute, for the tables that the default context has."""
-
-    def __init__(self, table: str) -> None:
-        self._table = table
-
-    @overload
-    def __get__(self, context: None, owner: type[Any]) -> Self: ...
-    @overload
-    def __get__(self, context: RAGContext, owner: type[Any]) -> list[Row]: ...
-    def __get__(self, context: RAGContext | None, owner: type[Any]) -> Self | list[Row]:
-        if context is None:
-            return self
-        if self._table not in context.rows:
-            raise AttributeError(f"this context has no {self._table}; its rows are those of {', '.join(context.rows)}")
-        return context.rows[self._table]
-
-    def __set__(self, context: RAGContext, rows: list[Row]) -> None:
-        context.rows[self._table] = rows
 
 
 @dataclass(slots=True, init=False)
@@ -153,11 +126,11 @@ class RAGContext:
     complete: bool
     _settings: _Settings = field(repr=False, compare=False)
 
-    clients = _RowsOf("clients")
-    leads = _RowsOf("leads")
-    campaigns = _RowsOf("campaigns")
-    conversations = _RowsOf("conversations")
-    messages = _RowsOf("messages")
+    clients = RowsOf("clients")
+    leads = RowsOf("leads")
+    campaigns = RowsOf("campaigns")
+    conversations = RowsOf("conversations")
+    messages = RowsOf("messages")
 
     def __init__(
         self,
@@ -173,7 +146,7 @@ class RAGContext:
         spec: ContextSpec | None = None,
         _settings: _Settings | None = None,
     ) -> None:
-        self._settings = _Settings(_shape(spec, Schema())) if _settings is None else _settings
+        self._settings = _Settings(asked_shape(spec, Schema())) if _settings is None else _settings
         five = dict(zip(crm.CONTEXT_TABLES, (clients, campaigns, leads, conversations, messages), strict=True))
         given = {table: told for table, told in five.items() if told is not None} | dict(rows or {})
         for table in given:
@@ -310,28 +283,17 @@ async def build_rag_context(
     cancelled and its error is raised as itself; with `on_error="partial"` an AdapterError costs only its table and
     those that depend on it.
     """
-    if on_error not in ("raise", "partial"):
-        raise ValidationError(_WHERE, f"on_error is 'raise' or 'partial', not {on_error!r:.40}")
-    if retriever is not None and not query:
-        raise ValidationError(_WHERE, "a retriever needs the question to search for", "give query=")
-    if now is not None and now.tzinfo is None:
-        raise ValidationError(_WHERE, "now is a datetime with a time zone, such as datetime.now(UTC)")
-    facade = source.readonly()
-    if not isinstance(facade, ReadOnlyPersistenceFacade):
-        raise ValidationError(
-            _WHERE,
-            f"{type(source).__name__} blocks",
-            "pass it to agent_persistence.sync.build_rag_context, without await",
-        )
+    check_options(on_error, retriever, query, now)
+    facade = reading_verbs(source)
     facade = await facade.pinned()
-    shape = _shape(spec, facade.schema)
+    shape = asked_shape(spec, facade.schema)
     scoring = scoring or Scoring()
     scoring.check_tables(shape.tables)
     budget = token_budget(max_tokens)
     if budget is not None:
         budget.check_tables(shape.tables)
     five = (client_filters, campaign_filters, lead_filters, conversation_filters, message_filters)
-    chosen = _filters(filters or {}, dict(zip(crm.CONTEXT_TABLES, five, strict=True)))
+    chosen = asked_filters(filters or {}, dict(zip(crm.CONTEXT_TABLES, five, strict=True)))
     readable = {table: facade.readable_columns(table) for table in facade.readable_tables}
     planned = plan(shape, chosen, limits, readable=readable, follow_relations=follow_relations, schema=facade.schema)
     search = Search(retriever, query) if retriever is not None and query else None
@@ -356,28 +318,6 @@ async def build_rag_context(
             ready.redacted,
         ),
     )
-
-
-def _shape(spec: object, schema: Schema) -> ContextShape:
-    """The tables that are meant, with everything said; those of the preset whatever the schema."""
-    if spec is None:
-        return _five_tables()
-    if isinstance(spec, (str, Path)):
-        spec = ContextSpec.from_file(spec)
-    if not isinstance(spec, ContextSpec):
-        raise ValidationError(_WHERE, f"spec is a ContextSpec or the path of a file, not {printable(spec)}")
-    return spec.shape(schema)
-
-
-def _filters(filters: Any, five: Mapping[str, Filters | None]) -> dict[str, Filters | None]:
-    if not isinstance(filters, Mapping):
-        raise ValidationError(
-            _WHERE, f'filters are a mapping by table, such as {{"tickets": …}}, not {printable(filters)}'
-        )
-    told = {table: given for table, given in five.items() if given is not None}
-    for table in told.keys() & filters.keys():
-        raise ValidationError(table, "two filters are given: by filters= and by the table's own argument")
-    return {**told, **{table: given for table, given in filters.items() if given is not None}}
 
 
 def _relevance(found: Found, ready: Prepared, shape: ContextShape, question: str) -> dict[RecordId, float]:

@@ -121,7 +121,9 @@ def preview(
         raise typer.BadParameter("a reserve is kept of --max-tokens, which is missing", param_hint="--reserve")
     with running("rag preview", as_json=as_json) as screen:
         target = Target(kind, policy, schema, rows)
-        told = dict(zip(_TABLES, (client, lead, campaign, conversation, message), strict=True))
+        told: dict[str, list[str] | None] = dict(
+            zip(_TABLES, (client, lead, campaign, conversation, message), strict=True)
+        )
         conditions = _by_table(told, where or (), target.schema)
         budget = None if max_tokens is None else TokenBudget(max_tokens, reserve)
         request = _Request(
