@@ -45,7 +45,7 @@ class Markdown:
         told = _above(record) | record.heading()
         heading = "".join(f", {name} {_code(value)}" for name, value in told.items())
         body = record.entity.body
-        if body is not None and depth > 1 and all(child.record.table == record.table for child in shown.children):
+        if body is not None and _is_item(shown):
             yield from _told(f"- {record.ref}{heading}:", shown.texts[body])
         else:
             yield f"{'#' * min(depth + 1, 6)} {record.entity.tag} {record.ref}{heading}"
@@ -56,6 +56,13 @@ class Markdown:
 
     def text_lines(self, column: str, text: str, depth: int) -> Iterator[str]:
         return _told(f"- {column if column.isidentifier() else _code(column)}:", text)
+
+
+def _is_item(shown: Shown) -> bool:
+    """Whether the record is an item of the list below its parent, and holds nothing but others of the same list."""
+    record = shown.record
+    stands_alone = record.parent is None and not record.entity.needs_parent
+    return not stands_alone and all(child.record.table == record.table for child in shown.children)
 
 
 def _above(record: Record) -> dict[str, str]:

@@ -106,7 +106,8 @@ def _below(shape: ContextShape, begin: Iterable[str]) -> dict[str, None]:
 
 
 def _climb(shape: ContextShape, found: Reach) -> None:
-    """Level by level, the parents of the tables reached, looked up from all of the nearest that refer to them."""
+    """Level by level, the parents of the tables reached, looked up from all of the nearest that refer to them; from
+    what a root only refers to where nothing else does."""
     while True:
         level = {
             relation.parent: None
@@ -121,6 +122,7 @@ def _climb(shape: ContextShape, found: Reach) -> None:
             relations = [
                 relation for table in reached for relation in shape.tables[table].parents if relation.parent == parent
             ]
+            relations = [one for one in relations if one.table not in shape.references] or relations
             choices = (Choice(one.references, one.table, one.columns) for one in relations)
             found.links[parent] = (Link(tuple(choices), is_up=True),)
 

@@ -116,6 +116,29 @@ async def test_a_filter_on_what_a_root_refers_to_finds_the_rows_that_refer_to_it
     assert _keys(context, "comments") == [33]
 
 
+async def test_a_filter_far_below_finds_what_stands_beside_its_parents() -> None:
+    """The ticket of a comment, and the tags of that ticket; of comments only the one that was asked for."""
+    context = await build_rag_context(desk(), spec=SPEC, filters={"comments": {"id": 31}})
+    assert (_keys(context, "comments"), _keys(context, "tickets")) == ([31], [10])
+    assert (_keys(context, "customers"), _keys(context, "tags")) == ([1], [2, 1])
+
+
+async def test_filters_of_several_tables_must_all_hold() -> None:
+    """The open tickets of one customer, and what one agent wrote there."""
+    filters = {**ADA, "tickets": {"status": "open"}, "agents": {"full_name": "Cleo Marsh"}}
+    context = await build_rag_context(desk(), spec=SPEC, filters=filters)
+    assert (_keys(context, "customers"), _keys(context, "tickets")) == ([1], [10])
+    assert _keys(context, "comments") == [31]
+
+
+async def test_where_the_root_is_not_read_reading_begins_below_it() -> None:
+    """Without the tickets at the comments, whose authors are found."""
+    context = await build_rag_context(desk(), spec=SPEC, limits={"tickets": 0, "comments": 1})
+    assert (_keys(context, "comments"), _keys(context, "agents")) == ([33], [2])
+    assert context.rows["customers"] == []
+    assert "customers: left out, because tickets is not read and would say which rows belong" in context.warnings
+
+
 async def test_either_of_two_columns_that_name_the_same_table_will_do() -> None:
     """Tickets that somebody wrote, or is to answer; each is told by its own name."""
     spec = ContextSpec(
@@ -359,6 +382,14 @@ async def test_a_retriever_finds_rows_of_the_chosen_world_and_no_others() -> Non
     everybody = await build_rag_context(desk(), spec=SPEC, limits={"tickets": 1}, query="fire?", retriever=named)
     assert _keys(everybody, "tickets") == [20, 10]
     assert _keys(everybody, "customers") == [2, 1]
+
+
+async def test_what_a_named_row_belongs_to_stays_out_with_it() -> None:
+    """A ticket of another agent is not shown, and nor is its customer."""
+    named = Naming(Relevance("tickets", 20, 1.0), Relevance("comments", 33, 1.0))
+    filters = {"agents": {"full_name": "Cleo Marsh"}}
+    context = await build_rag_context(desk(), spec=SPEC, filters=filters, query="fire?", retriever=named)
+    assert (_keys(context, "tickets"), _keys(context, "customers")) == ([10], [1])
 
 
 async def test_scores_budgets_and_pins_know_the_tables_of_the_context() -> None:
