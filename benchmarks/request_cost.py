@@ -22,8 +22,8 @@ from throughput import KEY, READ, RECORD, Floor, service, written
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.messages import Request, Response
-from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
 from agent_persistence.backends.transport.over_httpcore import HttpcorePool
+from agent_persistence.backends.transport.over_httptools import HttptoolsPool
 from agent_persistence.backends.transport.over_httpx import base_url
 
 CALLS: Final = 400
@@ -106,7 +106,7 @@ def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
 
 async def measure(url: str, rounds: int) -> dict[str, dict[str, Rounds]]:
     base = base_url(url, allow_http=False)
-    httpx, aiohttp, floor = HttpcorePool(base), AiohttpPool(base), Floor(url)
+    httpx, httptools, floor = HttpcorePool(base), HttptoolsPool(base), Floor(url)
     address = base.host, base.port or 80
     _, unparsed = await asyncio.get_running_loop().create_connection(Unparsed, *address)
     connection = socket.create_connection(address)
@@ -114,13 +114,13 @@ async def measure(url: str, rounds: int) -> dict[str, dict[str, Rounds]]:
     for verb, request in (("read", READ), ("write", written())):
         cases = pieces(verb)
         cases["transport httpx"] = partial(computing, partial(httpx.send, request))
-        cases["transport aiohttp"] = partial(computing, partial(aiohttp.send, request))
+        cases["transport httptools"] = partial(computing, partial(httptools.send, request))
         cases["floor"] = partial(computing, partial(floor.send, floor.raw(request)))
         cases["asyncio protocol alone"] = partial(computing, partial(unparsed, floor.raw(request)))
         cases["blocking socket"] = partial(plain, partial(blocking, connection, floor.raw(request)))
         found[verb] = await interleave(cases, rounds=rounds)
     await httpx.aclose()
-    await aiohttp.aclose()
+    await httptools.aclose()
     floor.close()
     unparsed.transport.close()
     connection.close()

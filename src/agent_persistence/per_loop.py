@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, MutableMapping
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -49,3 +50,11 @@ def _values() -> MutableMapping[PerLoop[Any], Any]:
         values: MutableMapping[PerLoop[Any], Any] = WeakKeyDictionary()
         _here.set(values)
         return values
+
+
+def runs_asyncio() -> bool:
+    """Whether asyncio runs the task that asks; else trio does, be it as a guest of asyncio's loop."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:  # no asyncio loop in this thread
+        return False

@@ -23,7 +23,7 @@ from tests.adapters.stub_server import Exchange, Received, Script, StubServer, a
 pytestmark = pytest.mark.asyncio
 
 Ask: TypeAlias = Callable[[SupabaseAdapter, int], Awaitable[Any]]
-CLIENTS = ("httpx", "aiohttp", "injected")
+CLIENTS = ("httpx", "httptools", "injected")
 
 
 def key(number: int) -> str:

@@ -258,11 +258,16 @@ class RequestBody:
 
 def is_readable(connection: socket.socket | int) -> bool:
     """Whether bytes, or the connection's end, have come."""
+    return watched(connection)()
+
+
+def watched(connection: socket.socket | int) -> Callable[[], bool]:
+    """What tells, whenever it is called, whether bytes, or the connection's end, have come."""
     if not hasattr(select, "poll"):  # as on Windows
-        return bool(select.select([connection], [], [], 0)[0])
+        return lambda: bool(select.select([connection], [], [], 0)[0])
     waiting = select.poll()
     waiting.register(connection, select.POLLIN)
-    return bool(waiting.poll(0))
+    return lambda: bool(waiting.poll(0))
 
 
 def looked_up(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
