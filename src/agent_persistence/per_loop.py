@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, MutableMapping
-from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, Generic, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary, ref
 
 from anyio.lowlevel import RunVar
+
+from agent_persistence.event_loop import asyncio_loop
 
 T = TypeVar("T")
 
@@ -24,13 +26,22 @@ class PerLoop(Generic[T]):
     The value must not refer to the owner of this object, which it would keep alive.
     """
 
-    __slots__ = ("__weakref__", "_make")
+    __slots__ = ("__weakref__", "_latest", "_make")
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
+        self._latest: _Latest[T] | None = None
 
     def get(self) -> T:
         """The value of the running event loop."""
+        latest, loop = self._latest, asyncio_loop()
+        if latest is not None and loop is not None and latest[0]() is loop and (known := latest[1]()) is not None:
+            return known
+        value = self._looked_up()
+        self._latest = None if loop is None else _weakly(loop, value)
+        return value
+
+    def _looked_up(self) -> T:
         values = _values()
         try:
             value: T = values[self]
@@ -43,6 +54,17 @@ class PerLoop(Generic[T]):
         return _values().get(self)
 
 
+_Latest: TypeAlias = tuple[ref[asyncio.AbstractEventLoop], ref[T]]
+"""The loop of asyncio that asked last, and its value: they need not be looked up. Neither is kept by it."""
+
+
+def _weakly(loop: asyncio.AbstractEventLoop, value: T) -> _Latest[T] | None:
+    try:
+        return ref(loop), ref(value)
+    except TypeError:  # a list or a dict
+        return None
+
+
 def _values() -> MutableMapping[PerLoop[Any], Any]:
     try:
         return _here.get()
@@ -50,11 +72,3 @@ def _values() -> MutableMapping[PerLoop[Any], Any]:
         values: MutableMapping[PerLoop[Any], Any] = WeakKeyDictionary()
         _here.set(values)
         return values
-
-
-def runs_asyncio() -> bool:
-    """Whether asyncio runs the task that asks; else trio does, be it as a guest of asyncio's loop."""
-    try:
-        return asyncio.current_task() is not None
-    except RuntimeError:  # no asyncio loop in this thread
-        return False

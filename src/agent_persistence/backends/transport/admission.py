@@ -10,6 +10,7 @@ from typing import Final
 import anyio
 
 from agent_persistence.attempts import waiting_in_line
+from agent_persistence.event_loop import gate
 from agent_persistence.exceptions import OverloadedError
 
 MAX_WAITING: Final = 10_000
@@ -44,12 +45,17 @@ class Slots:
 
         A call whose deadline passes while it waits is told so by its attempt: nothing was sent.
         """
+        if not self.take_free(writing=writing):
+            await self._wait(self._writes if writing else self._reads)
+
+    def take_free(self, *, writing: bool) -> bool:
+        """Take a slot if nobody need wait for one; whether it was taken."""
         line = self._writes if writing else self._reads
-        if self._free and line.free and not line.length:
-            self._free -= 1
-            line.free -= 1
-        else:
-            await self._wait(line)
+        if line.length or not (line.free and self._free):
+            return False
+        self._free -= 1
+        line.free -= 1
+        return True
 
     def release(self, *, writing: bool) -> None:
         self._return(self._writes if writing else self._reads)
@@ -57,7 +63,8 @@ class Slots:
     def _return(self, line: _Line) -> None:
         self._free += 1
         line.free += 1
-        self._admit()
+        if self._reads.length or self._writes.length:
+            self._admit()
         if self._emptied is not None and self._free == self._total:
             self._emptied.set()
 
@@ -70,7 +77,7 @@ class Slots:
             line = min(open_lines, key=_came)
             self._free -= 1
             line.free -= 1
-            line.leave().admitted.set()
+            line.leave().admit()
 
     async def _wait(self, line: _Line) -> None:
         if self.waiting >= MAX_WAITING:
@@ -80,9 +87,9 @@ class Slots:
         line.join(waiter)
         try:
             with waiting_in_line():
-                await waiter.admitted.wait()
+                await waiter.gate.wait()
         except BaseException:
-            if waiter.admitted.is_set():
+            if waiter.is_admitted:
                 self._return(line)
             else:
                 line.drop(waiter)
@@ -103,10 +110,18 @@ class Slots:
 
 
 class _Waiter:
+    __slots__ = ("came", "gate", "gone", "is_admitted")
+
     def __init__(self, came: int) -> None:
         self.came = came
-        self.admitted = anyio.Event()
+        self.gate = gate()
+        self.is_admitted = False
         self.gone = False
+
+    def admit(self) -> None:
+        """Let it in; if it has just given up, it gives the slot back."""
+        self.is_admitted = True
+        self.gate.set()
 
 
 class _Line:

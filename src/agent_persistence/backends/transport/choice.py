@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from agent_persistence._extras import command_for
 from agent_persistence.backends.transport.connections import HttpConnection, HttpPool, Lifetimes
+from agent_persistence.event_loop import asyncio_loop
 from agent_persistence.exceptions import ConfigurationError
-from agent_persistence.per_loop import runs_asyncio
 
 if TYPE_CHECKING:
     import httpx
@@ -68,5 +68,5 @@ class AutomaticPool(HttpPool):
         self._others = cache(partial(others, lifetimes))
 
     def _new_connection(self) -> HttpConnection:
-        pool = self._asyncios if runs_asyncio() else self._others()
+        pool = self._others() if asyncio_loop() is None else self._asyncios
         return pool._new_connection()

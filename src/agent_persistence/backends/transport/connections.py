@@ -17,6 +17,7 @@ from agent_persistence._version import __version__
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
 from agent_persistence.background import later
+from agent_persistence.event_loop import current_time
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.per_loop import PerLoop
 from agent_persistence.retry import checked_seconds
@@ -114,7 +115,8 @@ class Pool(Generic[Asked, Told]):
         if not here.is_kept:
             await here.begin()
         writing = self._is_writing(request)
-        await here.slots.take(writing=writing)
+        if not here.slots.take_free(writing=writing):
+            await here.slots.take(writing=writing)
         try:
             if self._closed:
                 raise _closed()
@@ -123,7 +125,7 @@ class Pool(Generic[Asked, Told]):
             here.slots.release(writing=writing)
 
     async def _exchange(self, here: _Idle[Asked, Told], request: Asked, parse: Callable[[Told], T]) -> T:
-        kept = await here.taken() or _Kept(self._new_connection(), anyio.current_time())
+        kept = here.fresh() or await here.taken() or here.aged(self._new_connection())
         fit = False
         try:
             response = await kept.connection.exchange(request)
@@ -158,11 +160,11 @@ class HttpPool(Pool[Request, Response]):
 
 @dataclass(slots=True, eq=False)
 class _Kept(Generic[Asked, Told]):
-    """A connection, when it was made, and since when it is idle, on the event loop's clock."""
+    """A connection, until when it may live, and until when it may be used again; on the event loop's clock."""
 
     connection: Connection[Asked, Told]
-    made_at: float
-    idle_since: float = inf
+    lives_until: float
+    good_until: float = inf
 
 
 class _Idle(Generic[Asked, Told]):
@@ -183,7 +185,7 @@ class _Idle(Generic[Asked, Told]):
 
     def keep(self, kept: _Kept[Asked, Told]) -> None:
         """Add a connection that is fit for another request; it is closed when its time is over."""
-        kept.idle_since = anyio.current_time()
+        kept.good_until = min(current_time() + self._lifetimes.max_idle_s, kept.lives_until)
         self.kept.append(kept)
         if self._call_off is None:
             self._expire_later()
@@ -191,23 +193,32 @@ class _Idle(Generic[Asked, Told]):
     async def taken(self) -> _Kept[Asked, Told] | None:
         """A connection that is still good; those that are not are closed."""
         while self.kept:
-            kept = self.kept.pop()
-            if self._left_s(kept) > 0 and not kept.connection.is_stale():
+            if (kept := self.fresh()) is not None:
                 return kept
-            await _discard(kept.connection)
+            await _discard(self.kept.pop().connection)
         return None
 
-    def _left_s(self, kept: _Kept[Asked, Told]) -> float:
-        end = min(kept.idle_since + self._lifetimes.max_idle_s, kept.made_at + self._lifetimes.max_age_s)
-        return end - anyio.current_time()
+    def fresh(self) -> _Kept[Asked, Told] | None:
+        """The connection that was used last, if it is still good."""
+        if self.kept:
+            kept = self.kept[-1]
+            if kept.good_until > current_time() and not kept.connection.is_stale():
+                return self.kept.pop()
+        return None
+
+    def aged(self, connection: Connection[Asked, Told]) -> _Kept[Asked, Told]:
+        """A new connection, whose time begins."""
+        return _Kept(connection, current_time() + self._lifetimes.max_age_s)
 
     def _expire_later(self) -> None:
-        self._call_off = later(max(0.0, min(map(self._left_s, self.kept))), self.expire)
+        end = min(kept.good_until for kept in self.kept)
+        self._call_off = later(max(0.0, end - current_time()), self.expire)
 
     async def expire(self) -> None:
         """Close the connections whose time is over."""
         self._call_off = None
-        over = [kept for kept in self.kept if self._left_s(kept) <= 0]
+        now = current_time()
+        over = [kept for kept in self.kept if kept.good_until <= now]
         self.kept = deque(kept for kept in self.kept if kept not in over)
         if self.kept:
             self._expire_later()

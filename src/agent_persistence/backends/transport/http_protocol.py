@@ -18,15 +18,27 @@ if tuple(map(int, httptools.__version__.split(".")[:3])) < (0, 6, 4):  # uvicorn
 
 BROKEN: Final = (HttpParserError, HttpParserUpgrade, OSError)
 """What a request that has a connection fails with, besides an AdapterError."""
+READ_BYTES: Final = 64 * 2**10
+"""What is read at once, into memory that the connection keeps: asyncio's own reading makes an object of 256 KB each
+time, which now and then the system has to give and take back."""
 _SWITCHING: Final = 101
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
+_USUAL: Final = {
+    spelt.encode(): name
+    for name in (
+        *("date", "server", "content-type", "content-length", "content-range", "content-location", "content-encoding"),
+        *("transfer-encoding", "connection", "preference-applied", "vary", "location", "retry-after", "proxy-status"),
+    )
+    for spelt in (name, name.title())
+}
+"""What the headers of most responses are called, which need not be decoded each time."""
 
 
 class ClosedEarlyError(ConnectionError):
     """The server ended the connection before the response was whole."""
 
 
-class HttpProtocol(asyncio.Protocol):
+class HttpProtocol(asyncio.BufferedProtocol):
     """One connection, which carries one request at a time.
 
     Every response has a parser of its own, so that nothing of one can be taken for a part of the next. A byte that
@@ -45,6 +57,7 @@ class HttpProtocol(asyncio.Protocol):
         self._max_response_bytes = max_response_bytes
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self.forget()
 
     def ask(self, message: bytes, *, is_head: bool = False) -> asyncio.Future[Response]:
@@ -98,13 +111,16 @@ class HttpProtocol(asyncio.Protocol):
         self._transport = transport
         self._has_unread = watched(transport.get_extra_info("socket"))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._answer is None or self._answer.done():
             self._fail(_unasked())
             return
-        self._without_body += len(data)
+        self._without_body += nbytes
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._buffer[:nbytes])
         except (HttpParserError, HttpParserUpgrade) as error:
             self._fail(_raised(error))
         else:
@@ -137,7 +153,8 @@ class HttpProtocol(asyncio.Protocol):
     def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
         """The values of a header that came several times are joined (RFC 9110, section 5.2); trailers are left out."""
         if not self._has_head:
-            headers, name, value = self._headers, raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            name = _USUAL.get(raw_name) or raw_name.decode("latin-1").lower()
+            headers, value = self._headers, raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
 
     def on_headers_complete(self) -> None:

@@ -26,8 +26,8 @@ from agent_persistence.backends.transport.failures import as_adapter_error
 from agent_persistence.backends.transport.http_protocol import BROKEN, HttpProtocol
 from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import tls_context
+from agent_persistence.event_loop import asyncio_loop
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
-from agent_persistence.per_loop import runs_asyncio
 
 if TYPE_CHECKING:
     import httpx
@@ -57,7 +57,7 @@ class HttptoolsPool(HttpPool):
         self._max_response_bytes = max_response_bytes
 
     def _new_connection(self) -> HttpConnection:
-        if not runs_asyncio():
+        if asyncio_loop() is None:
             raise ConfigurationError('transport="httptools" needs asyncio; leave it out under trio')
         return _Connection(self._server, self._max_response_bytes)
 
