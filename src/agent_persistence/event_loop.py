@@ -4,7 +4,11 @@ library at every call, which takes a microsecond."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
+from math import inf
 from typing import Protocol
+from weakref import ref
 
 import anyio
 
@@ -12,15 +16,27 @@ import anyio
 def asyncio_loop() -> asyncio.AbstractEventLoop | None:
     """The loop of asyncio that runs the task which asks; None under trio, be it as a guest of asyncio's loop."""
     try:
-        return asyncio.get_running_loop() if asyncio.current_task() is not None else None
-    except RuntimeError:  # no asyncio loop in this thread
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # there is none in this thread
         return None
+    return None if asyncio.current_task(loop) is None else loop
 
 
 def current_time() -> float:
     """The time in seconds on the running event loop's clock: anyio.current_time."""
     loop = asyncio_loop()
     return anyio.current_time() if loop is None else loop.time()
+
+
+def clock() -> Callable[[], float]:
+    """What tells the time on the running event loop's clock, for as long as the loop runs; it does not keep the loop."""
+    loop = asyncio_loop()
+    return anyio.current_time if loop is None else partial(_time, ref(loop))
+
+
+def _time(loop: ref[asyncio.AbstractEventLoop]) -> float:
+    running = loop()
+    return inf if running is None else running.time()
 
 
 class Gate(Protocol):

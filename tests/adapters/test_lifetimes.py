@@ -90,7 +90,7 @@ class Timer:
 @pytest.fixture
 def timer(monkeypatch: pytest.MonkeyPatch) -> Timer:
     made = Timer()
-    monkeypatch.setattr(connections, "current_time", lambda: made.now_s)
+    monkeypatch.setattr(connections, "clock", lambda: lambda: made.now_s)
     monkeypatch.setattr(connections, "later", made.later)
     return made
 

@@ -17,7 +17,7 @@ from agent_persistence._version import __version__
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
 from agent_persistence.background import later
-from agent_persistence.event_loop import current_time
+from agent_persistence.event_loop import clock
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.per_loop import PerLoop
 from agent_persistence.retry import checked_seconds
@@ -177,6 +177,7 @@ class _Idle(Generic[Asked, Told]):
         self.is_kept = False
         self._call_off: Callable[[], None] | None = None
         self._lifetimes = lifetimes
+        self._now = clock()
 
     async def begin(self) -> None:
         """Have the event loop close what is idle when it ends."""
@@ -185,7 +186,7 @@ class _Idle(Generic[Asked, Told]):
 
     def keep(self, kept: _Kept[Asked, Told]) -> None:
         """Add a connection that is fit for another request; it is closed when its time is over."""
-        kept.good_until = min(current_time() + self._lifetimes.max_idle_s, kept.lives_until)
+        kept.good_until = min(self._now() + self._lifetimes.max_idle_s, kept.lives_until)
         self.kept.append(kept)
         if self._call_off is None:
             self._expire_later()
@@ -202,22 +203,22 @@ class _Idle(Generic[Asked, Told]):
         """The connection that was used last, if it is still good."""
         if self.kept:
             kept = self.kept[-1]
-            if kept.good_until > current_time() and not kept.connection.is_stale():
+            if kept.good_until > self._now() and not kept.connection.is_stale():
                 return self.kept.pop()
         return None
 
     def aged(self, connection: Connection[Asked, Told]) -> _Kept[Asked, Told]:
         """A new connection, whose time begins."""
-        return _Kept(connection, current_time() + self._lifetimes.max_age_s)
+        return _Kept(connection, self._now() + self._lifetimes.max_age_s)
 
     def _expire_later(self) -> None:
         end = min(kept.good_until for kept in self.kept)
-        self._call_off = later(max(0.0, end - current_time()), self.expire)
+        self._call_off = later(max(0.0, end - self._now()), self.expire)
 
     async def expire(self) -> None:
         """Close the connections whose time is over."""
         self._call_off = None
-        now = current_time()
+        now = self._now()
         over = [kept for kept in self.kept if kept.good_until <= now]
         self.kept = deque(kept for kept in self.kept if kept not in over)
         if self.kept:
