@@ -70,14 +70,19 @@ class Slots:
 
     def _admit(self) -> None:
         """Give what is free to those who wait."""
-        while self._free:
-            open_lines = [line for line in (self._reads, self._writes) if line.length and line.free]
-            if not open_lines:
-                return
-            line = min(open_lines, key=_came)
+        while self._free and (line := self._next_line()) is not None:
             self._free -= 1
             line.free -= 1
             line.leave().admit()
+
+    def _next_line(self) -> _Line | None:
+        """The line whose first has waited longest, of those whose kind has a slot left."""
+        reads, writes = self._reads, self._writes
+        if not (reads.length and reads.free):
+            return writes if writes.length and writes.free else None
+        if not (writes.length and writes.free):
+            return reads
+        return min(reads, writes, key=_came)
 
     async def _wait(self, line: _Line) -> None:
         if self.waiting >= MAX_WAITING:

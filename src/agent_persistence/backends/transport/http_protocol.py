@@ -42,7 +42,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
     """One connection, which carries one request at a time.
 
     Every response has a parser of its own, so that nothing of one can be taken for a part of the next. A byte that
-    comes while no request is under way, or behind a whole response, ends the connection.
+    comes while no request is under way, or behind a whole response, ends the connection; but line ends that come
+    with a response are passed over, as they can begin none.
     """
 
     _transport: Any = None
