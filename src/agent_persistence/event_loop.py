@@ -29,7 +29,7 @@ def current_time() -> float:
 
 
 def clock() -> Callable[[], float]:
-    """What tells the time on the running event loop's clock, for as long as the loop runs; it does not keep the loop."""
+    """What tells the time on the running event loop's clock, for as long as the loop runs; it does not keep it."""
     loop = asyncio_loop()
     return anyio.current_time if loop is None else partial(_time, ref(loop))
 
