@@ -13,6 +13,7 @@ import ssl
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from threading import Event
 from typing import Any, TypeAlias
 
@@ -31,6 +32,7 @@ from agent_persistence.backends.transport.over_httpx import base_url
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
 from tests.adapters.doubles import SECRET, URL, self_signed_context, subclasses
 from tests.adapters.stub_server import PATIENCE_S, Exchange, Script, StubServer, answer, stub_server
+from tests.faults.certificates import DAY, authority
 from tests.faults.steps import cancelled_at
 
 NOT_SENT, AMBIGUOUS = FailureState.NOT_SENT, FailureState.AMBIGUOUS
@@ -485,6 +487,28 @@ def test_a_loop_that_ends_closes_what_is_idle() -> None:
         pool = None
         gc.collect()
         assert server.left.wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_one_connection_with_tls_carries_many_requests(
+    loop: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of more than one record each; what TLS itself has to say, behind the handshake, is nobody's answer."""
+    monkeypatch.setattr(over_httptools, "tls_context", authority().trusting)
+    large = Request("POST", "/rest/v1/t", (), bytes(300_000))
+
+    async def main() -> None:
+        pool = HttptoolsPool(base_url(server.url, allow_http=False), size=1)
+        with anyio.fail_after(PATIENCE_S):
+            for _ in range(10):
+                assert len((await pool.send(large)).body) == 500_000
+        await pool.aclose()
+
+    serving = authority().serving(tmp_path, "127.0.0.1", since=-DAY, until=DAY)
+    with stub_server(answer(bytes(500_000)), tls=serving) as server:
+        anyio.run(main, backend_options={"use_uvloop": loop == "uvloop"})
+        assert [len(received.body) for received in server.requests] == [300_000] * 10
+        assert server.connections == 1
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "with TLS"])

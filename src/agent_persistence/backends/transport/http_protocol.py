@@ -81,10 +81,13 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._headers = {}
         self._body = _NOTHING
 
+    def has_ended(self) -> bool:
+        """Whether the connection has ended, or is about to."""
+        return not self._is_fit or self._transport.is_closing()
+
     def is_spoilt(self) -> bool:
         """Whether the connection is unfit for another request: it ends, or a part of the last one is still unsent."""
-        transport = self._transport
-        return not self._is_fit or transport.is_closing() or transport.get_write_buffer_size() > 0
+        return self.has_ended() or self._transport.get_write_buffer_size() > 0
 
     def is_stale(self) -> bool:
         """Whether it is spoilt, or has bytes, or its end, that the event loop has not read yet."""

@@ -102,7 +102,9 @@ class _Server:
         connection = await dialled(self.host, self._port)
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: protocol, sock=connection, **self._tls())
-        if protocol.is_spoilt() if self._is_encrypted else protocol.is_stale():  # TLS speaks for itself, of tickets
+        if protocol.has_ended() or (
+            protocol.is_stale() and not self._is_encrypted
+        ):  # TLS speaks for itself, of tickets
             raise ConnectionAbortedError("the server has ended the connection, or spoken before it was asked")
 
     def _tls(self) -> dict[str, Any]:
