@@ -102,9 +102,8 @@ class _Server:
         connection = await dialled(self.host, self._port)
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: protocol, sock=connection, **self._tls())
-        if protocol.has_ended() or (
-            protocol.is_stale() and not self._is_encrypted
-        ):  # TLS speaks for itself, of tickets
+        # TLS may have more to send and to say than the handshake, of which nothing is the server's answer.
+        if protocol.has_ended() or (protocol.is_stale() and not self._is_encrypted):
             raise ConnectionAbortedError("the server has ended the connection, or spoken before it was asked")
 
     def _tls(self) -> dict[str, Any]:
