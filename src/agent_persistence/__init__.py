@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         create_persistence_agent as create_persistence_agent,
         create_readonly_rag_facade as create_readonly_rag_facade,
     )
+    from agent_persistence.filter_json import parse_filters as parse_filters
     from agent_persistence.filters import (
         all_of as all_of,
         any_of as any_of,
@@ -104,6 +105,7 @@ _MODULES = {
     " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError RowsDroppedError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
+    "filter_json": "parse_filters",
     "filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt lte"
     " match ne not_ not_in not_null overlaps text_search",
     "identity": "Identity RefreshingToken",
