@@ -14,6 +14,7 @@ MODULES: Final = {
     "policy": "policy",
     "query": "query",
     "rag": "rag",
+    "mcp": "mcp",
     "import": "importing",
     "metrics": "metrics",
     "audit": "audit",
