@@ -44,6 +44,7 @@ SUITE: Final = (
     Benchmark("chain_overhead", quick=("--rounds", "10")),
     Benchmark("request_cost"),
     Benchmark("exporters"),
+    Benchmark("mcp_tools", quick=("--rounds", "5")),
     Benchmark("memory_query"),
     Benchmark("rag_wall_time"),
     Benchmark("rag_packing"),
