@@ -13,7 +13,7 @@ import uvicorn
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
-from mcp_types import TextContent, Tool
+from mcp.types import TextContent, Tool
 
 from agent_persistence.ext.mcp import PersistenceServer, http_app
 

@@ -1,7 +1,5 @@
 """Over one MCP server every call runs as whom its own bearer token names, and as nobody else."""
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -9,7 +9,7 @@ tool has is refused instead of dropped, and no text is read as JSON before it is
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from agent_persistence._extras import command_for
 from agent_persistence._rag.relevance import Retriever
@@ -20,7 +20,11 @@ from agent_persistence.ext._tools.searching import ContextBuilder, ContextTools,
 from agent_persistence.ext._tools.tool import Tools
 from agent_persistence.ext._tools.writing import Writes, WritingTools
 from agent_persistence.facade import ReadOnlyPersistenceFacade
+from agent_persistence.hiding import hidden
 from agent_persistence.rag_context import ReadableSource, build_rag_context
+
+if TYPE_CHECKING:
+    from pydantic import SecretBytes, SecretStr
 
 try:
     from agent_persistence.ext._mcp.server import Door, PersistenceServer, User, Users, bearer
@@ -51,7 +55,7 @@ def create_server(
     retriever: Retriever | None = None,
     writes: Writes | None = None,
     users: Users | None = None,
-    cursor_key: str | bytes | None = None,
+    cursor_key: str | bytes | SecretStr | SecretBytes | None = None,
     text_config: str | None = None,
     name: str = "agent-persistence",
 ) -> PersistenceServer:
@@ -69,6 +73,7 @@ def create_server(
     `users` says whom a bearer token stands for, as arguments of `as_user`: `bearer` where PostgREST knows the token, or
     your own function, plain or async, which checks it and returns claims or a tenant. With it no call runs without one.
     """
+    cursor_key = hidden(cursor_key)
     readable = facade.readonly()
     if not isinstance(readable, ReadOnlyPersistenceFacade):
         raise ConfigurationError(f"create_server takes an async façade, agent or service, not {type(facade).__name__}")

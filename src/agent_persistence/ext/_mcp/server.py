@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any, Final, TypeAlias, TypeVar
 
-import mcp_types as types
-from mcp import MCPError
+from mcp import MCPError, types
 from mcp.server import Server, ServerRequestContext
 from pydantic import SecretStr
 from pydantic_core import from_json
@@ -119,7 +118,7 @@ class Door:
 
 def bearer(token: str) -> User:
     """The user whom the database knows by the token, as PostgREST does: nothing is checked here."""
-    return {"access_token": token}
+    return {"access_token": SecretStr(token)}
 
 
 def bearer_token(headers: Mapping[str, str]) -> SecretStr | None:
@@ -133,13 +132,18 @@ async def _user(users: Users, token: SecretStr | None) -> User:
     if token is None:
         raise AccessTokenError("no access token came with the call, and the server is set up for users")
     try:
-        user = users(token.get_secret_value())
-        return await user if isawaitable(user) else user
+        told = users(token.get_secret_value())
+        return _sealed(await told if isawaitable(told) else told)
     except PersistenceError:
         raise
     except Exception as error:  # the boundary to a callable that others write
         problem = type(error).__name__
     raise AccessTokenError(f"users refused the access token ({problem})")
+
+
+def _sealed(user: User) -> User:
+    """The user, with the token in no variable that an error could show."""
+    return {option: hidden(value) if option == "access_token" else value for option, value in user.items()}
 
 
 def _told(tool: ModelTool[Any]) -> types.Tool:

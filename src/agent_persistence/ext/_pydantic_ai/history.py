@@ -77,18 +77,16 @@ class ConversationHistory:
         OutcomeUnknownError, as for any write; then append the same again.
         """
         rows = await self._rows(list(result) if isinstance(result, Sequence) else result.new_messages(), key)
-        for _ in range(_ATTEMPTS):
+        for tries_left in reversed(range(_ATTEMPTS)):
             try:
                 await self._agent.batch_write(TABLE, rows)
-                return len(rows)
-            except ConflictError as conflict:
+                break
+            except ConflictError:
                 stored = await self._stored(rows)
-                if not stored:
+                if not stored or not tries_left:
                     raise
-                if key is not None:
-                    return 0
-                rows, refused = [row for row in rows if row["id"] not in stored], conflict
-        raise refused
+                rows = [row for row in rows if row["id"] not in stored] if key is None else []
+        return len(rows)
 
     @property
     def _filters(self) -> dict[str, Any]:

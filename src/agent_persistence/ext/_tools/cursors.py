@@ -11,8 +11,11 @@ from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any, Final
 
+from pydantic import SecretBytes, SecretStr
+
 from agent_persistence.exceptions import ConfigurationError, ValidationError
 from agent_persistence.filters import Filters, all_of, any_of, gt, lt, not_null
+from agent_persistence.hiding import hidden
 from agent_persistence.ordering import Order
 from agent_persistence.predicates import Filter
 
@@ -30,11 +33,11 @@ class Cursors:
     forged. The key is the same after a restart and in all processes that serve the same clients.
     """
 
-    def __init__(self, key: str | bytes | None = None) -> None:
-        told = key.encode() if isinstance(key, str) else key
-        if told is not None and len(told) < MIN_KEY_BYTES:
+    def __init__(self, key: str | bytes | SecretStr | SecretBytes | None = None) -> None:
+        key = secret = hidden(key)
+        if secret is not None and len(secret) < MIN_KEY_BYTES:
             raise ConfigurationError(f"cursor_key is a secret of at least {MIN_KEY_BYTES} bytes")
-        self._key = sha256(_UNKEYED + (told or b"")).digest()
+        self._key = SecretBytes(sha256(_UNKEYED + _plain(secret)).digest())
 
     def write(self, binding: Sequence[Any], values: Sequence[Any]) -> str:
         """The cursor of a query, described by `binding`, for what comes behind the row with these sort values."""
@@ -57,7 +60,19 @@ class Cursors:
 
     def _mac(self, binding: Sequence[Any], payload: bytes) -> bytes:
         bound = json.dumps(binding, sort_keys=True, separators=(",", ":"), default=str).encode()
-        return hmac.digest(self._key, len(bound).to_bytes(8) + bound + payload, "sha256")[:_MAC_BYTES]
+        return hmac.digest(self._key.get_secret_value(), len(bound).to_bytes(8) + bound + payload, "sha256")[
+            :_MAC_BYTES
+        ]
+
+
+def _plain(key: object) -> bytes:
+    match key:
+        case SecretStr():
+            return key.get_secret_value().encode()
+        case SecretBytes():
+            return key.get_secret_value()
+        case _:
+            return b""
 
 
 def _told(value: Any) -> Any:
