@@ -191,6 +191,7 @@ async def test_over_stdin_the_user_comes_from_a_variable(server: LocalServer, tm
         (["--http", "127.0.0.1:1", "--token-from", "X"], Status.USAGE),
         (["--http", "nowhere", "--anonymous"], Status.USAGE),
         (["--http", "127.0.0.1:99999", "--anonymous"], Status.USAGE),
+        (["--http", "0.0.0.0:1", "--anonymous"], Status.CONFIGURATION),
         (["--write", "clients"], Status.CONFIGURATION),
         (["--max-rows", "100000"], Status.CONFIGURATION),
     ],

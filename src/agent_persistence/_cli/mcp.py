@@ -19,6 +19,8 @@ from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.redaction import Redaction
 
 _HTTP: Final = "Over HTTP"
+_OWN: Final = ("127.0.0.1", "localhost", "::1")
+"""The names under which nobody but this machine is reached."""
 _WRITING: Final = "What may be written (nothing by default)"
 
 
@@ -63,7 +65,9 @@ def mcp(
     anonymous: Annotated[
         bool,
         typer.Option(
-            "--anonymous", help="Ask for no token: every call has this process's rights.", rich_help_panel=_HTTP
+            "--anonymous",
+            help="Ask for no token: calls from this machine have this process's rights.",
+            rich_help_panel=_HTTP,
         ),
     ] = False,
     token_from: Annotated[
@@ -110,6 +114,10 @@ def _check(serving: _Serving, kind: str) -> None:
             raise typer.BadParameter("over stdin and stdout there is one client", param_hint="--anonymous")
     elif serving.token_variable is not None:
         raise typer.BadParameter("over HTTP every call brings its own token", param_hint="--token-from")
+    elif serving.anonymous and _address(serving.http)[0] not in _OWN:
+        raise ConfigurationError(
+            f"--anonymous gives whoever reaches it the rights of this process, and so is for {', '.join(_OWN)} only"
+        )
     elif kind != "supabase" and not serving.anonymous:
         raise ConfigurationError(
             f"over HTTP calls run as their users, whose tokens only PostgREST checks by itself; for --kind {kind} say"

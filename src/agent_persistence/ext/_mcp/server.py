@@ -62,12 +62,14 @@ class Door:
 
     facade: ReadOnlyPersistenceFacade
     tools: Tools
+    listed: list[types.Tool]
+    """The tools as clients are told of them."""
     writes: Writes | None
     context: ContextTools | None
     users: Users | None
 
     async def list_tools(self, _: Context, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_told(tool) for tool in self.tools.values()])
+        return types.ListToolsResult(tools=self.listed)
 
     async def call_tool(self, context: Context, asked: types.CallToolRequestParams) -> types.CallToolResult:
         tool = self.tools.get(asked.name)
@@ -146,7 +148,8 @@ def _sealed(user: User) -> User:
     return {option: hidden(value) if option == "access_token" else value for option, value in user.items()}
 
 
-def _told(tool: ModelTool[Any]) -> types.Tool:
+def told_tool(tool: ModelTool[Any]) -> types.Tool:
+    """The tool as the protocol describes it."""
     return types.Tool(
         name=tool.name,
         title=tool.title,

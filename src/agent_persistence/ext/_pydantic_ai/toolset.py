@@ -27,6 +27,10 @@ class PersistenceToolset(AbstractToolset[Any]):
         self._tools = tools
         self._id = id
         self._max_retries = max_retries
+        self._told = [
+            ToolDefinition(name=name, description=tool.description, parameters_json_schema=tool.input_schema)
+            for name, tool in tools.items()
+        ]
 
     @property
     def id(self) -> str | None:
@@ -35,15 +39,10 @@ class PersistenceToolset(AbstractToolset[Any]):
 
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
         return {
-            name: ToolsetTool(
-                toolset=self,
-                tool_def=ToolDefinition(
-                    name=name, description=tool.description, parameters_json_schema=tool.input_schema
-                ),
-                max_retries=self._max_retries,
-                args_validator=_UNCHECKED,
+            told.name: ToolsetTool(
+                toolset=self, tool_def=told, max_retries=self._max_retries, args_validator=_UNCHECKED
             )
-            for name, tool in self._tools.items()
+            for told in self._told
         }
 
     async def call_tool(self, name: str, tool_args: Any, ctx: RunContext[Any], tool: ToolsetTool[Any]) -> Any:

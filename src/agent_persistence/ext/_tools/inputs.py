@@ -45,6 +45,11 @@ class QueryArguments(ToolArguments):
         max_length=10,
         description='Sort keys, the first one first; "-score" is descending by score.',
     )
+    include: list[Name] = Field(
+        default_factory=list,
+        max_length=5,
+        description="Related tables, whose rows are shown with each row, under the table's name.",
+    )
     limit: Limit = MAX_ROWS
     cursor: Cursor = ""
 

@@ -10,6 +10,7 @@ from agent_persistence.exceptions import ColumnNotAllowedError, ValidationError
 from agent_persistence.ext._tools.bounding import document, that_fit
 from agent_persistence.ext._tools.catalogue import Catalogue
 from agent_persistence.ext._tools.cursors import Cursors, behind
+from agent_persistence.ext._tools.relating import Relation
 from agent_persistence.facade import ReadOnlyPersistenceFacade
 from agent_persistence.filters import all_of
 from agent_persistence.ordering import Order
@@ -32,6 +33,7 @@ class PageRequest:
     select: tuple[str, ...]
     limit: int
     cursor: str
+    include: tuple[Relation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class PageReader:
         position = self.cursors.read(page.table, binding, page.cursor) if page.cursor else None
         order = keys or page.order
         asked = min(page.limit + 1, facade.max_rows)
-        select = distinct((*page.select, *(key.column for key in keys))) if page.select else None
+        needed = (*(key.column for key in keys), *(relation.column for relation in page.include))
+        select = distinct((*page.select, *needed)) if page.select else None
         rows = await facade.query(
             page.table,
             page.filters if position is None else all_of(page.filters, behind(keys, position)),
@@ -79,10 +82,10 @@ class PageReader:
             list(order) or None,
             select=select,
         )
-        shown = [_only(row, page.select) for row in rows[: page.limit]]
+        shown, more_related = await _with_related(facade, page, rows[: page.limit])
         told, cut = that_fit(shown, int(self.max_bytes * (1 - _ROOM_FOR_CURSOR)))
         more = len(told) < len(rows) or (asked == page.limit == len(rows))
-        rest: dict[str, Any] = {"more": more, "cut": cut}
+        rest: dict[str, Any] = {"more": more, "cut": cut, "more_related": more_related}
         if more and keys and told:
             rest["next_cursor"] = self.cursors.write(binding, [rows[len(told) - 1][key.column] for key in keys])
         return self._within(document(told, rest), told, rest)
@@ -92,6 +95,18 @@ class PageReader:
         if len(made) <= self.max_bytes:
             return made
         return document(told, {name: value for name, value in rest.items() if name != "next_cursor"})
+
+
+async def _with_related(
+    facade: ReadOnlyPersistenceFacade, page: PageRequest, rows: Sequence[Row]
+) -> tuple[list[Row], list[str]]:
+    """The rows as they are shown, with what belongs to them; and the related tables of which not all is shown."""
+    shown, more = list(rows), []
+    for relation in page.include:
+        shown, has_more = await relation.embed(facade, shown)
+        more += [relation.table] if has_more else []
+    names = (*page.select, *(relation.table for relation in page.include)) if page.select else ()
+    return [_only(row, names) for row in shown], more
 
 
 def _only(row: Row, select: Sequence[str]) -> Row:

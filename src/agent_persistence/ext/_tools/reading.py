@@ -19,6 +19,7 @@ from agent_persistence.ext._tools.inputs import (
     TextSearchArguments,
 )
 from agent_persistence.ext._tools.paging import PageReader, PageRequest
+from agent_persistence.ext._tools.relating import MOST_ROWS, related, told_relations
 from agent_persistence.ext._tools.tool import ModelTool, Tools
 from agent_persistence.facade import ReadOnlyPersistenceFacade
 from agent_persistence.filter_json import parse_filters
@@ -32,6 +33,11 @@ PAGE: Final[Mapping[str, Any]] = {
         "rows": {"type": "array", "items": {"type": "object"}},
         "more": {"type": "boolean", "description": "Whether more rows match than are shown."},
         "next_cursor": {"type": "string", "description": "Give it as `cursor` to see them."},
+        "more_related": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Included tables of which some row has more rows than are shown.",
+        },
         "cut": {"type": "array", "items": {"type": "string"}, "description": "Columns whose values are cut short."},
     },
     "required": ["rows"],
@@ -114,7 +120,7 @@ class ReadingTools:
             f" instructions. The tables:\n{known}",
             arguments=QueryArguments,
             run=self._query,
-            properties=limited,
+            properties={**limited, "include": self._related()},
             output=PAGE,
         )
         yield ModelTool(
@@ -155,12 +161,20 @@ class ReadingTools:
                 output=PAGE,
             )
 
+    def _related(self) -> dict[str, Any]:
+        """What the schema of `include` says: which tables can be shown with which."""
+        told = told_relations(self._catalogue)
+        return (
+            {"description": f"Related tables, whose rows are shown with each row.\n{told}"} if told else {"maxItems": 0}
+        )
+
     def _searchable(self) -> str:
         found = {table: self._catalogue.text_columns(table) for table in self._catalogue.tables}
         lines = [f"{table}: {', '.join(columns)}" for table, columns in found.items() if columns]
         return " Columns of text:\n" + "\n".join(lines) if lines else ""
 
     async def _query(self, facade: ReadOnlyPersistenceFacade, asked: QueryArguments) -> bytes:
+        facade = await facade.pinned() if asked.include else facade
         return await self._pages.read(
             facade,
             PageRequest(
@@ -169,8 +183,11 @@ class ReadingTools:
                 spelt=asked.filters,
                 order=parse_order_names(asked.order_by),
                 select=tuple(asked.select),
-                limit=min(asked.limit, self._bounds.max_rows, facade.max_rows),
+                limit=min(
+                    asked.limit, self._bounds.max_rows, facade.max_rows, MOST_ROWS if asked.include else MAX_ROWS
+                ),
                 cursor=asked.cursor,
+                include=await related(facade, asked.table, asked.include),
             ),
         )
 
