@@ -223,6 +223,18 @@ def test_a_shortened_row_fits(anyio_backend: str, row: dict[str, Any]) -> None:
         assert cut == []
 
 
+async def test_sort_values_that_no_cursor_holds_leave_it_out() -> None:
+    """The rows are there, and that there are more; the answer keeps within its bytes."""
+    long = [{"id": key(number), "name": f"{number}" + "x" * 30_000} for number in range(3)]
+    for max_bytes in (1_000, 200_000):
+        async with served(create_server(service(long), max_bytes=max_bytes, max_rows=1)) as client:
+            answer = await client.call("query_rows", table="notes", order_by=["name"], select=["id", "name"])
+        assert [row["id"] for row in answer.rows] == [key(0)]
+        assert answer.document["more"] is True
+        assert "next_cursor" not in answer.document
+        assert len(answer.text.encode()) <= max_bytes
+
+
 async def test_a_policy_of_few_rows_bounds_the_page() -> None:
     """A page of more than the policy's max_rows is not asked for."""
     async with served(create_server(service(ROWS, TablePolicy(read={"notes"}, max_rows=3)))) as client:

@@ -168,6 +168,20 @@ async def test_a_token_that_is_refused_sees_nothing(world: World) -> None:
                     assert token not in answer.text
 
 
+async def test_what_a_users_function_raises_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """Its text may hold the token: neither the client nor a log gets it."""
+
+    def broken(token: str) -> dict[str, Any]:
+        raise RuntimeError(f"cannot read {token}")
+
+    server = create_server(service(Memory().adapter("tenant")), users=broken)
+    async with over_http(server) as url, called_over_http(url, "a-token-of-mine") as client:
+        answer = await client.call("query_rows", table="leads")
+    assert answer.failed
+    assert answer.text == "The access token is not valid."
+    assert "a-token-of-mine" not in caplog.text
+
+
 async def test_a_server_without_users_runs_as_its_own(users_server: LocalServer) -> None:
     """Control: where nobody is told apart, the service key sees all rows, whatever token is sent."""
     rest = Rest(users_server, "httpx")

@@ -10,6 +10,8 @@ from agent_persistence.ext._tools.tool import ToolArguments
 
 MAX_ROWS: Final = 1_000
 """The most rows that a tool can be set up to give at once."""
+MAX_CURSOR: Final = 20_000
+"""Characters of the longest cursor."""
 FILTERS: Final = (
     'Which rows: {"column": value} or {"column": {"operator": value}}; all must hold. null means IS NULL. Operators:'
     " eq, ne, gt, gte, lt, lte, in (a list), not_in, like, ilike (% any text, _ one character), match, imatch (regular"
@@ -28,7 +30,7 @@ Limit: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ROWS, description="The most
 Cursor: TypeAlias = Annotated[
     str,
     Field(
-        max_length=20_000,
+        max_length=MAX_CURSOR,
         description="`next_cursor` of the answer before, to go on behind its last row; the rest stays as it was.",
     ),
 ]

@@ -10,6 +10,7 @@ from agent_persistence.exceptions import ColumnNotAllowedError, ValidationError
 from agent_persistence.ext._tools.bounding import document, that_fit
 from agent_persistence.ext._tools.catalogue import Catalogue
 from agent_persistence.ext._tools.cursors import Cursors, behind
+from agent_persistence.ext._tools.inputs import MAX_CURSOR
 from agent_persistence.ext._tools.relating import Relation
 from agent_persistence.facade import ReadOnlyPersistenceFacade
 from agent_persistence.filters import all_of
@@ -92,7 +93,7 @@ class PageReader:
 
     def _within(self, made: bytes, told: Sequence[bytes], rest: dict[str, Any]) -> bytes:
         """The answer without its cursor where sort values are too long for one."""
-        if len(made) <= self.max_bytes:
+        if len(made) <= self.max_bytes and len(rest.get("next_cursor", "")) <= MAX_CURSOR:
             return made
         return document(told, {name: value for name, value in rest.items() if name != "next_cursor"})
 
