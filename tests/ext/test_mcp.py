@@ -182,6 +182,10 @@ async def test_a_retriever_finds_rows_best_first() -> None:
     async with served(create_server(service(), retriever=retriever)) as client:
         assert "search" in await client.tools()
         answer = await client.call("search", question="note 5", limit=2)
+        elsewhere = await client.call("search", question="note 5", tables=["clients"])
+        assert elsewhere.failed
+        assert "'clients' is not allowed" in elsewhere.text
+        assert (await client.call("search", question="note 5", tables=["messages"])).rows == []
     assert answer.rows[0]["table"] == "leads"
     assert answer.rows[0]["row"]["notes"] == "note 5"
     assert answer.rows[0]["score"] >= answer.rows[1]["score"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,6 +75,13 @@ class Catalogue:
             if link.column == name and link.table in self.tables and (readable is None or link.references in readable):
                 detail["references"] = f"{link.table}.{link.references}"
         return detail
+
+
+async def check_tables(facade: ReadOnlyPersistenceFacade, names: Iterable[str]) -> None:
+    """Have the guard refuse a table that may not be read, so that it is audited as any other denial."""
+    for name in names:
+        if name not in facade.readable_tables:
+            await facade.query(name, limit=1)
 
 
 def told_type(column: Column) -> str:

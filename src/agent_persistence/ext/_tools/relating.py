@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from agent_persistence.concurrency import together
 from agent_persistence.exceptions import ValidationError, printable
-from agent_persistence.ext._tools.catalogue import Catalogue
+from agent_persistence.ext._tools.catalogue import Catalogue, check_tables
 from agent_persistence.facade import ReadOnlyPersistenceFacade
 from agent_persistence.filters import in_
 from agent_persistence.records import Row, distinct
@@ -85,9 +85,7 @@ def told_relations(catalogue: Catalogue) -> str:
 async def related(facade: ReadOnlyPersistenceFacade, table: str, names: Sequence[str]) -> tuple[Relation, ...]:
     """The relation to each of the named tables; ValidationError where there is none, or more than one."""
     catalogue = Catalogue(facade)
-    for name in names:
-        if name not in facade.readable_tables:
-            await facade.query(name, limit=1)  # which the guard refuses, and audits
+    await check_tables(facade, names)
     return tuple(_one(catalogue, table, name) for name in distinct(names))
 
 

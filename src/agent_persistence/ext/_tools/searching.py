@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, Protocol
@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from agent_persistence._rag.relevance import Relevance, Retriever
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.ext._tools.bounding import document, that_fit, written
-from agent_persistence.ext._tools.catalogue import Catalogue
+from agent_persistence.ext._tools.catalogue import Catalogue, check_tables
 from agent_persistence.ext._tools.inputs import ContextArguments, SearchArguments
 from agent_persistence.ext._tools.reading import PAGE, AnswerBounds
 from agent_persistence.ext._tools.tool import ModelTool, Tools
@@ -61,6 +61,7 @@ class SearchTools:
 
     async def _search(self, facade: ReadOnlyPersistenceFacade, asked: SearchArguments) -> bytes:
         facade = await facade.pinned()
+        await check_tables(facade, asked.tables)
         tables = asked.tables or Catalogue(facade).tables
         limit = min(asked.limit, self.bounds.max_rows)
         found = await self.retriever.retrieve(facade, asked.question, tables=tables, limit=limit)
@@ -74,7 +75,7 @@ class SearchTools:
         return document(told, {"more": len(told) < len(best), "cut": cut})
 
 
-def _by_table(found: Any) -> Iterator[tuple[str, list[Relevance]]]:
+def _by_table(found: Sequence[Relevance]) -> Iterator[tuple[str, list[Relevance]]]:
     for table, group in groupby(sorted(found, key=lambda one: one.table), key=lambda one: one.table):
         yield table, list(group)
 
