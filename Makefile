@@ -38,7 +38,7 @@ test-deep: $(DEV)
 # The suites that are about PostgREST, before the program that AGENT_PERSISTENCE_POSTGREST names.
 test-postgrest: $(DEV)
 	@test -x "$$AGENT_PERSISTENCE_POSTGREST" || { echo "AGENT_PERSISTENCE_POSTGREST names no program"; exit 2; }
-	$(BIN)/pytest -q -n 2 tests/contract tests/differential tests/security tests/middleware tests/bulk
+	$(BIN)/pytest -q -n 2 tests/contract tests/differential tests/security tests/pipeline tests/bulk
 
 # 100,000 broken connections and lying answers over both transports, then storms and outages; prints the scoreboard.
 faults: $(DEV)

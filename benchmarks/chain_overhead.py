@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 import anyio
@@ -20,22 +21,24 @@ from _measure import Rounds, Target, arguments, interleave, per_call, report
 from agent_persistence import (
     AsyncPersistenceService,
     AuditEvent,
-    InMemoryAdapter,
     Next,
     RetryPolicy,
     TablePolicy,
 )
-from agent_persistence.chain import Layer, Rest, as_layer, compose
-from agent_persistence.client_keys import ClientKeys
+from agent_persistence.backends.backend import Backend, Capabilities
+from agent_persistence.backends.base import CAPABILITIES
 from agent_persistence.context import CallContext
-from agent_persistence.dispatch import dispatch_to
 from agent_persistence.metrics import Metrics
-from agent_persistence.middleware.audit import Audit
-from agent_persistence.middleware.guard import Guard
-from agent_persistence.middleware.retry import Retry
-from agent_persistence.middleware.timing import Timing
 from agent_persistence.operations import Operation, Read, Result, Write
-from agent_persistence.retry import RetryBudget
+from agent_persistence.pipeline.audit.layer import Audit
+from agent_persistence.pipeline.chain import Layer, Rest, as_layer, compose
+from agent_persistence.pipeline.dispatch import dispatch_to
+from agent_persistence.pipeline.guard.layer import Guard
+from agent_persistence.pipeline.retry.layer import Retry
+from agent_persistence.pipeline.timing import Timing
+from agent_persistence.policy.identity import OWN
+from agent_persistence.policy.retry import RetryBudget
+from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.schema_registry import Schema, default_schema
 
 TARGET_US = 15.0
@@ -52,14 +55,17 @@ KEY = "95ead0bf-4624-47a9-a9fe-6ea1aca6311f"
 STORED = {"id": KEY, **LEAD, "created_at": "2026-03-02T07:10:33+00:00"}
 
 
-class NoOpAdapter(InMemoryAdapter):
+class NoOpAdapter(Backend):
     """Answers the same row to every write and read, at once."""
 
-    async def write(self, table: str, record: Mapping[str, Any]) -> dict[str, Any]:
-        return STORED
+    identity = OWN
+    capabilities = Capabilities(dict.fromkeys(CAPABILITIES, True), row_cap=inf)
 
-    async def read(self, table: str, id_value: object, id_column: str = "id") -> dict[str, Any]:
-        return STORED
+    async def execute(self, operation: Operation, context: CallContext) -> Result:
+        return Result(STORED)
+
+    async def aclose(self) -> None:
+        """Nothing was opened."""
 
 
 async def pass_on(operation: Operation, call_next: Next) -> Result:
@@ -107,7 +113,7 @@ def cases(verb: str) -> dict[str, Callable[[], Awaitable[object]]]:
     operation: Operation = Write("leads", LEAD) if writes else Read("leads", KEY)
     context = CallContext(deadline=time.monotonic() + 3600)
     return {
-        "the adapter alone": partial(adapter.write, "leads", LEAD) if writes else partial(adapter.read, "leads", KEY),
+        "the adapter alone": partial(adapter.execute, operation, context),
         **{name: partial(chain, operation, context) for name, chain in chains(adapter).items()},
         "+ context made = whole chain": partial(service._invoke, operation),
         f"+ encoding = service.{verb}(…)": partial(service.write, "leads", LEAD)

@@ -34,7 +34,7 @@ from agent_persistence.ext.call_log import CallLog
 from agent_persistence.ext.opentelemetry import OpenTelemetry
 from agent_persistence.ext.prometheus import Prometheus
 from agent_persistence.metrics import Metrics
-from agent_persistence.middleware.observing import AttemptFailed, CallBegun, CallEnded, Observer
+from agent_persistence.pipeline.observing import AttemptFailed, CallBegun, CallEnded, Observer
 
 CALLS = 300
 BARE = "no observer"

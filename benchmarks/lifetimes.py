@@ -20,7 +20,7 @@ from _measure import Target, arguments, report
 from waiting_memory import resident_mb
 
 from agent_persistence import AsyncPersistenceService, SupabaseAdapter
-from agent_persistence.cache_policy import CachePolicy
+from agent_persistence.pipeline.caching.policy import CachePolicy
 
 VIEWS: Final = 1_000_000
 SERVICES: Final = 100_000

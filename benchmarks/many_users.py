@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from shared_requests import all_at_once
 
 from agent_persistence import AsyncPersistenceService, SupabaseAdapter, TablePolicy
-from agent_persistence.adapter import PersistenceAdapter
 from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.base import PersistenceAdapter
 from agent_persistence.metrics import Metrics
 from tests.server import running_server
 from tests.server.tokens import sign

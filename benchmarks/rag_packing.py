@@ -17,12 +17,12 @@ from typing import Any
 import anyio
 from _measure import Rounds, Target, arguments, interleave, report
 
-from agent_persistence._rag.composing import compose_within
-from agent_persistence._rag.lexical import word_relevance
-from agent_persistence._rag.outline import Record, outline
-from agent_persistence._rag.packing import Item, pack
-from agent_persistence._rag.scoring import scores
-from agent_persistence._rag.xml_format import Xml
+from agent_persistence.rag.composing import compose_within
+from agent_persistence.rag.lexical import word_relevance
+from agent_persistence.rag.outline import Record, outline
+from agent_persistence.rag.packing import Item, pack
+from agent_persistence.rag.scoring import scores
+from agent_persistence.rag.xml_format import Xml
 from agent_persistence.rag_context import EstimatedTokens, Scoring, TokenBudget
 
 TARGET_MS = 150.0

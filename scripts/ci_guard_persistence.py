@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from agent_persistence._ci_guard.command import main
+from agent_persistence.guard.command import main
 
 if __name__ == "__main__":
     sys.exit(main(__doc__))

@@ -8,12 +8,12 @@ from typing import Any, Final, Self
 
 import anyio
 
-from agent_persistence.adapter import CAPABILITIES
 from agent_persistence.adapters.memory import InMemoryAdapter
+from agent_persistence.backends.base import CAPABILITIES
 from agent_persistence.filters import Filters
-from agent_persistence.identity import OWN
-from agent_persistence.ordering import OrderBy
-from agent_persistence.records import Record, Row
+from agent_persistence.policy.identity import OWN
+from agent_persistence.query.ordering import OrderBy
+from agent_persistence.query.records import Record, Row
 
 
 def shown(value: object) -> str:

@@ -19,18 +19,18 @@ from agent_persistence import AsyncPersistenceService
 from agent_persistence.backends.transport import over_httpcore
 from agent_persistence.backends.transport.connections import HttpConnection, Lifetimes
 from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
-from agent_persistence.chain import compose
-from agent_persistence.client_keys import ClientKeys
-from agent_persistence.coalescing import CoalescePolicy
-from agent_persistence.concurrency import together
 from agent_persistence.context import CallContext
-from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.filters import Filters, parse_filters
-from agent_persistence.middleware.coalescing import Coalescing
 from agent_persistence.operations import Count, Operation, Query, Read, Write
-from agent_persistence.ordering import OrderBy, parse_order
-from agent_persistence.records import Record, Row
+from agent_persistence.pipeline.chain import compose
+from agent_persistence.pipeline.coalescing.layer import Coalescing
+from agent_persistence.pipeline.coalescing.policy import CoalescePolicy
+from agent_persistence.pipeline.dispatch import dispatch_to
+from agent_persistence.query.ordering import OrderBy, parse_order
+from agent_persistence.query.records import Record, Row
+from agent_persistence.runtime.concurrency import together
+from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.schema_registry import default_schema
 
 STACK: Final = frozenset(os.environ.get("AGENT_PERSISTENCE_STACK", "").split())

@@ -30,9 +30,9 @@ from hypothesis import assume, given, settings, strategies as st
 from pydantic import SecretStr
 
 from agent_persistence import AuditEvent, ConfigurationError, PersistenceError, TableNotAllowedError, audit_log
-from agent_persistence._audit.lines import CHECKPOINT_BYTES, MAX_LINE_BYTES
-from agent_persistence._audit.lock import locked
-from agent_persistence.audit_log import AuditLog, AuditReport, verify_audit_log
+from agent_persistence.pipeline.audit.lines import CHECKPOINT_BYTES, MAX_LINE_BYTES
+from agent_persistence.pipeline.audit.lock import locked
+from agent_persistence.pipeline.audit.log import AuditLog, AuditReport, verify_audit_log
 from agent_persistence.service import AsyncPersistenceService
 from tests.doubles import RecordingAdapter, shown
 
@@ -460,7 +460,7 @@ def test_a_crash_while_the_log_is_begun_or_set_aside_is_survived(path: Path, lef
         mac = json.loads(_lines(archive)[-1])["mac"]
         log._own = None
         with log._turn() as held:
-            from agent_persistence._audit.lines import Checkpoint
+            from agent_persistence.pipeline.audit.lines import Checkpoint
 
             log._mark(held, Checkpoint(ended["log"], ended["seq"] - 1, mac, 0))
         _log(path, 1)
@@ -589,7 +589,10 @@ async def test_a_full_disk_changes_no_result_and_is_told_afterwards(
     """The rows are written; what the log could not take is logged, and counted in its next line."""
     log = _log(path, 2)
     service = AsyncPersistenceService(RecordingAdapter(), audit=log)
-    with _full_disk(len(b"".join(_lines(path))) + 100), caplog.at_level(logging.ERROR, "agent_persistence.audit"):
+    with (
+        _full_disk(len(b"".join(_lines(path))) + 100),
+        caplog.at_level(logging.ERROR, "agent_persistence.audit"),
+    ):
         rows = [await service.write("leads", {"email": f"{n}@x.example"}) for n in range(3)]
     assert [row["email"][0] for row in rows] == ["0", "1", "2"]
     assert len(caplog.records) == 3
@@ -689,7 +692,7 @@ def test_a_pipe_is_no_log(path: Path) -> None:
 
 def test_the_checkpoint_fits_into_a_sector(path: Path) -> None:
     """With the longest numbers, so that it is never seen half written."""
-    from agent_persistence._audit.lines import Checkpoint, Signer
+    from agent_persistence.pipeline.audit.lines import Checkpoint, Signer
 
     longest = Checkpoint("f" * 32, 10**18 - 1, "f" * 64, 2**63 - 1)
     assert len(longest.sign(Signer(KEY))) < CHECKPOINT_BYTES <= 512

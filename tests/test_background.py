@@ -7,7 +7,7 @@ from contextvars import ContextVar
 import anyio
 import pytest
 
-from agent_persistence.background import in_background, later
+from agent_persistence.runtime.background import in_background, later
 
 pytestmark = pytest.mark.anyio
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agent_persistence.cache_policy import CachePolicy, cache_policy
 from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.pipeline.caching.policy import CachePolicy, cache_policy
 from tests.doubles import shown
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from agent_persistence import Next, Operation, Result
-from agent_persistence.chain import Layer, Rest, as_layer, compose
 from agent_persistence.context import CallContext
-from agent_persistence.identity import Identity
 from agent_persistence.operations import GetColumns
+from agent_persistence.pipeline.chain import Layer, Rest, as_layer, compose
+from agent_persistence.policy.identity import Identity
 
 pytestmark = pytest.mark.anyio
 ASKED = GetColumns("leads")
@@ -23,7 +23,7 @@ async def _endpoint(operation: Operation, context: CallContext) -> Result:
 
 
 def _layer(name: str, steps: list[str]) -> Layer:
-    async def layer(operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def layer(operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         steps.append(f"{name} in")
         result = await call_next(operation, context)
         steps.append(f"{name} out")
@@ -47,7 +47,7 @@ async def test_without_layers_the_chain_is_its_endpoint() -> None:
 async def test_a_layer_may_pass_on_a_changed_operation() -> None:
     """What is below sees the new operation; the old one is as it was."""
 
-    async def rename(operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def rename(operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         return await call_next(replace(operation, table="messages"), context)
 
     assert (await compose([rename], _endpoint)(ASKED, CONTEXT)).value == ["messages"]
@@ -58,7 +58,7 @@ async def test_a_layer_may_answer_by_itself() -> None:
     """Then nothing below it runs."""
     steps: list[str] = []
 
-    async def cached(operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def cached(operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         return Result(["cached"])
 
     assert (await compose([cached, _layer("below", steps)], _endpoint)(ASKED, CONTEXT)).value == ["cached"]
@@ -69,7 +69,7 @@ async def test_what_a_layer_raises_passes_through_those_above() -> None:
     """An error is not changed by the chain itself."""
     problem = RuntimeError("mine")
 
-    async def refuse(operation: Operation, context: CallContext, call_next: Rest, /) -> Result:
+    async def refuse(operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         raise problem
 
     with pytest.raises(RuntimeError) as caught:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from agent_persistence import ConfigurationError, Schema
-from agent_persistence.client_keys import ClientKeys, uuid7
+from agent_persistence.schema.client_keys import ClientKeys, uuid7
 from agent_persistence.schema_registry import Column, Table
 from tests.doubles import shown
 

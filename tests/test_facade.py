@@ -23,8 +23,8 @@ from agent_persistence.operations import Operation, Upsert, Write
 from tests.doubles import RecordingAdapter, shown
 
 pytestmark = pytest.mark.anyio
-WRITING = ["write", "batch_write", "bulk_write", "upsert", "update", "delete"]
-READING = {"read", "query", "get_columns", "count", "call", "capabilities", "pinned", "aclose"}
+WRITING = ["write", "batch_write", "bulk_write", "upsert", "upsert_many", "update", "delete"]
+READING = {"read", "query", "get_columns", "count", "page", "call", "capabilities", "pinned", "aclose"}
 
 
 @pytest.fixture

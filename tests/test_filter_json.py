@@ -36,8 +36,8 @@ from agent_persistence import (
     parse_filters,
     text_search,
 )
-from agent_persistence.filters import Filters, parse_filters as canonical
-from agent_persistence.predicates import TRUE, fold
+from agent_persistence.query.filters import Filters, parse_filters as canonical
+from agent_persistence.query.predicates import TRUE, fold
 
 SAME: list[tuple[dict[str, Any], Filters]] = [
     ({"status": "new"}, {"status": "new"}),

@@ -35,7 +35,7 @@ from agent_persistence import (
 from agent_persistence.backends.memory.predicates import predicate
 from agent_persistence.backends.memory.types import pg_type
 from agent_persistence.filters import Filters, equalities, parse_filters
-from agent_persistence.predicates import (
+from agent_persistence.query.predicates import (
     FALSE,
     AllOf,
     Comparison,

@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from agent_persistence import InMemoryAdapter, Schema, forking
-from agent_persistence.forking import survives_fork
 from agent_persistence.metrics import Metrics
+from agent_persistence.runtime.forking import survives_fork
 
 PATIENCE_S = 20.0
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -15,10 +15,10 @@ import pytest
 
 from agent_persistence import ConfigurationError, SupabaseAdapter, TablePolicy, gte
 from agent_persistence.exceptions import AdapterError
-from agent_persistence.grants import grants
 from agent_persistence.policy import Columns
+from agent_persistence.policy.grants import grants
+from agent_persistence.policy.tenant import TenantScope
 from agent_persistence.service import AsyncPersistenceService
-from agent_persistence.tenant import TenantScope
 from tests.doubles import shown
 from tests.server import LocalServer
 

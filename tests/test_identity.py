@@ -30,7 +30,7 @@ from agent_persistence import (
 )
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.exceptions import FailureState
-from agent_persistence.identity import EARLY_S, RefreshingToken
+from agent_persistence.policy.identity import EARLY_S, RefreshingToken
 from tests.doubles import FakeTime, RecordingAdapter, shown
 from tests.security.said import KEY, TOKEN, chain, said_by, said_by_error, secrets_in
 from tests.server.tokens import sign
@@ -337,7 +337,7 @@ async def test_a_token_is_shown_by_nothing(way: str) -> None:
 def test_the_variables_are_looked_at() -> None:
     """Control: a token in a variable of one of our functions is found."""
     ours: dict[str, Any] = {}
-    exec(compile("def fail(token): raise ValueError", "agent_persistence/identity.py", "exec"), ours)
+    exec(compile("def fail(token): raise ValueError", "agent_persistence/policy/identity.py", "exec"), ours)
     with pytest.raises(ValueError) as caught:
         ours["fail"](TOKEN)
     assert is_said(caught.value) == ["SENTINELTOKEN"]

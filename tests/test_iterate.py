@@ -49,14 +49,17 @@ async def service(request: pytest.FixtureRequest) -> AsyncIterator[AsyncPersiste
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
 @pytest.mark.parametrize("page_size", [1, 10, 102, 103, 104])
 @pytest.mark.parametrize("order_by", ["id", "email", "score", "company"])
-async def test_every_row_comes_once_in_order(service: AsyncPersistenceService, order_by: str, page_size: int) -> None:
+async def test_every_row_comes_once_in_order(
+    service: AsyncPersistenceService, order_by: str, page_size: int, descending: bool
+) -> None:
     """Whatever the page size, with ties and NULLs in the column, as one query would give them."""
     if page_size == 1 and order_by != "email":
         page_size = 2
-    streamed = [row async for row in service.iterate("leads", order_by=order_by, page_size=page_size)]
-    assert streamed == await service.query("leads", order_by=[order_by, "id"])
+    found = service.iterate("leads", order_by=order_by, page_size=page_size, descending=descending)
+    assert [row async for row in found] == await service.query("leads", None, None, [order_by, "id"], descending)
 
 
 @pytest.mark.asyncio

@@ -15,7 +15,7 @@ import pytest
 
 from agent_persistence import AsyncPersistenceService, InMemoryAdapter, PersistenceError, SupabaseAdapter
 from agent_persistence.adapters.postgres import PostgresAdapter
-from agent_persistence.cache_policy import CachePolicy
+from agent_persistence.pipeline.caching.policy import CachePolicy
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ import pytest
 from agent_persistence import Operation, all_of, any_of, asc, gt, ilike, in_, is_null, like, not_
 from agent_persistence.filters import parse_filters
 from agent_persistence.operations import BatchWrite, GetColumns, Query, Read, Result, Upsert, Write
-from agent_persistence.records import distinct
+from agent_persistence.query.records import distinct
 from tests.doubles import shown
 
 SECRET = "s3cret"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent_persistence import ValidationError, asc, desc
-from agent_persistence.ordering import Order, parse_order
+from agent_persistence.query.ordering import Order, parse_order
 from tests.doubles import shown
 
 A, B = Order("a"), Order("b")

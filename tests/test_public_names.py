@@ -40,7 +40,7 @@ NAMES = {
     ),
     *("ColumnNotAllowedError", "ReadOnlyError", "ValidationError", "UnsupportedOperationError"),
     *("AdapterError", "ConflictError", "BackendUnavailableError", "OverloadedError", "OutcomeUnknownError"),
-    "RowsDroppedError",
+    *("RowsDroppedError", "AuthenticationError", "RowSecurityError"),
 }
 
 IMPORT_ALONE = """

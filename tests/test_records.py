@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
 from agent_persistence import NULL, ValidationError
-from agent_persistence.records import (
+from agent_persistence.query.records import (
     MAX_DEPTH,
     as_mapping,
     encode_record,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent_persistence import ConfigurationError, Schema
-from agent_persistence.identifiers import base_column
+from agent_persistence.query.identifiers import base_column
 from agent_persistence.schema_registry import Column, ForeignKey, Generated, Table, default_schema
 from tests.doubles import Lying, shown
 

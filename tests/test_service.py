@@ -41,8 +41,8 @@ from agent_persistence import (
 from agent_persistence.exceptions import FailureState
 from agent_persistence.filters import Filters, equalities, parse_filters
 from agent_persistence.operations import Query
-from agent_persistence.ordering import OrderBy
-from agent_persistence.records import Record, Row
+from agent_persistence.query.ordering import OrderBy
+from agent_persistence.query.records import Record, Row
 from tests.doubles import FakeTime, HangingAdapter, RecordingAdapter, shown
 
 pytestmark = pytest.mark.anyio

@@ -12,10 +12,10 @@ import pytest
 from agent_persistence import AsyncPersistenceService, SupabaseAdapter
 from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
 from agent_persistence.backends.transport.over_httpcore import HttpcorePool
-from agent_persistence.middleware.coalescing import Coalescing
+from agent_persistence.pipeline.coalescing.layer import Coalescing
 from tests import stack
-from tests.adapters.doubles import SECRET, URL
-from tests.adapters.stub_server import answer, stub_server
+from tests.backends.doubles import SECRET, URL
+from tests.backends.stub_server import answer, stub_server
 from tests.doubles import RecordingAdapter
 
 
@@ -54,7 +54,7 @@ async def test_callers_share_what_they_read() -> None:
     adapter = RecordingAdapter()
     assert await stack.as_chosen(adapter).query("leads") == []
     assert adapter.verbs == ["query"]
-    assert any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter)._layers)
+    assert any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter).layers)
 
 
 @pytest.mark.parametrize("chosen", [""], indirect=True)
@@ -64,4 +64,4 @@ def test_nothing_is_changed_by_default() -> None:
     adapter = RecordingAdapter()
     assert stack.as_chosen(adapter) is adapter
     assert isinstance(transport(), HttpcorePool)
-    assert not any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter)._layers)
+    assert not any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter).layers)

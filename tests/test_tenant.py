@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from agent_persistence import AsyncPersistenceService, ConfigurationError
-from agent_persistence.tenant import TenantScope
+from agent_persistence.policy.tenant import TenantScope
 from tests.doubles import Lying, RecordingAdapter, shown
 
 ID = "5F0C1A52-58A4-4D0E-9D3A-0C2F4A6B8E10"

@@ -26,9 +26,9 @@ from agent_persistence import (
     gte,
     sync,
 )
-from agent_persistence.records import Row
+from agent_persistence.client.typed import ReadOnlyTable, TypedTable
+from agent_persistence.query.records import Row
 from agent_persistence.schema_registry import Column, Table as Declared
-from agent_persistence.typed import ReadOnlyTable, TypedTable
 from tests.doubles import RecordingAdapter, shown
 
 pytestmark = pytest.mark.anyio

@@ -9,19 +9,15 @@ from agent_persistence._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from agent_persistence import metrics as metrics
-    from agent_persistence.adapter import PersistenceAdapter as PersistenceAdapter
-    from agent_persistence.audit import AuditEvent as AuditEvent
-    from agent_persistence.audit_log import AuditLog as AuditLog, verify_audit_log as verify_audit_log
+    from agent_persistence.backends.base import PersistenceAdapter as PersistenceAdapter
     from agent_persistence.backends.memory.adapter import InMemoryAdapter as InMemoryAdapter
     from agent_persistence.backends.postgres.adapter import PostgresAdapter as PostgresAdapter
     from agent_persistence.backends.postgrest.adapter import SupabaseAdapter as SupabaseAdapter
     from agent_persistence.bulk import bulk_import as bulk_import
-    from agent_persistence.cache_policy import CachePolicy as CachePolicy
-    from agent_persistence.chain import Middleware as Middleware, Next as Next
-    from agent_persistence.coalescing import CoalescePolicy as CoalescePolicy
     from agent_persistence.exceptions import (
         AccessTokenError as AccessTokenError,
         AdapterError as AdapterError,
+        AuthenticationError as AuthenticationError,
         BackendUnavailableError as BackendUnavailableError,
         ColumnNotAllowedError as ColumnNotAllowedError,
         ConfigurationError as ConfigurationError,
@@ -33,6 +29,7 @@ if TYPE_CHECKING:
         PersistencePermissionError as PersistencePermissionError,
         ReadOnlyError as ReadOnlyError,
         RowsDroppedError as RowsDroppedError,
+        RowSecurityError as RowSecurityError,
         TableNotAllowedError as TableNotAllowedError,
         UnsupportedOperationError as UnsupportedOperationError,
         ValidationError as ValidationError,
@@ -67,60 +64,65 @@ if TYPE_CHECKING:
         overlaps as overlaps,
         text_search as text_search,
     )
-    from agent_persistence.identity import Identity as Identity, RefreshingToken as RefreshingToken
     from agent_persistence.operations import Operation as Operation, Result as Result
-    from agent_persistence.ordering import asc as asc, desc as desc
     from agent_persistence.persistence_agent import PersistenceAgent as PersistenceAgent
     from agent_persistence.persistence_config import (
         PersistenceConfig as PersistenceConfig,
         get_read_allowlist as get_read_allowlist,
         get_write_allowlist as get_write_allowlist,
     )
+    from agent_persistence.pipeline.audit.event import AuditEvent as AuditEvent
+    from agent_persistence.pipeline.audit.log import AuditLog as AuditLog, verify_audit_log as verify_audit_log
+    from agent_persistence.pipeline.caching.policy import CachePolicy as CachePolicy
+    from agent_persistence.pipeline.chain import Middleware as Middleware, Next as Next
+    from agent_persistence.pipeline.coalescing.policy import CoalescePolicy as CoalescePolicy
     from agent_persistence.policy import TablePolicy as TablePolicy
+    from agent_persistence.policy.identity import Identity as Identity, RefreshingToken as RefreshingToken
+    from agent_persistence.policy.retry import RetryPolicy as RetryPolicy
+    from agent_persistence.policy.tenant import TenantScope as TenantScope
+    from agent_persistence.query.ordering import asc as asc, desc as desc
+    from agent_persistence.query.records import NULL as NULL
     from agent_persistence.rag_context import RAGContext as RAGContext, build_rag_context as build_rag_context
-    from agent_persistence.records import NULL as NULL
     from agent_persistence.redaction import Redaction as Redaction
-    from agent_persistence.retry import RetryPolicy as RetryPolicy
     from agent_persistence.schema_registry import Column as Column, Schema as Schema, Table as Table
     from agent_persistence.service import (
         AsyncPersistenceService as AsyncPersistenceService,
         ReadOnlyPersistenceFacade as ReadOnlyPersistenceFacade,
     )
-    from agent_persistence.tenant import TenantScope as TenantScope
 
 
 _MODULES = {
-    "adapter": "PersistenceAdapter",
-    "adapters.memory": "InMemoryAdapter",
-    "adapters.postgres": "PostgresAdapter",
-    "adapters.supabase": "SupabaseAdapter",
-    "audit": "AuditEvent",
-    "audit_log": "AuditLog verify_audit_log",
-    "bulk": "bulk_import",
-    "cache_policy": "CachePolicy",
-    "chain": "Middleware Next",
-    "coalescing": "CoalescePolicy",
-    "exceptions": "AccessTokenError AdapterError BackendUnavailableError ColumnNotAllowedError ConfigurationError"
-    " ConflictError FailureState"
-    " OutcomeUnknownError OverloadedError PersistenceError PersistencePermissionError ReadOnlyError RowsDroppedError"
+    "backends.base": "PersistenceAdapter",
+    "backends.memory.adapter": "InMemoryAdapter",
+    "backends.postgres.adapter": "PostgresAdapter",
+    "backends.postgrest.adapter": "SupabaseAdapter",
+    "pipeline.audit.event": "AuditEvent",
+    "pipeline.audit.log": "AuditLog verify_audit_log",
+    "bulk.import_rows": "bulk_import",
+    "pipeline.caching.policy": "CachePolicy",
+    "pipeline.chain": "Middleware Next",
+    "pipeline.coalescing.policy": "CoalescePolicy",
+    "exceptions": "AccessTokenError AdapterError AuthenticationError BackendUnavailableError ColumnNotAllowedError"
+    " ConfigurationError ConflictError FailureState OutcomeUnknownError OverloadedError"
+    " PersistenceError PersistencePermissionError ReadOnlyError RowSecurityError RowsDroppedError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
     "filter_json": "parse_filters",
-    "filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt lte"
-    " match ne not_ not_in not_null overlaps text_search",
-    "identity": "Identity RefreshingToken",
+    "query.filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt"
+    " lte match ne not_ not_in not_null overlaps text_search",
+    "policy.identity": "Identity RefreshingToken",
     "operations": "Operation Result",
-    "ordering": "asc desc",
+    "query.ordering": "asc desc",
     "persistence_agent": "PersistenceAgent",
     "persistence_config": "PersistenceConfig get_read_allowlist get_write_allowlist",
-    "policy": "TablePolicy",
+    "policy.tables": "TablePolicy",
     "rag_context": "RAGContext build_rag_context",
-    "records": "NULL",
-    "redaction": "Redaction",
-    "retry": "RetryPolicy",
-    "schema_registry": "Column Schema Table",
+    "query.records": "NULL",
+    "redaction.redacting": "Redaction",
+    "policy.retry": "RetryPolicy",
+    "schema.registry": "Column Schema Table",
     "service": "AsyncPersistenceService ReadOnlyPersistenceFacade",
-    "tenant": "TenantScope",
+    "policy.tenant": "TenantScope",
 }
 """The module of each public name, imported when one of its names is first asked for."""
 

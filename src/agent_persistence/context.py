@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from agent_persistence.identity import OWN, Identity
-from agent_persistence.retry import DEFAULT, RetryPolicy
+from agent_persistence.policy.identity import OWN, Identity
+from agent_persistence.policy.retry import DEFAULT, RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@
     ├ ValidationError                  .table .problems
     │  └ UnsupportedOperationError     .capability
     └ AdapterError                     .state .status .code .hint
+       ├ AuthenticationError           the server does not accept the credentials; nothing was applied
+       ├ RowSecurityError              a policy of row-level security refuses the row
        ├ ConflictError                 an integrity rule of the database: .constraint
        ├ RowsDroppedError              a trigger or rule kept rows out: .sent .rows
        ├ BackendUnavailableError       not applied; retries are exhausted
@@ -224,6 +226,21 @@ class AdapterError(PersistenceError):
         return self.state in (FailureState.NOT_SENT, FailureState.RETRYABLE)
 
 
+class AuthenticationError(AdapterError):
+    """The server does not accept the credentials: a token that has expired, a key that was revoked, no login.
+
+    Nothing was applied. A caller signs in again; the same credentials would be refused again.
+    """
+
+    _meaning = PersistenceError._meaning
+
+
+class RowSecurityError(AdapterError):
+    """A policy of row-level security refuses the row: this user may not write it, and nothing was applied."""
+
+    _meaning = PersistenceError._meaning
+
+
 class ConflictError(AdapterError):
     """The database's own rules refused the row: unique, foreign key, not null or check."""
 
@@ -310,12 +327,13 @@ _MEANINGS: Final[Mapping[_Key, _Meaning]] = {
     ReadOnlyError: _Meaning(403, False, "Nothing can be changed here; only reading is allowed."),
     ValidationError: _Meaning(422, True, ""),
     AdapterError: _Meaning(502, False, "The database could not carry out the call"),
+    AuthenticationError: _Meaning(401, False, "The database does not accept the credentials of this call"),
+    RowSecurityError: _Meaning(403, True, "A rule of the database does not let this user write the row"),
     ConflictError: _Meaning(409, True, "A rule of the database refuses the row"),
     RowsDroppedError: _Meaning(409, True, "A rule of the database kept rows out"),
     BackendUnavailableError: _Meaning(503, False, "The database is not available; the same call may succeed later"),
     OverloadedError: _Meaning(503, False, "Too many calls are waiting; the same call may succeed later"),
     OutcomeUnknownError: _Meaning(504, False, "The change was sent; look at the rows before making it again"),
-    401: _Meaning(401, False, "The database does not accept the credentials of this call"),
     403: _Meaning(403, True, "The database does not allow this call"),
     429: _Meaning(429, False, "Too many calls were made; the same call may succeed later"),
     "42501": _Meaning(403, True, "The database does not allow this call"),

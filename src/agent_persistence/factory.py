@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, Unpack, get_args
 
-from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence.backends.base import PersistenceAdapter
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.persistence_config import KEY_VARIABLES, PersistenceConfig
-from agent_persistence.policy import BUSINESS_TABLES, table_names
-from agent_persistence.schema_registry import Schema, default_schema
+from agent_persistence.policy.tables import BUSINESS_TABLES, table_names
+from agent_persistence.schema.registry import Schema, default_schema
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade, ServiceOptions
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _service(
     schema = options.get("schema")
     policy = options.get("policy")
     policy = config.policy() if policy is None else policy
-    made = _adapter(kind, config, default_schema() if schema is None else schema) if adapter is None else adapter
+    made = adapter_of(kind, config, default_schema() if schema is None else schema) if adapter is None else adapter
     given: ServiceOptions = {"log": config.logging or None, **options, "policy": policy}
     return AsyncPersistenceService(made, owns_adapter=adapter is None, **given)
 
@@ -103,7 +103,8 @@ def _environ(tables: frozenset[str] | None) -> Mapping[str, str]:
     return os.environ if tables is None else {**os.environ, "PERSIST_ALLOWED_TABLES": ",".join(tables)}
 
 
-def _adapter(kind: str, config: PersistenceConfig, schema: Schema) -> PersistenceAdapter:
+def adapter_of(kind: str, config: PersistenceConfig, schema: Schema) -> PersistenceAdapter:
+    """The adapter that the settings describe; whoever asks for it closes it. Of "memory" there is one a process."""
     if kind == "memory":
         from agent_persistence.backends.memory.adapter import shared_memory
 

@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from agent_persistence import filters as operators
-from agent_persistence._schema.checks import did_you_mean
 from agent_persistence.exceptions import ValidationError, printable
-from agent_persistence.filters import all_of, any_of, eq, not_
-from agent_persistence.predicates import MAX_DEPTH, AllOf, Filter, fold
-from agent_persistence.records import exact_integer, exact_number
+from agent_persistence.query import filters as operators
+from agent_persistence.query.filters import all_of, any_of, eq, not_
+from agent_persistence.query.predicates import MAX_DEPTH, AllOf, Filter, fold
+from agent_persistence.query.records import exact_integer, exact_number
+from agent_persistence.schema.checks import did_you_mean
 
 OPERATORS: Final = (
     *("eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "like", "ilike", "match", "imatch"),

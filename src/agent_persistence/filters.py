@@ -1,273 +1,31 @@
-"""The filter language: immutable values that say which rows are meant, and know no wire format.
+"""The operators of filters."""
 
-    {"status": "new", "score": gte(0.5), "deleted_at": None}
-    any_of({"status": in_(["new", "open"])}, {"score": all_of(gte(0.2), lt(0.9))})
-
-A mapping holds when each of its columns does. Comparisons with a NULL are neither true nor false, as in SQL:
-`ne("x")` and `not_(eq("x"))` leave out rows whose column is NULL.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeAlias
-
-from agent_persistence.exceptions import UnsupportedOperationError, ValidationError
-from agent_persistence.identifiers import is_identifier
-from agent_persistence.predicates import (
-    TRUE,
-    AllOf,
-    AnyOf,
-    Comparison,
-    Filter,
-    Not,
-    Operator,
-    TextQuery,
-    check_depth,
-    comparisons,
-    conjunction,
-    fold,
+from agent_persistence.query.filters import (
+    Filters as Filters,
+    all_of as all_of,
+    any_of as any_of,
+    contained_by as contained_by,
+    contains as contains,
+    eq as eq,
+    equalities as equalities,
+    gt as gt,
+    gte as gte,
+    ilike as ilike,
+    imatch as imatch,
+    in_ as in_,
+    is_false as is_false,
+    is_null as is_null,
+    is_true as is_true,
+    like as like,
+    lt as lt,
+    lte as lte,
+    match as match,
+    ne as ne,
+    not_ as not_,
+    not_in as not_in,
+    not_null as not_null,
+    overlaps as overlaps,
+    parse_filters as parse_filters,
+    parse_some_rows as parse_some_rows,
+    text_search as text_search,
 )
-from agent_persistence.records import NULL, encode_value
-
-Filters: TypeAlias = Mapping[str, Any] | Filter
-
-
-def eq(value: object) -> Comparison:
-    """The column equals `value`. For NULL use `is_null()`: nothing equals NULL."""
-    return Comparison(Operator.EQ, _scalar(Operator.EQ, value))
-
-
-def ne(value: object) -> Comparison:
-    """The column is not NULL and differs from `value`."""
-    return Comparison(Operator.NE, _scalar(Operator.NE, value))
-
-
-def gt(value: object) -> Comparison:
-    """The column is greater than `value`."""
-    return Comparison(Operator.GT, _scalar(Operator.GT, value))
-
-
-def gte(value: object) -> Comparison:
-    """The column is greater than or equal to `value`."""
-    return Comparison(Operator.GTE, _scalar(Operator.GTE, value))
-
-
-def lt(value: object) -> Comparison:
-    """The column is less than `value`."""
-    return Comparison(Operator.LT, _scalar(Operator.LT, value))
-
-
-def lte(value: object) -> Comparison:
-    """The column is less than or equal to `value`."""
-    return Comparison(Operator.LTE, _scalar(Operator.LTE, value))
-
-
-def in_(values: Iterable[object]) -> Comparison:
-    """The column equals one of `values`; an empty list matches no row."""
-    return Comparison(Operator.IN, _scalars(Operator.IN, values))
-
-
-def not_in(values: Iterable[object]) -> Comparison:
-    """The column is not NULL and equals none of `values`; an empty list matches every row."""
-    return Comparison(Operator.NOT_IN, _scalars(Operator.NOT_IN, values))
-
-
-def like(pattern: str) -> Comparison:
-    """The column matches an SQL pattern: `%` any text, `_` one character, backslash escapes. Case counts."""
-    return Comparison(Operator.LIKE, _pattern(Operator.LIKE, pattern))
-
-
-def ilike(pattern: str) -> Comparison:
-    """As `like`, ignoring case."""
-    return Comparison(Operator.ILIKE, _pattern(Operator.ILIKE, pattern))
-
-
-def is_null() -> Comparison:
-    """The column is NULL."""
-    return Comparison(Operator.IS_NULL)
-
-
-def not_null() -> Comparison:
-    """The column is not NULL."""
-    return Comparison(Operator.NOT_NULL)
-
-
-def is_true() -> Comparison:
-    """The boolean column is true."""
-    return Comparison(Operator.IS_TRUE)
-
-
-def is_false() -> Comparison:
-    """The boolean column is false, and not NULL."""
-    return Comparison(Operator.IS_FALSE)
-
-
-def match(pattern: str) -> Comparison:
-    """The text column holds a match of a POSIX regular expression, anywhere unless anchored. Case counts."""
-    return Comparison(Operator.MATCH, _text(Operator.MATCH, pattern))
-
-
-def imatch(pattern: str) -> Comparison:
-    """As `match`, ignoring case."""
-    return Comparison(Operator.IMATCH, _text(Operator.IMATCH, pattern))
-
-
-def contains(value: Sequence[object] | Mapping[str, object]) -> Comparison:
-    """The array holds every element of a list, or the JSON document everything in a list or mapping (`@>`)."""
-    return Comparison(Operator.CONTAINS, _collection(Operator.CONTAINS, value))
-
-
-def contained_by(value: Sequence[object] | Mapping[str, object]) -> Comparison:
-    """The array holds only elements of the list, or the JSON document only what is in `value` (`<@`)."""
-    return Comparison(Operator.CONTAINED_BY, _collection(Operator.CONTAINED_BY, value))
-
-
-def overlaps(values: Sequence[object]) -> Comparison:
-    """The array shares at least one element with the list (`&&`)."""
-    if isinstance(values, Mapping):
-        raise _malformed("overlaps compares arrays; use contains({…}) for JSON documents")
-    return Comparison(Operator.OVERLAPS, _collection(Operator.OVERLAPS, values))
-
-
-TEXT_QUERY_KINDS = ("plain", "phrase", "websearch", "tsquery")
-
-
-def text_search(query: str, *, kind: str = "plain", config: str | None = None) -> Comparison:
-    """The text matches a full-text query: all words (`plain`), in this order (`phrase`), in the manner of a web search
-    (`websearch`: quotes, `or`, `-`), or as PostgreSQL's own syntax (`tsquery`)."""
-    if kind not in TEXT_QUERY_KINDS:
-        raise _malformed(f"text_search: kind is one of {', '.join(TEXT_QUERY_KINDS)}")
-    if config is not None and not is_identifier(config):
-        raise _malformed("text_search: config is the name of a text search configuration, such as 'english'")
-    return Comparison(Operator.TEXT_SEARCH, TextQuery(_text(Operator.TEXT_SEARCH, query), kind, config))
-
-
-def all_of(*terms: Filters) -> AllOf:
-    """Every term holds; without terms it always does."""
-    return conjunction([_parse(term) for term in terms])
-
-
-def any_of(*terms: Filters) -> AnyOf:
-    """At least one term holds; without terms none does."""
-    return AnyOf(tuple(_parse(term) for term in terms))
-
-
-def not_(term: Filters) -> Not:
-    """The term is false."""
-    return Not(_parse(term))
-
-
-def parse_filters(table: object, filters: Filters | None) -> Filter | None:
-    """The filter in its one canonical form: every comparison has its column; None selects every row."""
-    if filters is None:
-        return None
-    try:
-        parsed = _parse(filters)
-        check_depth(parsed)
-        unbound = next((leaf for leaf in comparisons(parsed) if leaf.column is None), None)
-        if unbound is not None:
-            raise _malformed(f"{unbound!r} names no column; write {{'column': {unbound!r}}}")
-    except ValidationError as malformed:
-        raise ValidationError(table, malformed.problems) from None
-    return None if parsed == TRUE else parsed
-
-
-def parse_some_rows(table: object, filters: Filters) -> Filter:
-    """The filter in its canonical form; one that selects every row is refused."""
-    predicate = parse_filters(table, filters)
-    if predicate is None or fold(predicate) == TRUE:
-        raise ValidationError(table, "filters that select every row are refused here; name the rows that are meant")
-    return predicate
-
-
-def equalities(table: object, predicate: Filter | None) -> dict[str, Any]:
-    """The filter as a plain equality map (None for IS NULL), for adapters that know nothing more."""
-    terms = predicate.terms if isinstance(predicate, AllOf) else () if predicate is None else (predicate,)
-    pairs: dict[str, Any] = {}
-    for term in terms:
-        if not isinstance(term, Comparison) or term.column is None or term.column in pairs:
-            raise UnsupportedOperationError(table, "logic")
-        if term.operator not in (Operator.EQ, Operator.IS_NULL):
-            raise UnsupportedOperationError(table, term.capability)
-        pairs[term.column] = term.operand
-    return pairs
-
-
-def _malformed(problem: str) -> ValidationError:
-    return ValidationError("filters", problem)
-
-
-def _parse(filters: object) -> Filter:
-    if isinstance(filters, (Comparison, AllOf, AnyOf, Not)):
-        return filters
-    if not isinstance(filters, Mapping):
-        raise _malformed(
-            f"filters are a mapping of column to value or an operator such as any_of(…), not {type(filters).__name__}"
-        )
-    terms = [_condition(column, condition) for column, condition in filters.items()]
-    return terms[0] if len(terms) == 1 else conjunction(terms)
-
-
-def _condition(column: str, condition: object) -> Filter:
-    if condition is None or condition is NULL:
-        return Comparison(Operator.IS_NULL, column=column)
-    if isinstance(condition, (Comparison, AllOf, AnyOf, Not)):
-        check_depth(condition)
-        return _bind(condition, column)
-    return replace(eq(condition), column=column)
-
-
-def _bind(condition: Filter, column: str) -> Filter:
-    match condition:
-        case Comparison(column=None):
-            return replace(condition, column=column)
-        case Comparison():
-            raise _malformed(f"{condition!r} already names a column and stands under {column!r}")
-        case AllOf(terms):
-            return AllOf(tuple(_bind(term, column) for term in terms))
-        case AnyOf(terms):
-            return AnyOf(tuple(_bind(term, column) for term in terms))
-        case Not(term):
-            return Not(_bind(term, column))
-
-
-def _scalar(operator: Operator, value: object) -> Any:
-    if value is None or value is NULL:
-        raise _malformed(f"{operator.function}(None) is never true in SQL; use is_null() or not_null()")
-    encoded = encode_value("filters", value, f"{operator.function}(…)")
-    if isinstance(encoded, (list, dict)):
-        raise _malformed(
-            f"{operator.function} compares one value, not a {type(encoded).__name__}; use in_([…]) for any of several"
-        )
-    return encoded
-
-
-def _scalars(operator: Operator, values: object) -> tuple[Any, ...]:
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise _malformed(f"{operator.function} takes a list of values, not {type(values).__name__}")
-    return tuple(_scalar(operator, value) for value in values)
-
-
-def _collection(operator: Operator, value: object) -> Any:
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Mapping, Sequence)):
-        raise _malformed(f"{operator.function} takes a list or a mapping, not {type(value).__name__}")
-    encoded = encode_value("filters", value, f"{operator.function}(…)")
-    return tuple(encoded) if isinstance(encoded, list) else encoded
-
-
-def _text(operator: Operator, text: object) -> str:
-    if not isinstance(text, str):
-        raise _malformed(f"{operator.function} takes text, not {type(text).__name__}")
-    encoded: str = encode_value("filters", text, f"{operator.function}(…)")
-    return encoded
-
-
-def _pattern(operator: Operator, text: object) -> str:
-    pattern = _text(operator, text)
-    if "*" in pattern:
-        raise _malformed(f"{operator.function}: PostgREST reads * as %, and it cannot be escaped; write % or _ instead")
-    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
-        raise _malformed(f"{operator.function}: the pattern ends with the escape character; double the backslash")
-    return pattern

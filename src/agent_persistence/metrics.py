@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
-from agent_persistence.forking import survives_fork
+from agent_persistence.runtime.forking import survives_fork
 
 _BUCKETS_PER_DOUBLING: Final = 16
 """Percentiles are read from a geometric histogram whose buckets are 4.4 % wide (2 ** (1/16))."""

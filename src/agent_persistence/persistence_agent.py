@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Self, Unpack, cast
 
-from agent_persistence._verbs import AllVerbs, Closing
-from agent_persistence._views import Viewable
-from agent_persistence.identity import Identity
+from agent_persistence.client.typed import Model, TypedTable
+from agent_persistence.client.verbs import AllVerbs, Closing
+from agent_persistence.client.views import Viewable
 from agent_persistence.operations import Operation, Result
-from agent_persistence.records import Record
-from agent_persistence.schema_registry import Schema
+from agent_persistence.policy.identity import Identity
+from agent_persistence.query.records import Record
+from agent_persistence.schema.registry import Schema
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade, ServiceOptions
-from agent_persistence.typed import Model, TypedTable
 
 if TYPE_CHECKING:
-    from agent_persistence.adapter import PersistenceAdapter
+    from agent_persistence.backends.base import PersistenceAdapter
     from agent_persistence.factory import Kind
     from agent_persistence.persistence_config import PersistenceConfig
 

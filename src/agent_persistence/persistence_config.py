@@ -27,9 +27,9 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from agent_persistence.exceptions import ConfigurationError, printable
-from agent_persistence.hiding import hidden
-from agent_persistence.identifiers import is_identifier
-from agent_persistence.policy import BUSINESS_TABLES, GOVERNANCE_TABLES, TablePolicy
+from agent_persistence.policy.tables import BUSINESS_TABLES, GOVERNANCE_TABLES, TablePolicy
+from agent_persistence.query.identifiers import is_identifier
+from agent_persistence.runtime.hiding import hidden
 
 KEY_VARIABLES: Final = ("SUPABASE_SERVICE_KEY", "SUPABASE_KEY")
 _LISTS: Final = {

@@ -7,26 +7,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
-from agent_persistence._rag.budget import TokenBudget, token_budget
-from agent_persistence._rag.composing import compose_all, compose_within, everything
-from agent_persistence._rag.entities import ENTITIES
-from agent_persistence._rag.json_format import Json
-from agent_persistence._rag.lexical import terms, word_relevance
-from agent_persistence._rag.markdown_format import Markdown
-from agent_persistence._rag.notes import Known, walk
-from agent_persistence._rag.outline import Record, outline
-from agent_persistence._rag.plan import plan
-from agent_persistence._rag.preparing import Prepared, prepared
-from agent_persistence._rag.reading import RETRIEVER, Found, Search, read
-from agent_persistence._rag.relevance import Relevance, Retriever
-from agent_persistence._rag.scoring import RecordId, Score, Scoring, record_id, scores
-from agent_persistence._rag.shown import Format
-from agent_persistence._rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
-from agent_persistence._rag.xml_format import Xml
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.filters import Filters
-from agent_persistence.records import Row
-from agent_persistence.redaction import Redaction, Redactor
+from agent_persistence.query.filters import Filters
+from agent_persistence.query.records import Row
+from agent_persistence.rag.budget import TokenBudget, token_budget
+from agent_persistence.rag.composing import compose_all, compose_within, everything
+from agent_persistence.rag.entities import ENTITIES
+from agent_persistence.rag.json_format import Json
+from agent_persistence.rag.lexical import terms, word_relevance
+from agent_persistence.rag.markdown_format import Markdown
+from agent_persistence.rag.notes import Known, walk
+from agent_persistence.rag.outline import Record, outline
+from agent_persistence.rag.plan import plan
+from agent_persistence.rag.preparing import Prepared, prepared
+from agent_persistence.rag.reading import RETRIEVER, Found, Search, read
+from agent_persistence.rag.relevance import Relevance, Retriever
+from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id, scores
+from agent_persistence.rag.shown import Format
+from agent_persistence.rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
+from agent_persistence.rag.xml_format import Xml
+from agent_persistence.redaction.redacting import Redaction, Redactor
 from agent_persistence.service import ReadOnlyPersistenceFacade
 
 __all__ = [

@@ -10,52 +10,64 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self, TypedDict, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypedDict, cast
 
 import anyio
 
 from agent_persistence import metrics as metrics_module
-from agent_persistence._verbs import AllVerbs, Closing
-from agent_persistence._views import AccessToken, Claims, Tenant, Viewable
-from agent_persistence.adapter import ActsAs, Identified, Pages, PersistenceAdapter
-from agent_persistence.audit import AuditHook
-from agent_persistence.cache_policy import CachePolicy, cache_policy
-from agent_persistence.chain import Layer, Middleware, as_layer, compose
-from agent_persistence.client_keys import KEY_REFUSED, KEY_REMEDY, ClientKeys, KeyColumns
-from agent_persistence.coalescing import CoalescePolicy, coalesce_policy
+from agent_persistence.backends.backend import Capabilities
+from agent_persistence.backends.base import ActsAs, PersistenceAdapter
+from agent_persistence.backends.six_verbs import described
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
+from agent_persistence.client.options import (
+    callables,
+    check_adapter,
+    check_identified,
+    checked_actor,
+    checked_row_cap,
+    instance,
+    knows_no_users,
+)
+from agent_persistence.client.typed import Model, TypedTable
+from agent_persistence.client.verbs import AllVerbs, Closing
+from agent_persistence.client.views import AccessToken, Claims, Tenant, Viewable
 from agent_persistence.context import CallContext
-from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import AdapterError, ConfigurationError
-from agent_persistence.facade import ReadOnlyPersistenceFacade
-from agent_persistence.identity import Identity
 from agent_persistence.metrics import Metrics
-from agent_persistence.middleware._scope import scope_of
-from agent_persistence.middleware.audit import Audit
-from agent_persistence.middleware.caching import Caching
-from agent_persistence.middleware.coalescing import Coalescing
-from agent_persistence.middleware.guard import Guard
-from agent_persistence.middleware.identification import Identification
-from agent_persistence.middleware.masking import Masking
-from agent_persistence.middleware.observing import Observer, Observing
-from agent_persistence.middleware.paging import Paging
-from agent_persistence.middleware.retry import Retry
-from agent_persistence.middleware.splitting import Splitting
-from agent_persistence.middleware.tenancy import Tenancy
-from agent_persistence.middleware.timing import Timing
-from agent_persistence.middleware.validation import Validation
 from agent_persistence.operations import Operation, Result
 from agent_persistence.persistence_config import LOGGING_VARIABLE
-from agent_persistence.policy import TablePolicy
-from agent_persistence.records import Record, strip_none
-from agent_persistence.redaction import Redaction
-from agent_persistence.retry import RetryBudget, RetryPolicy, retry_policy
-from agent_persistence.schema_registry import Schema, default_schema
-from agent_persistence.tenant import TenantScope
-from agent_persistence.typed import Model, TypedTable
+from agent_persistence.pipeline.audit.event import AuditHook
+from agent_persistence.pipeline.audit.layer import Audit
+from agent_persistence.pipeline.caching.layer import Caching
+from agent_persistence.pipeline.caching.policy import CachePolicy, cache_policy
+from agent_persistence.pipeline.chain import Layer, Middleware, as_layer, compose
+from agent_persistence.pipeline.coalescing.layer import Coalescing
+from agent_persistence.pipeline.coalescing.policy import CoalescePolicy, coalesce_policy
+from agent_persistence.pipeline.dispatch import dispatch_to
+from agent_persistence.pipeline.guard.layer import Guard
+from agent_persistence.pipeline.guard.scope import scope_of
+from agent_persistence.pipeline.identification import Identification
+from agent_persistence.pipeline.masking import Masking
+from agent_persistence.pipeline.observing import Observer, Observing
+from agent_persistence.pipeline.paging.layer import Paging
+from agent_persistence.pipeline.paging.splitting import Splitting
+from agent_persistence.pipeline.retry.layer import Retry
+from agent_persistence.pipeline.tenancy import Tenancy
+from agent_persistence.pipeline.timing import Timing
+from agent_persistence.pipeline.validation import Validation
+from agent_persistence.policy.identity import Identity
+from agent_persistence.policy.retry import RetryBudget, RetryPolicy, retry_policy
+from agent_persistence.policy.tables import TablePolicy
+from agent_persistence.policy.tenant import TenantScope
+from agent_persistence.query.records import Record, strip_none
+from agent_persistence.redaction.redacting import Redaction
+from agent_persistence.schema.client_keys import KEY_REFUSED, KEY_REMEDY, ClientKeys, KeyColumns
+from agent_persistence.schema.registry import Schema, default_schema
 
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
-T = TypeVar("T")
+_RULES: Final = (Guard, Validation, Masking, Tenancy)
+"""The layers that only look at an operation, or change it."""
 
 
 class ServiceOptions(TypedDict, total=False):
@@ -136,29 +148,31 @@ class AsyncPersistenceService(AllVerbs, Closing):
         random: Callable[[], float] = random_module.random,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
-        _check_adapter(adapter)
-        self._capabilities = MappingProxyType(dict(adapter.capabilities))
+        check_adapter(adapter)
+        capabilities = described(adapter)
+        self._capabilities = MappingProxyType(dict(capabilities))
         self._adapter = adapter
         self._by_user = adapter if isinstance(adapter, ActsAs) else None
         self._identification = _identification(self._by_user, clock)
-        self._policy = TablePolicy.default() if policy is None else _instance("policy", policy, TablePolicy)
-        self._schema = default_schema() if schema is None else _instance("schema", schema, Schema)
+        self._policy = TablePolicy.default() if policy is None else instance("policy", policy, TablePolicy)
+        self._schema = default_schema() if schema is None else instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
         self._client_keys = ClientKeys(self._schema, client_keys, is_given=schema is not None)
         self._owns_adapter = owns_adapter
         self._clock = clock
         self._cache = None if (caching := cache_policy(cache)) is None else Caching(caching, self._schema, clock)
-        yours = _callables("middleware", middleware, "an async (operation, call_next) that returns a Result")
-        hooks = _callables("audit", audit, "a callable with one AuditEvent")
-        watching = _callables("observers", observers, "a callable with one CallBegun that returns an Observation")
+        yours = callables("middleware", middleware, "an async (operation, call_next) that returns a Result")
+        hooks = callables("audit", audit, "a callable with one AuditEvent")
+        watching = callables("observers", observers, "a callable with one CallBegun that returns an Observation")
         coalescing = coalesce_policy(coalesce)
         if self._cache is not None or coalescing is not None:
-            _check_identified(adapter)
-        url_size = getattr(adapter, "url_size", None)
+            check_identified(adapter)
         layers: list[Layer | None] = [
-            Observing(watching, self._policy, adapter) if watching else None,
+            Observing(watching, self._policy, server=capabilities.server, namespace=capabilities.namespace)
+            if watching
+            else None,
             Timing(
-                metrics_module.default if metrics is None else _instance("metrics", metrics, Metrics),
+                metrics_module.default if metrics is None else instance("metrics", metrics, Metrics),
                 log=LOGGING_VARIABLE in os.environ if log is None else log,
             ),
             Audit(hooks, self._client_keys.primary) if hooks else None,
@@ -170,8 +184,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
             Tenancy(self._client_keys.primary),
             self._identification,
             self._cache,
-            None if url_size is None else Splitting(self._schema, url_size),
-            self._paging(adapter, row_cap),
+            None if capabilities.url_size is None else Splitting(self._schema, capabilities.url_size),
+            self._paging(capabilities, row_cap),
             None if coalescing is None else Coalescing(coalescing, self._client_keys, clock=clock),
             Retry(
                 RetryBudget(self._retry.budget),
@@ -183,10 +197,12 @@ class AsyncPersistenceService(AllVerbs, Closing):
                 sleep=sleep,
             ),
         ]
-        self._layers = [layer for layer in layers if layer is not None]
+        self._layers = tuple(layer for layer in layers if layer is not None)
         self._chain = compose(self._layers, dispatch_to(adapter, clock))
+        self._rules = compose([layer for layer in self._layers if isinstance(layer, _RULES)], _unsent)
+        self._validates = schema is not None
         self._identity = Identity(
-            own=True, tenant=None if tenant is None else _instance("tenant", tenant, TenantScope), actor=actor
+            own=True, tenant=None if tenant is None else instance("tenant", tenant, TenantScope), actor=actor
         )
 
     def _masking(self, reads: Redaction | None, writes: Redaction | None) -> Masking | None:
@@ -194,13 +210,13 @@ class AsyncPersistenceService(AllVerbs, Closing):
             return None
         return Masking(self._schema, reads=reads, writes=writes, rows=self._policy.rows)
 
-    def _paging(self, adapter: PersistenceAdapter, row_cap: float | None) -> Paging:
+    def _paging(self, capabilities: Capabilities, row_cap: float | None) -> Paging:
         return Paging(
             self._schema,
             max_rows=self._policy.max_rows,
-            row_cap=getattr(adapter, "row_cap", None) if row_cap is None else _row_cap(row_cap),
-            counts=isinstance(adapter, Pages),
-            pages=all(self.capabilities.get(needed) for needed in ("ordering", "limit", "offset")),
+            row_cap=capabilities.row_cap if row_cap is None else checked_row_cap(row_cap),
+            counts=capabilities.counts_pages,
+            pages=all(capabilities.get(needed) for needed in ("ordering", "limit", "offset")),
             readable=self._policy.readable,
         )
 
@@ -226,8 +242,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
         elif self._by_user is not None:
             user = self._by_user.identity_of(access_token=access_token, claims=claims)
         else:
-            raise _knows_no_users(self._adapter)
-        named = self._identity.actor if actor is None else _actor(actor)
+            raise knows_no_users(self._adapter)
+        named = self._identity.actor if actor is None else checked_actor(actor)
         return self._with_identity(replace(user, tenant=self._tenant_of(tenant), actor=named))
 
     @property
@@ -270,6 +286,13 @@ class AsyncPersistenceService(AllVerbs, Closing):
             raise ConfigurationError(f"a middleware returned {type(result).__name__}; it must return a Result")
         return result
 
+    async def check(self, operation: Operation) -> None:
+        """Raise what the rules of this service (policy, schema, masks, tenant) have against the operation.
+
+        Nothing is sent, nobody is told, and your middleware is not asked.
+        """
+        await self._rules(operation, self._context(writes=operation.writes))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._adapter!r})"
 
@@ -297,6 +320,16 @@ class AsyncPersistenceService(AllVerbs, Closing):
         return self._schema
 
     @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What every call goes through, outermost first; the adapter is behind the last."""
+        return self._layers
+
+    @property
+    def validates(self) -> bool:
+        """Whether calls are checked against declared tables: those of a schema that was given, not of the default."""
+        return self._validates
+
+    @property
     def cache(self) -> Caching | None:
         """The cache, if there is one: `cache.stats` counts hits, `cache.clear()` forgets everything."""
         return self._cache
@@ -315,58 +348,13 @@ class AsyncPersistenceService(AllVerbs, Closing):
             await self._adapter.aclose()
 
 
-_VERBS: Final = ("capabilities", "write", "batch_write", "upsert", "read", "query", "get_columns")
-
-
-def _check_adapter(adapter: object) -> None:
-    missing = [name for name in _VERBS if not hasattr(adapter, name)]
-    if missing:
-        raise ConfigurationError(f"{type(adapter).__name__} is no PersistenceAdapter: it lacks {', '.join(missing)}")
-
-
-def _check_identified(adapter: object) -> None:
-    if not isinstance(adapter, Identified):
-        raise ConfigurationError(
-            f"{type(adapter).__name__} does not say as whom its calls run, so that cache= and coalesce= might give one"
-            " user what another was answered; give it `identity = Identity(own=True)` if all its calls run as the same"
-            " user, or leave these options out"
-        )
-
-
-def _knows_no_users(adapter: object) -> ConfigurationError:
-    return ConfigurationError(
-        f"{type(adapter).__name__} knows no users: access_token= is for SupabaseAdapter, claims= for PostgresAdapter;"
-        " over this adapter as_user takes tenant= or actor="
-    )
+async def _unsent(operation: Operation, context: CallContext) -> Result:
+    """The end of a chain that sends nothing: what a database that has no rows would answer."""
+    rows = [dict(record) for record in operation.inserted]
+    empty: dict[str, Any] = {"row": rows[0] if rows else None, "rows": rows, "count": len(rows)}
+    return Result(empty.get(operation.returns))
 
 
 def _identification(adapter: ActsAs | None, clock: Callable[[], float]) -> Identification | None:
     """The layer that asks the adapter's callable, where it has one."""
     return None if adapter is None or adapter.identity is not None else Identification(adapter, clock)
-
-
-def _instance(option: str, value: object, expected: type[T]) -> T:
-    if not isinstance(value, expected):
-        raise ConfigurationError(f"{option} is a {expected.__name__}, not {type(value).__name__}")
-    return value
-
-
-def _actor(actor: object) -> str:
-    if not isinstance(actor, str) or not actor.strip():
-        raise ConfigurationError("actor is the name that the audit log has for who calls, a text that is not empty")
-    return actor
-
-
-def _row_cap(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 1:
-        raise ConfigurationError("row_cap is the server's cap on rows, a number of at least 1")
-    return value
-
-
-def _callables(option: str, given: Any, expected: str) -> tuple[Any, ...]:
-    """One callable, or each of several, as a tuple."""
-    several = tuple(given) if isinstance(given, Iterable) else (given,)
-    for each in several:
-        if not callable(each):
-            raise ConfigurationError(f"{option} holds {type(each).__name__}; each is {expected}")
-    return several

@@ -24,15 +24,17 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from agent_persistence import bulk, factory, rag_context, service as async_service, typed
-from agent_persistence._verbs import ReadingVerbs, WritingVerbs
-from agent_persistence._views import Views
-from agent_persistence.adapter import PersistenceAdapter
+from agent_persistence import factory, rag_context, service as async_service
+from agent_persistence.backends.base import PersistenceAdapter
+from agent_persistence.bulk import import_rows as bulk
+from agent_persistence.client import typed
+from agent_persistence.client.typed import Model
+from agent_persistence.client.verbs import ReadingVerbs, WritingVerbs
+from agent_persistence.client.views import Views
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.persistence_agent import PersistenceAgent as AsyncPersistenceAgent
 from agent_persistence.persistence_config import PersistenceConfig
 from agent_persistence.service import AsyncPersistenceService
-from agent_persistence.typed import Model
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -185,7 +187,7 @@ class _Refusing:
 
 
 class ReadOnlyTable(_Refusing, Generic[Model]):
-    """The reading verbs of `agent_persistence.typed.ReadOnlyTable` without `await`."""
+    """The reading verbs of `agent_persistence.client.typed.ReadOnlyTable` without `await`."""
 
     __slots__ = ("_inner",)
 
@@ -201,13 +203,14 @@ class ReadOnlyTable(_Refusing, Generic[Model]):
 
 
 class TypedTable(ReadOnlyTable[Model]):
-    """The verbs of `agent_persistence.typed.TypedTable` without `await`."""
+    """The verbs of `agent_persistence.client.typed.TypedTable` without `await`."""
 
     __slots__ = ()
 
     write = _blocking(typed.TypedTable[Model].write)
     batch_write = _blocking(typed.TypedTable[Model].batch_write)
     upsert = _blocking(typed.TypedTable[Model].upsert)
+    upsert_many = _blocking(typed.TypedTable[Model].upsert_many)
     update = _blocking(typed.TypedTable[Model].update)
     delete = _blocking(typed.TypedTable[Model].delete)
 
@@ -224,6 +227,7 @@ class _Reading(Generic[Inner]):
 
     read = _blocking(ReadingVerbs.read)
     query = _blocking(ReadingVerbs.query)
+    page = _blocking(ReadingVerbs.page)
     count = _blocking(ReadingVerbs.count)
     call = _blocking(ReadingVerbs.call)
     iterate = _iterating(ReadingVerbs.iterate)
@@ -262,6 +266,7 @@ class _Writing(_Reading[Inner]):
     batch_write = _blocking(WritingVerbs.batch_write)
     bulk_write = _blocking(WritingVerbs.bulk_write)
     upsert = _blocking(WritingVerbs.upsert)
+    upsert_many = _blocking(WritingVerbs.upsert_many)
     update = _blocking(WritingVerbs.update)
     delete = _blocking(WritingVerbs.delete)
 
@@ -283,6 +288,8 @@ class PersistenceService(_Writing[AsyncPersistenceService]):
         **options: Unpack[async_service.ServiceOptions],
     ) -> None:
         super().__init__(AsyncPersistenceService(adapter, owns_adapter=owns_adapter, **options))
+
+    check = _blocking(AsyncPersistenceService.check)
 
 
 class PersistenceAgent(_Writing[AsyncPersistenceAgent]):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_persistence import AsyncPersistenceService, InMemoryAdapter, RetryPolicy, Schema
-from agent_persistence.records import Record
+from agent_persistence.query.records import Record
 from agent_persistence.schema_registry import default_schema
 from tests.doubles import FakeTime, RecordingAdapter
 

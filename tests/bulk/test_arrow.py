@@ -234,7 +234,7 @@ async def test_values_stay_in_their_rows_over_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
 ) -> None:
     """Lists and maps of different lengths, and rows without any, wherever a batch begins."""
-    monkeypatch.setattr("agent_persistence._bulk.parquet.BATCH_ROWS", 3)
+    monkeypatch.setattr("agent_persistence.bulk.parquet.BATCH_ROWS", 3)
     lists = [None if n % 5 == 0 else [str(n)] * (n % 4) for n in range(20)]
     maps = [None if n % 7 == 0 else {f"k{i}": n for i in range(n % 3)} for n in range(20)]
     pairs = pa.array([each and list(each.items()) for each in maps], pa.map_(pa.string(), pa.int64()))

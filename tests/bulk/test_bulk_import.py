@@ -26,9 +26,9 @@ from agent_persistence import (
     create_persistence_agent,
 )
 from agent_persistence.bulk import ImportStoppedError, Progress, Reject, bulk_import
-from agent_persistence.records import Record
+from agent_persistence.policy.tenant import TenantScope
+from agent_persistence.query.records import Record
 from agent_persistence.schema_registry import default_schema
-from agent_persistence.tenant import TenantScope
 from tests.bulk.imports import HEADER, BulkAdapter, emails, lead, leads, memory, service, written
 from tests.doubles import RecordingAdapter, shown
 
@@ -175,7 +175,7 @@ class Stuck(BulkAdapter):
 
 async def test_chunks_do_not_run_far_ahead_of_one_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """What became of them is kept until it is entered."""
-    monkeypatch.setattr("agent_persistence._bulk.importing.AHEAD", 5)
+    monkeypatch.setattr("agent_persistence.bulk.importing.AHEAD", 5)
     adapter = Stuck()
     async with anyio.create_task_group() as group:
         group.start_soon(_imported, adapter, [{"email": f"{n}"} for n in range(100)])

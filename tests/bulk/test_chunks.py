@@ -9,10 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from agent_persistence._bulk.chunks import Chunk, Chunker
-from agent_persistence._bulk.keys import BLOCK_ROWS, row_keys
-from agent_persistence._bulk.rows import Item, Row
-from agent_persistence._bulk.values import Reject
+from agent_persistence.bulk.chunks import Chunk, Chunker
+from agent_persistence.bulk.keys import BLOCK_ROWS, row_keys
+from agent_persistence.bulk.rows import Item, Row
+from agent_persistence.bulk.values import Reject
 
 KEY = row_keys(b"seed", 1_700_000_000_000)
 

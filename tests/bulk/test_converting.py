@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent_persistence import NULL
-from agent_persistence._bulk.converting import converter, strict_json
+from agent_persistence.bulk.converting import converter, strict_json
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from agent_persistence import NULL, ColumnNotAllowedError, ConfigurationError, ValidationError
-from agent_persistence._bulk.columns import Columns, ImportTarget
-from agent_persistence._bulk.csv_records import CsvReader, Dialect, csv_records
-from agent_persistence._bulk.lines import Unreadable, text_lines
-from agent_persistence._bulk.rows import Row, SourceError
-from agent_persistence._bulk.values import Reject
+from agent_persistence.bulk.columns import Columns, ImportTarget
+from agent_persistence.bulk.csv_records import CsvReader, Dialect, csv_records
+from agent_persistence.bulk.lines import Unreadable, text_lines
+from agent_persistence.bulk.rows import Row, SourceError
+from agent_persistence.bulk.values import Reject
 from agent_persistence.schema_registry import default_schema
 
 LEADS = ImportTarget("leads", default_schema().columns("leads"), is_declared=True, writable=None)
@@ -119,7 +119,7 @@ def test_a_quote_that_is_never_closed_spoils_the_rest() -> None:
 
 def test_a_runaway_quote_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a bound the source cannot be read any further; the error names the line where the field begins."""
-    monkeypatch.setattr("agent_persistence._bulk.csv_records.MAX_RECORD_CHARS", 100)
+    monkeypatch.setattr("agent_persistence.bulk.csv_records.MAX_RECORD_CHARS", 100)
     with pytest.raises(SourceError, match="line 2: a quoted field is not closed within 100"):
         fields('a,b\n"c,d\n' + "e,f\n" * 50)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent_persistence import ConfigurationError
-from agent_persistence._bulk.journal import Journal
+from agent_persistence.bulk.journal import Journal
 
 HEAD = {"table": "leads", "source": {"size": 7}}
 IDENTITY = {"import": "ab", "made_ms": 1}

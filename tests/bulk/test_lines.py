@@ -9,9 +9,9 @@ import io
 import pytest
 
 from agent_persistence import ConfigurationError
-from agent_persistence._bulk.lines import Unreadable, known_encoding, text_lines
-from agent_persistence._bulk.opening import Opened
-from agent_persistence._bulk.rows import SourceError
+from agent_persistence.bulk.lines import Unreadable, known_encoding, text_lines
+from agent_persistence.bulk.opening import Opened
+from agent_persistence.bulk.rows import SourceError
 
 TEXT = "naïve,€\n日本,b\n"
 LINES = ["naïve,€", "日本,b"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent_persistence.bulk import bulk_import
-from agent_persistence.records import Record
+from agent_persistence.query.records import Record
 from tests.bulk.imports import leads, service
 from tests.doubles import RecordingAdapter
 
@@ -47,7 +47,7 @@ async def peak_bytes(run: Callable[[Path], Awaitable[None]], path: Path) -> int:
 
 async def test_memory_does_not_grow_with_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times the rows take less than half as much again; where all is read at once, they take ten times as much."""
-    monkeypatch.setattr("agent_persistence._bulk.opening.BLOCK_BYTES", 4096)
+    monkeypatch.setattr("agent_persistence.bulk.opening.BLOCK_BYTES", 4096)
     small, large = leads(tmp_path / "small.csv", 1_500), leads(tmp_path / "large.csv", 15_000)
     await imported(small)  # what is made once
     assert await peak_bytes(imported, large) < 1.5 * await peak_bytes(imported, small)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from agent_persistence import AdapterError, ConfigurationError, InMemoryAdapter
-from agent_persistence._bulk.lines import MAX_LINE_BYTES
-from agent_persistence._bulk.opening import BLOCK_BYTES
 from agent_persistence.bulk import ImportStoppedError, Reject, bulk_import
-from agent_persistence.records import Record
+from agent_persistence.bulk.lines import MAX_LINE_BYTES
+from agent_persistence.bulk.opening import BLOCK_BYTES
+from agent_persistence.query.records import Record
 from agent_persistence.schema_registry import default_schema
 from tests.bulk.imports import HEADER, BulkAdapter, emails, json_lines, lead, leads, service, written
 

@@ -20,7 +20,7 @@ from agent_persistence import (
 )
 from agent_persistence.bulk import ImportStoppedError, Reject, bulk_import
 from agent_persistence.exceptions import FailureState
-from agent_persistence.records import Record
+from agent_persistence.query.records import Record
 from agent_persistence.schema_registry import default_schema
 from tests.bulk.imports import HEADER, BulkAdapter, emails, lead, leads, service, written
 
@@ -88,7 +88,7 @@ async def test_a_table_of_rows_that_are_all_alike_is_resumed(tmp_path: Path) -> 
 
 async def test_with_other_keys_rows_would_be_doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: it is the keys that tell a chunk that is there already."""
-    monkeypatch.setattr("agent_persistence._bulk.feeding.row_keys", lambda seed, made_ms: lambda number: str(uuid4()))
+    monkeypatch.setattr("agent_persistence.bulk.feeding.row_keys", lambda seed, made_ms: lambda number: str(uuid4()))
     adapter, journal = Mortal(), tmp_path / "j"
     path = written(tmp_path / "c.csv", "name\n" + "same\n" * 40)
     made = service(adapter, policy=TablePolicy(read={"clients"}, write={"clients"}))
@@ -103,7 +103,7 @@ async def test_without_its_refusals_a_half_would_be_taken_for_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: a journal that forgets that a chunk was refused loses the half that was not in."""
-    monkeypatch.setattr("agent_persistence._bulk.journal.Journal.refuse", lambda journal, part: None)
+    monkeypatch.setattr("agent_persistence.bulk.journal.Journal.refuse", lambda journal, part: None)
     adapter, journal = Mortal(), tmp_path / "j"
     path = written(tmp_path / "l.csv", f"{HEADER}\n{''.join(map(lead, range(9)))},nobody,0\n")
     adapter.kills = ["", "after"]

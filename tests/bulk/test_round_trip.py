@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import given, strategies as st
 
 from agent_persistence import NULL
-from agent_persistence._bulk.columns import ImportTarget
-from agent_persistence._bulk.csv_records import Dialect, csv_records
-from agent_persistence._bulk.json_lines import JsonReader
-from agent_persistence._bulk.lines import text_lines
-from agent_persistence._bulk.rows import Row
+from agent_persistence.bulk.columns import ImportTarget
+from agent_persistence.bulk.csv_records import Dialect, csv_records
+from agent_persistence.bulk.json_lines import JsonReader
+from agent_persistence.bulk.lines import text_lines
+from agent_persistence.bulk.rows import Row
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 AWKWARD = st.text(st.sampled_from('",;\r\n\\ a\u2028é'), max_size=8)

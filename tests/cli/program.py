@@ -15,7 +15,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from agent_persistence._cli.app import app
+from agent_persistence.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 import typer
 from hypothesis import example, given, settings, strategies as st
 
-from agent_persistence._cli.conditions import NAMES, parse_conditions, parse_orders
-from agent_persistence._cli.doctor.differences import same_type
-from agent_persistence._cli.doctor.environment import host
-from agent_persistence._cli.doctor.keys import key_checks, read_key
-from agent_persistence._cli.doctor.reach import clock_check
-from agent_persistence._cli.hiding import hidden
-from agent_persistence._cli.screen import plain
-from agent_persistence._cli.status import Status
+from agent_persistence.cli.conditions import NAMES, parse_conditions, parse_orders
+from agent_persistence.cli.doctor.differences import same_type
+from agent_persistence.cli.doctor.environment import host
+from agent_persistence.cli.doctor.keys import key_checks, read_key
+from agent_persistence.cli.doctor.reach import clock_check
+from agent_persistence.cli.hiding import hidden
+from agent_persistence.cli.screen import plain
+from agent_persistence.cli.status import Status
 from agent_persistence.filters import parse_filters
 from agent_persistence.schema_registry import default_schema
 from tests.cli.program import ran

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_persistence.audit import AuditEvent
-from agent_persistence.audit_log import AuditLog
+from agent_persistence.pipeline.audit.event import AuditEvent
+from agent_persistence.pipeline.audit.log import AuditLog
 from tests.cli.program import ran
 
 KEY = "k" * 32

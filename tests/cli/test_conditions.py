@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import typer
 
-from agent_persistence import filters
-from agent_persistence._cli.conditions import NAMES, parse_conditions, parse_orders
+from agent_persistence.cli.conditions import NAMES, parse_conditions, parse_orders
 from agent_persistence.filters import Filters, parse_filters
-from agent_persistence.ordering import asc, desc
-from agent_persistence.predicates import Comparison, comparisons
+from agent_persistence.query import filters
+from agent_persistence.query.ordering import asc, desc
+from agent_persistence.query.predicates import Comparison, comparisons
 from agent_persistence.schema_registry import default_schema
 
 SCHEMA = default_schema()

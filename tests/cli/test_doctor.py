@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.stub_server import Exchange, Script, answer, stub_server
+from tests.backends.stub_server import Exchange, Script, answer, stub_server
 from tests.cli.program import Outcome, in_terminal, ran
 from tests.cli.test_schema_pull import OPENAPI
 from tests.openapi import FORMS, Form, business

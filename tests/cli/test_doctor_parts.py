@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agent_persistence._cli.checks import Area, Check, Level, counted, has_problems, remedies, shown_checks
-from agent_persistence._cli.doctor.differences import differences, same_described_type, same_type
-from agent_persistence._cli.doctor.environment import environment, host
-from agent_persistence._cli.doctor.keys import key_checks, read_key
-from agent_persistence._cli.doctor.reach import clock_check
-from agent_persistence._cli.doctor.statements import enable_security, grant, quoted
+from agent_persistence.cli.checks import Area, Check, Level, counted, has_problems, remedies, shown_checks
+from agent_persistence.cli.doctor.differences import differences, same_described_type, same_type
+from agent_persistence.cli.doctor.environment import environment, host
+from agent_persistence.cli.doctor.keys import key_checks, read_key
+from agent_persistence.cli.doctor.reach import clock_check
+from agent_persistence.cli.doctor.statements import enable_security, grant, quoted
 from agent_persistence.schema_registry import Column, Table
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

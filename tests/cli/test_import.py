@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agent_persistence._cli.progress import done_share, duration, figures, size
 from agent_persistence.bulk import Progress
+from agent_persistence.cli.progress import done_share, duration, figures, size
 from tests.cli.program import in_terminal, ran
 from tests.server import LocalServer
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from mcp import StdioServerParameters
 
-from agent_persistence._cli.status import Status
+from agent_persistence.cli.status import Status
 from tests.cli.program import ran, started
 from tests.ext.served import McpClient, called_over_http, served
 from tests.server import LocalServer

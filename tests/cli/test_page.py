@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from agent_persistence._cli.app import app
+from agent_persistence.cli.app import app
 from tests.cli.program import ROOT, ran
 from tests.test_docs import blocks
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_persistence._cli.agreement import agreement
-from agent_persistence._cli.checks import Level
-from agent_persistence.grants import grants
+from agent_persistence.cli.agreement import agreement
+from agent_persistence.cli.checks import Level
 from agent_persistence.policy import TablePolicy
+from agent_persistence.policy.grants import grants
 from agent_persistence.schema_registry import default_schema
 from tests.cli.program import ran
 

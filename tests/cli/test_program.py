@@ -15,10 +15,10 @@ import anyio
 import pytest
 
 from agent_persistence import cli
-from agent_persistence._cli import hiding
-from agent_persistence._cli.options import KINDS
-from agent_persistence._cli.status import Status, status_of
 from agent_persistence._version import __version__
+from agent_persistence.cli import hiding
+from agent_persistence.cli.options import KINDS
+from agent_persistence.cli.status import Status, status_of
 from agent_persistence.exceptions import (
     AdapterError,
     BackendUnavailableError,
@@ -33,7 +33,7 @@ from agent_persistence.exceptions import (
 )
 from agent_persistence.factory import KINDS as FACTORY_KINDS
 from agent_persistence.persistence_config import KEY_VARIABLES
-from tests.adapters.stub_server import Exchange, answer, stub_server
+from tests.backends.stub_server import Exchange, answer, stub_server
 from tests.cli.program import ran, started
 
 COMMANDS = [
@@ -78,12 +78,12 @@ def test_the_version_is_told() -> None:
 
 def test_a_command_brings_in_no_more_than_it_needs() -> None:
     """The guard runs before every commit, and completion at every tab: neither waits for the library."""
-    script = "import sys; from agent_persistence._cli.app import app; app(['guard', 'clean.py'], standalone_mode=False)"
+    script = "import sys; from agent_persistence.cli.app import app; app(['guard', 'clean.py'], standalone_mode=False)"
     Path("clean.py").write_text("x = 1\n")
     told = f"{script}; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60, check=True)
     modules = set(ended.stdout.split())
-    assert "agent_persistence._cli.guard" in modules
+    assert "agent_persistence.cli.guard" in modules
     assert not modules & {"httpx", "anyio", "agent_persistence.service", "agent_persistence.rag_context"}
 
 
@@ -223,7 +223,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     real = builtins.__import__
 
     def lacking(name: str, *rest: Any) -> Any:
-        if name.startswith("agent_persistence._cli"):
+        if name.startswith("agent_persistence.cli"):
             raise ModuleNotFoundError("No module named 'typer'", name="typer")
         return real(name, *rest)
 

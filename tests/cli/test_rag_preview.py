@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent_persistence import build_rag_context, create_readonly_rag_facade
-from agent_persistence._cli.running import run
+from agent_persistence.cli.running import run
 from examples import crm_data
 from tests.cli.program import in_terminal, ran
 from tests.server import LocalServer

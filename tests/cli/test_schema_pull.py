@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent_persistence.schema_registry import Schema, Table, default_schema
-from tests.adapters.stub_server import answer, stub_server
+from tests.backends.stub_server import answer, stub_server
 from tests.cli.program import ran
 from tests.openapi import FORMS, Form, business
 from tests.server import LocalServer

@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
-from agent_persistence._cli.hiding import HIDDEN, hidden
-from agent_persistence._cli.target import Target
-from tests.adapters.stub_server import Exchange, answer, stub_server
+from agent_persistence.cli.hiding import HIDDEN, hidden
+from agent_persistence.cli.target import Target
+from tests.backends.stub_server import Exchange, answer, stub_server
 from tests.cli.program import Outcome, in_terminal, ran, started
 from tests.security.said import KEY, secrets_in
 

@@ -15,15 +15,15 @@ import httpx
 import pytest
 
 from agent_persistence import InMemoryAdapter, PersistenceAdapter, SupabaseAdapter
-from agent_persistence._contract import changing, inserting, lasting, reading, refusing, values
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.exceptions import ConflictError
 from agent_persistence.filters import Filters, parse_filters
-from agent_persistence.ordering import OrderBy, parse_order
-from agent_persistence.predicates import Comparison, Operator
-from agent_persistence.records import Record, Row
+from agent_persistence.query.ordering import OrderBy, parse_order
+from agent_persistence.query.predicates import Comparison, Operator
+from agent_persistence.query.records import Record, Row
 from agent_persistence.schema_registry import default_schema
 from agent_persistence.testing import CONTRACT, Law
+from agent_persistence.testing.contract import changing, inserting, lasting, reading, refusing, values
 from tests.server import LocalServer
 from tests.stack import as_chosen
 
@@ -51,7 +51,11 @@ def over_an_injected_client(server: LocalServer) -> Opened:
     @asynccontextmanager
     async def opened() -> AsyncIterator[PersistenceAdapter]:
         async with httpx.AsyncClient(trust_env=False) as client:
-            yield as_chosen(SupabaseAdapter(server.url, server.service_key, client=client))
+            adapter = SupabaseAdapter(server.url, server.service_key, client=client)
+            try:
+                yield as_chosen(adapter)
+            finally:
+                await adapter.aclose()
 
     return opened
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from agent_persistence.identifiers import is_path
-from agent_persistence.predicates import Comparison, Filter, Operator, comparisons, fold
+from agent_persistence.query.identifiers import is_path
+from agent_persistence.query.predicates import Comparison, Filter, Operator, comparisons, fold
 from agent_persistence.schema_registry import Table
 
 

@@ -32,9 +32,9 @@ from agent_persistence.filters import (
     overlaps,
     parse_filters,
 )
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import Comparison, Filter, Operator
-from agent_persistence.records import encode_value
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import Comparison, Filter, Operator
+from agent_persistence.query.records import encode_value
 from agent_persistence.schema_registry import Column, Table, default_schema
 
 SCHEMA = default_schema()

@@ -9,7 +9,7 @@ from hypothesis import example, given, strategies as st
 
 from agent_persistence import InMemoryAdapter
 from agent_persistence.filters import in_
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from agent_persistence.schema_registry import Column, ForeignKey, Schema, Table
 from tests.differential.examples import examples
 from tests.differential.twins import Twins, canonical

@@ -11,8 +11,8 @@ from hypothesis import Phase, given, settings, strategies as st
 from agent_persistence.backends.memory import patterns, predicates, tables
 from agent_persistence.backends.memory.refusals import TwinCannotTellError
 from agent_persistence.filters import contains, eq, like, not_, not_null
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import Filter
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import Filter
 from tests.differential import strategies
 from tests.differential.twins import Tally, Twins, check_against_postgresql
 

@@ -15,7 +15,7 @@ import pytest
 
 from agent_persistence import InMemoryAdapter
 from agent_persistence.filters import contains, imatch, in_, match
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from tests.differential import strategies
 from tests.differential.known_differences import KNOWN
 from tests.differential.twins import Call, Outcome, Twins, query_of, write_of

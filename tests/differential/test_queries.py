@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from agent_persistence.adapters.supabase import SupabaseAdapter
-from agent_persistence.predicates import comparisons
+from agent_persistence.query.predicates import comparisons
 from tests.differential import strategies
 from tests.differential.examples import examples
 from tests.differential.twins import Outcome, Twins, query_of

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from agent_persistence import InMemoryAdapter
 from agent_persistence.filters import eq, imatch, match
-from agent_persistence.predicates import Filter
+from agent_persistence.query.predicates import Filter
 from agent_persistence.schema_registry import Column, Generated, Schema, Table
 from tests.differential import strategies
 from tests.differential.examples import examples

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from agent_persistence import InMemoryAdapter
-from agent_persistence._schema.types import BUILT_IN, base_name
 from agent_persistence.backends.memory.types import pg_type
 from agent_persistence.filters import eq, gt, gte, ilike, in_, like, lt, match, not_in
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import Filter
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import Filter
+from agent_persistence.schema.types import BUILT_IN, base_name
 from agent_persistence.schema_registry import Column, Generated, Schema, Table
 from tests.differential import strategies
 from tests.differential.twins import Twins, canonical, check_against_postgresql, read_by_postgresql, write_of

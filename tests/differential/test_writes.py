@@ -18,8 +18,8 @@ from agent_persistence import InMemoryAdapter
 from agent_persistence.backends.memory.refusals import NotOfTypeError, TwinCannotTellError
 from agent_persistence.backends.memory.types import pg_type
 from agent_persistence.filters import eq, in_
-from agent_persistence.predicates import TRUE, Filter, fold
-from agent_persistence.records import Row, differ_in_keys
+from agent_persistence.query.predicates import TRUE, Filter, fold
+from agent_persistence.query.records import Row, differ_in_keys
 from agent_persistence.schema_registry import Column, Generated, Schema, Table
 from tests.differential import strategies
 from tests.differential.examples import examples

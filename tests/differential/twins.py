@@ -16,8 +16,8 @@ from pydantic_core import to_json
 from agent_persistence import InMemoryAdapter, SupabaseAdapter
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.exceptions import AdapterError, ConflictError, UnsupportedOperationError
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import (
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import (
     FALSE,
     AllOf,
     AnyOf,
@@ -28,7 +28,7 @@ from agent_persistence.predicates import (
     comparisons,
     fold,
 )
-from agent_persistence.records import Row, exact_number
+from agent_persistence.query.records import Row, exact_number
 from agent_persistence.schema_registry import Schema, Table
 from tests.differential.known_differences import as_the_server_tells, excused
 from tests.differential.strategies import array_text

@@ -22,7 +22,7 @@ from agent_persistence import (
 from agent_persistence.ext.embeddings import HybridRetriever, Searched
 from agent_persistence.ext.mcp import create_server
 from agent_persistence.rag_context import RAGContext
-from agent_persistence.schema_registry import Column, Table
+from agent_persistence.schema.registry import Column, Table
 from tests.ext.served import served
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]

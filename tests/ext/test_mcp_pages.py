@@ -24,8 +24,8 @@ from agent_persistence import (
 from agent_persistence.ext._tools.bounding import shortened, written
 from agent_persistence.ext._tools.cursors import Cursors
 from agent_persistence.ext.mcp import create_server
-from agent_persistence.redaction import allow, pseudonymize
-from agent_persistence.schema_registry import Column, Table
+from agent_persistence.redaction.redacting import allow, pseudonymize
+from agent_persistence.schema.registry import Column, Table
 from tests.ext.served import McpClient, served
 from tests.server import LocalServer
 

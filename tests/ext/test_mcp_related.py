@@ -9,7 +9,7 @@ import pytest
 
 from agent_persistence import AsyncPersistenceService, InMemoryAdapter, Schema, SupabaseAdapter, TablePolicy
 from agent_persistence.ext.mcp import create_server
-from agent_persistence.schema_registry import Column, ForeignKey, Table
+from agent_persistence.schema.registry import Column, ForeignKey, Table
 from tests.ext.served import served
 from tests.server import LocalServer
 

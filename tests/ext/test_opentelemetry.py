@@ -200,7 +200,10 @@ async def test_one_span_is_over_all_attempts(exported: Exported) -> None:
             {"agent_persistence.attempt": 2, "agent_persistence.wait_s": 0.2, "error.type": "AdapterError"},
         ),
     ]
-    assert (span.status.status_code, (span.attributes or {})["agent_persistence.attempts"]) == (StatusCode.UNSET, 3)
+    assert (span.status.status_code, (span.attributes or {})["agent_persistence.attempts"]) == (
+        StatusCode.UNSET,
+        3,
+    )
     assert [point.count for point in exported.points()] == [1]
 
 

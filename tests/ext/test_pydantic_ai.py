@@ -45,7 +45,7 @@ from agent_persistence import (
 )
 from agent_persistence.exceptions import FailureState
 from agent_persistence.ext.pydantic_ai import TABLES, history, sql, toolset, with_history
-from agent_persistence.tenant import TenantScope
+from agent_persistence.policy.tenant import TenantScope
 from tests.server import LocalServer, running_server
 from tests.server.fixtures import local_server
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from tests.adapters.stub_server import answer
+from tests.backends.stub_server import answer
 
 Saying: TypeAlias = Literal["applied", "rejected", "retryable", "ambiguous"]
 

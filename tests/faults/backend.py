@@ -17,8 +17,8 @@ from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 from uuid import uuid4
 
-from agent_persistence.records import Row
-from tests.adapters.stub_server import answer
+from agent_persistence.query.records import Row
+from tests.backends.stub_server import answer
 
 Fate: TypeAlias = Literal["commits", "rolls back"]
 

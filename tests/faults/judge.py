@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from agent_persistence import AdapterError, OutcomeUnknownError, PersistenceError
 from agent_persistence.exceptions import FailureState
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from tests.faults.backend import COLUMNS
 from tests.faults.cases import Case
 from tests.faults.stacks import STACKS, Stack

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
 
 from agent_persistence import AsyncPersistenceService, PersistenceError, RetryPolicy, SupabaseAdapter
 from agent_persistence.metrics import Metrics
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from tests.faults.cases import Case
 from tests.faults.house import MOST_OF_A_KIND, SLOTS, FullHouse, fill
-from tests.faults.judge import Ended, Finding, Scores, end_of, judged
+from tests.faults.judge import Ended, Finding, Scores, end_of, judged, told_columns
 from tests.faults.proxy import Proxy, Upstream
 from tests.faults.stacks import HTTPX, Stack
-from tests.faults.verbs import ANOTHER, EVERY, INSERT_ONLY, OLD, POLICY, VERBS, Client, Verb
+from tests.faults.verbs import ANOTHER, EVERY, INSERT_ONLY, NEXT_WRITE, OLD, POLICY, VERBS, Client, Verb
 
 POLICY_UNDER_FAULTS: Final = RetryPolicy(
     base_s=0.001, cap_s=0.005, attempt_s=0.25, read_deadline_s=1.2, write_deadline_s=1.2
@@ -131,9 +132,7 @@ class Lane:
         findings = list(judged(case, ended, self._deadline_s))
         if self.proxy.strays > strays:
             findings.append(Finding(case, "wrong", "the other host got a request"))
-        told = await self._next_call(
-            max(1, len(verb.each)), ANOTHER if any(fault.outlasts for fault in case.faults) else OLD
-        )
+        told = await self._next_calls(verb, outlasted=any(fault.outlasts for fault in case.faults))
         if told is not None:
             findings.append(Finding(case, "leaked", f"the next call: {told}"))
         scores.add(case, end_of(case, ended), findings)
@@ -155,25 +154,41 @@ class Lane:
         await self.proxy.settled()
         return Ended(await self.store.rows(verb.table), elapsed_s, value, error)
 
-    async def _next_call(self, at_once: int, row: Row) -> str | None:
-        """What is wrong with a read of the row without a fault on the same adapter, and with its connections; None if
-        nothing.
+    async def _next_calls(self, verb: Verb, *, outlasted: bool) -> str | None:
+        """What is wrong with calls without a fault on the same adapter, and with its connections; None if nothing.
 
-        So many calls at once before it may have left as many connections.
+        A fault that outlasts its case may meet what comes next on a connection, be it a read or a write, so that both
+        follow, of the kind of the case first. So many calls at once as it made may have left as many connections for
+        what reads, and for what writes.
         """
-        self._most_at_once = max(self._most_at_once, at_once)
+        self._most_at_once = max(self._most_at_once, len(verb.each), 1)
+        row = ANOTHER if outlasted else OLD
         await self.store.reset("conversations", [row])
-        client = service(self.adapter, VERBS["read"], POLICY_AFTERWARDS)
+        read, write = partial(self._next_read, row), self._next_write
+        calls: list[Callable[[], Awaitable[str | None]]] = [read]
+        if outlasted:
+            calls = [read, write] if verb.kind == "read" else [write, read]
         try:
             with anyio.fail_after(HANG_S):
-                found = await client.read("conversations", row["id"])
+                for call in calls:
+                    told = await call()
+                    if told is not None:
+                        return told
         except Exception as raised:
             return repr(raised)
         finally:
             await self.proxy.quiet()
-        if found is None or not row.items() <= found.items():
-            return f"it read {found!r}"
-        return await self.more_connections_than(self._most_at_once)
+        return await self.more_connections_than(2 * self._most_at_once)
+
+    async def _next_read(self, row: Row) -> str | None:
+        found = await service(self.adapter, VERBS["read"], POLICY_AFTERWARDS).read("conversations", row["id"])
+        return None if found is not None and row.items() <= found.items() else f"it read {found!r}"
+
+    async def _next_write(self) -> str | None:
+        row = await NEXT_WRITE.call(service(self.adapter, NEXT_WRITE, POLICY_AFTERWARDS))
+        rows = await self.store.rows(NEXT_WRITE.table)
+        is_right = NEXT_WRITE.effect(rows) == 1 and NEXT_WRITE.right(told_columns(NEXT_WRITE.table, row), rows)
+        return None if is_right else f"it wrote {row!r}, rows {rows}"
 
     async def full_house(self) -> str | None:
         """What is wrong if as many calls as there are slots do not run at the same time; None if nothing.

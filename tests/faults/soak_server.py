@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from random import Random
 from typing import Final
 
-from tests.adapters.stub_server import answer
+from tests.backends.stub_server import answer
 from tests.faults.backend import Fate, RefusedError
 from tests.faults.faults import Answered, Cut, Fault
 from tests.faults.proxy import Ending, Proxy

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from tests.faults.backend import COLUMNS
 from tests.faults.proxy import Relay
 from tests.server import LocalServer

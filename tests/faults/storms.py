@@ -16,8 +16,8 @@ from typing import Any, Final
 import anyio
 
 from agent_persistence import AsyncPersistenceService, OutcomeUnknownError, PersistenceError, RetryPolicy
-from agent_persistence.retry import LEAST_DEADLINE_S
-from tests.adapters.stub_server import answer
+from agent_persistence.policy.retry import LEAST_DEADLINE_S
+from tests.backends.stub_server import answer
 from tests.faults.backend import Backend, Fate
 from tests.faults.judge import SLACK_S
 from tests.faults.lane import Lane, service

@@ -15,7 +15,7 @@ import pytest
 from agent_persistence import AdapterError, AsyncPersistenceService, RetryPolicy, SupabaseAdapter
 from agent_persistence.backends.transport import over_aiohttp, over_httpcore
 from agent_persistence.exceptions import FailureState
-from tests.adapters.stub_server import StubServer, answer, stub_server
+from tests.backends.stub_server import StubServer, answer, stub_server
 from tests.faults.certificates import DAY, authority
 from tests.faults.lane import API_KEY
 from tests.faults.verbs import POLICY

@@ -7,8 +7,9 @@ from random import Random
 import pytest
 
 from agent_persistence.backends.postgrest.expected import ExpectedRows
+from agent_persistence.backends.transport.connections import HttpPool
 from tests.faults.blind import BLIND_VERBS, blind
-from tests.faults.cases import Case, Sizes, cuts, pairs, sample, singles
+from tests.faults.cases import ANSWERED_AGAIN, Case, Sizes, cuts, others, pairs, sample, singles
 from tests.faults.faults import (
     AnsweredForAnother,
     AnsweredTwice,
@@ -81,6 +82,25 @@ def test_an_adapter_that_looks_at_no_key_is_caught(sizes: Sizes, monkeypatch: py
     total = scored(cases).total
     assert total["lost"] > 0
     assert total["wrong"] > 0
+
+
+def looked_for_twice(stack: Stack) -> list[Case]:
+    """A merge that is not applied, whose look-up is answered again when it is sent once more."""
+    verb = VERBS["upsert, merging"]
+    lost = [fault for fault in others(verb, ATTEMPT_S) if "before the commit" in str(fault)]
+    return [Case(verb.name, fault, ANSWERED_AGAIN, stack) for fault in lost]
+
+
+@pytest.mark.parametrize("stack", TRANSPORTS, ids=str)
+def test_the_second_answer_to_a_look_up_is_not_taken_for_that_to_the_merge(stack: Stack) -> None:
+    """The row that comes back is the one that is stored, not the one that was there before."""
+    assert shown(scored(looked_for_twice(stack))) == []
+
+
+def test_reads_and_writes_that_share_connections_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: where they do, the row of the look-up is returned as that of the merge, whose key it has."""
+    monkeypatch.setattr(HttpPool, "_kind", lambda *given: "any")
+    assert scored(looked_for_twice(HTTPX)).total["wrong"] > 0
 
 
 def test_two_faults_in_a_row_neither_lose_nor_double_anything(sizes: Sizes) -> None:

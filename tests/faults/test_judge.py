@@ -9,7 +9,7 @@ import pytest
 
 from agent_persistence import AdapterError, BackendUnavailableError, OutcomeUnknownError
 from agent_persistence.exceptions import FailureState
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from tests.faults.backend import Backend
 from tests.faults.cases import Case
 from tests.faults.faults import Answered, Cut, Fault

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from tests.faults.answers import OF_ANOTHER_CALL
 from tests.faults.backend import Backend
 from tests.faults.cases import others

@@ -10,7 +10,7 @@ import pytest
 
 from agent_persistence import BackendUnavailableError, OutcomeUnknownError, PersistenceError, RetryPolicy
 from agent_persistence.exceptions import FailureState
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from tests.faults.backend import Backend
 from tests.faults.faults import Cut, Fault, Refused, Swallowed, Unresolved
 from tests.faults.lane import HANG_S, Lane, service

@@ -10,7 +10,7 @@ import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from agent_persistence import SupabaseAdapter
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from tests.faults.backend import Backend
 from tests.faults.faults import Fault
 from tests.faults.house import MOST_OF_A_KIND, SLOTS, FullHouse, fill

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from agent_persistence import TablePolicy
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 
 KEY: Final = "0192f0c1-2b3c-7d4e-8f50-617283940a1b"
 EMAIL: Final = "a@a.example"
@@ -227,6 +227,9 @@ def _one_write(mark: str) -> Verb:
         lambda rows: sum(row["subject"] == mark for row in rows),
         right=lambda value, rows: value["subject"] == mark and _is_part_of_a_row(value, rows),
     )
+
+
+NEXT_WRITE: Final = _one_write("next")
 
 
 def _untouched(rows: list[Row]) -> int:

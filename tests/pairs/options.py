@@ -26,16 +26,16 @@ from agent_persistence import (
     service as service_module,
 )
 from agent_persistence.adapters.postgres import PostgresAdapter
-from agent_persistence.chain import Rest
-from agent_persistence.concurrency import together
 from agent_persistence.context import CallContext
-from agent_persistence.dispatch import dispatch_to
 from agent_persistence.exceptions import FailureState
+from agent_persistence.pipeline.chain import Rest
+from agent_persistence.pipeline.dispatch import dispatch_to
 from agent_persistence.policy import BUSINESS_TABLES
-from agent_persistence.records import Record
+from agent_persistence.policy.tenant import TenantScope
+from agent_persistence.query.records import Record
 from agent_persistence.redaction import Redaction, allow, redact
+from agent_persistence.runtime.concurrency import together
 from agent_persistence.schema_registry import Schema, default_schema
-from agent_persistence.tenant import TenantScope
 from tests.pairs.script import FUNCTION, Caller, Canonical, script
 from tests.server import LocalServer
 

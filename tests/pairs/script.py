@@ -26,8 +26,8 @@ from agent_persistence import (
     lt,
 )
 from agent_persistence.bulk import bulk_import
-from agent_persistence.concurrency import together
-from agent_persistence.typed import TypedTable
+from agent_persistence.client.typed import TypedTable
+from agent_persistence.runtime.concurrency import together
 
 FUNCTION: Final = "doubled"
 """The database function that the script calls, of one argument, `word`."""

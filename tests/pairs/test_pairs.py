@@ -12,13 +12,13 @@ import anyio
 import pytest
 
 from agent_persistence import AsyncPersistenceService
-from agent_persistence.chain import Rest, compose
 from agent_persistence.context import CallContext
-from agent_persistence.dispatch import dispatch_to
-from agent_persistence.identity import OWN
-from agent_persistence.middleware.caching import Caching
-from agent_persistence.middleware.tenancy import Tenancy
 from agent_persistence.operations import Operation, Result
+from agent_persistence.pipeline.caching.layer import Caching
+from agent_persistence.pipeline.chain import Rest, compose
+from agent_persistence.pipeline.dispatch import dispatch_to
+from agent_persistence.pipeline.tenancy import Tenancy
+from agent_persistence.policy.identity import OWN
 from tests.pairs.options import (
     ADAPTERS,
     AXES,
@@ -128,7 +128,7 @@ def _forget_tenants(service: AsyncPersistenceService) -> None:
     caching = service.cache
     if caching is None:
         return
-    layers = [layer for layer in service._layers if layer is not caching]
+    layers = [layer for layer in service.layers if layer is not caching]
     layers.insert(next(at for at, layer in enumerate(layers) if isinstance(layer, Tenancy)), partial(_own, caching))
     service._chain = compose(layers, dispatch_to(service._adapter, service._clock))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent_persistence import AsyncPersistenceService, InMemoryAdapter
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from agent_persistence.schema_registry import default_schema
 from examples import crm_data
 from tests.rag.worlds import CLIENT, LEAD, TALK

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from agent_persistence._rag.clipping import joined, parts
-from agent_persistence._rag.tokens import EstimatedTokens
+from agent_persistence.rag.clipping import joined, parts
+from agent_persistence.rag.tokens import EstimatedTokens
 from tests.rag.worlds import ANY_TEXT
 
 COUNTER = EstimatedTokens()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent_persistence import RAGContext
-from agent_persistence._rag.lexical import terms, word_relevance
-from agent_persistence._rag.outline import Record, outline
+from agent_persistence.rag.lexical import terms, word_relevance
+from agent_persistence.rag.outline import Record, outline
 from tests.rag.worlds import LEAD, TALK, message, talk_of
 
 TABLES = ("clients", "campaigns", "leads", "conversations", "messages")

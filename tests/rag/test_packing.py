@@ -9,7 +9,7 @@ from statistics import mean
 import pytest
 from hypothesis import given, strategies as st
 
-from agent_persistence._rag.packing import Item, pack
+from agent_persistence.rag.packing import Item, pack
 
 
 def _forest(random: Random, size: int = 40) -> list[Item]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent_persistence import ColumnNotAllowedError, Schema, TableNotAllowedError, ValidationError
-from agent_persistence._rag.plan import DEFAULT_LIMITS, LEVELS, ReadPlan, plan
+from agent_persistence.rag.plan import DEFAULT_LIMITS, LEVELS, ReadPlan, plan
 from agent_persistence.schema_registry import default_schema
 
 ALL: Mapping[str, frozenset[str] | None] = dict.fromkeys(LEVELS)

@@ -22,7 +22,7 @@ from agent_persistence import (
 )
 from agent_persistence.exceptions import FailureState
 from agent_persistence.policy import BUSINESS_TABLES
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 from agent_persistence.schema_registry import default_schema
 from examples import crm_data
 from examples.crm_demo import MAYA

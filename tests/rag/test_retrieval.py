@@ -18,8 +18,8 @@ from agent_persistence import (
     build_rag_context,
 )
 from agent_persistence.exceptions import FailureState
+from agent_persistence.query.records import Row
 from agent_persistence.rag_context import RAGContext, Relevance
-from agent_persistence.records import Row
 from agent_persistence.schema_registry import default_schema
 
 pytestmark = pytest.mark.anyio

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from agent_persistence import ConfigurationError, RAGContext
-from agent_persistence._rag.outline import outline
-from agent_persistence._rag.scoring import Score, Scoring, scores
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
+from agent_persistence.rag.outline import outline
+from agent_persistence.rag.scoring import Score, Scoring, scores
 from tests.rag.worlds import LEAD, TALK, message, talk_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

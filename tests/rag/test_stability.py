@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from agent_persistence import AsyncPersistenceService, InMemoryAdapter, SupabaseAdapter, build_rag_context
+from agent_persistence.query.records import Row
 from agent_persistence.rag_context import PromptFormat, RAGContext, ReadableSource
-from agent_persistence.records import Row
 from agent_persistence.redaction import Redaction
 from agent_persistence.schema_registry import default_schema
 from examples import crm_data

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from agent_persistence import RAGContext
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 
 CLIENT = {"id": "c0000000-0000-4000-8000-000000000001", "name": "Northlight", "created_at": "2026-01-01T00:00:00+00:00"}
 LEAD = {

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from agent_persistence._redaction.findings import merged
-from agent_persistence._redaction.folding import fold
 from agent_persistence.redaction import Detector, Finding
+from agent_persistence.redaction.findings import merged
+from agent_persistence.redaction.folding import fold
 from tests.redaction.corpus import KINDS, Sentence
 
 

@@ -41,9 +41,9 @@ from agent_persistence import (
 )
 from agent_persistence.exceptions import FailureState
 from agent_persistence.filters import Filters
-from agent_persistence.records import NULL, Row
+from agent_persistence.policy.tenant import TenantScope
+from agent_persistence.query.records import NULL, Row
 from agent_persistence.schema_registry import Column, Table
-from agent_persistence.tenant import TenantScope
 from tests.server import LocalServer
 
 COLUMNS = ("id", "tenant_id", "slug", "body", "rank", "meta")

@@ -30,10 +30,10 @@ from agent_persistence import (
     not_,
     text_search,
 )
-from agent_persistence.records import NULL
+from agent_persistence.policy.tenant import TenantScope
+from agent_persistence.query.records import NULL
 from agent_persistence.service import AsyncPersistenceService
-from agent_persistence.tenant import TenantScope
-from tests.adapters.doubles import SECRET, Recorder, rows
+from tests.backends.doubles import SECRET, Recorder, rows
 from tests.doubles import Lying, shown
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]

@@ -38,7 +38,7 @@ from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.operations import Query
 from agent_persistence.schema_registry import default_schema
 from agent_persistence.service import AsyncPersistenceService
-from tests.adapters.doubles import Recorder, rows
+from tests.backends.doubles import Recorder, rows
 from tests.doubles import RecordingAdapter, shown
 from tests.server import LocalServer
 

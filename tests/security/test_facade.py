@@ -19,10 +19,10 @@ from agent_persistence import (
     in_,
 )
 from agent_persistence.operations import BatchWrite, Delete, Operation, Update, Upsert, Write, WritingCall
-from agent_persistence.predicates import Comparison, Operator
+from agent_persistence.query.predicates import Comparison, Operator
 from agent_persistence.service import AsyncPersistenceService
 from agent_persistence.sync import PersistenceService
-from tests.adapters.doubles import Recorder, rows
+from tests.backends.doubles import Recorder, rows
 from tests.doubles import RecordingAdapter, shown
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]

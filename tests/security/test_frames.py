@@ -21,9 +21,9 @@ from agent_persistence.adapters.supabase import Transport
 from agent_persistence.exceptions import PersistenceError
 from agent_persistence.ext.embeddings import HttpEmbedder
 from agent_persistence.factory import create_persistence_agent
-from agent_persistence.identity import Identity, RefreshingToken
+from agent_persistence.policy.identity import Identity, RefreshingToken
 from agent_persistence.service import AsyncPersistenceService
-from tests.adapters.stub_server import Exchange, answer, stub_server
+from tests.backends.stub_server import Exchange, answer, stub_server
 
 pytestmark = pytest.mark.asyncio
 

@@ -31,12 +31,12 @@ from agent_persistence import (
     not_in,
     text_search,
 )
-from agent_persistence.middleware import guard
-from agent_persistence.middleware.guard import Guard
-from agent_persistence.predicates import Comparison
+from agent_persistence.pipeline.guard import layer as guard
+from agent_persistence.pipeline.guard.layer import Guard
+from agent_persistence.query.predicates import Comparison
 from agent_persistence.schema_registry import Column, Table
 from agent_persistence.service import AsyncPersistenceService
-from tests.adapters.doubles import Recorder, rows
+from tests.backends.doubles import Recorder, rows
 from tests.differential.examples import examples
 from tests.doubles import Lying
 from tests.security import wire_model

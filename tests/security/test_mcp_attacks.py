@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from agent_persistence import AuditEvent, PersistenceAgent, TablePolicy
 from agent_persistence.ext.mcp import Writes, create_server
 from agent_persistence.service import AsyncPersistenceService
-from tests.adapters.doubles import SECRET, Recorder, rows
+from tests.backends.doubles import SECRET, Recorder, rows
 from tests.doubles import shown
 from tests.ext.served import McpClient, served
 from tests.security import test_attacks as known

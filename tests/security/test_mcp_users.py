@@ -66,7 +66,7 @@ def world(request: pytest.FixtureRequest, users_server: LocalServer) -> Iterator
 
         yield World(postgres, service(postgres.adapter("as_user")), verified, Rest(users_server, "httpx").token)
     else:
-        from agent_persistence.tenant import TenantScope
+        from agent_persistence.policy.tenant import TenantScope
 
         memory = Memory()
         made = service(memory.adapter("tenant"), tenant=TenantScope("nobody", column="owner"))

@@ -18,7 +18,7 @@ from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.backends.postgres import filters, sql
 from agent_persistence.backends.postgres.statements import Parameters
 from agent_persistence.backends.postgres.transactions import Transaction, TransactionResult
-from agent_persistence.middleware.guard import Guard
+from agent_persistence.pipeline.guard.layer import Guard
 from agent_persistence.service import AsyncPersistenceService
 from tests.differential.examples import examples
 from tests.security import sql_model

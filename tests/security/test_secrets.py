@@ -34,12 +34,12 @@ from agent_persistence import (
     text_search,
 )
 from agent_persistence.operations import Query, Read, Upsert, Write
+from agent_persistence.policy.tenant import TenantScope
 from agent_persistence.schema_registry import default_schema
 from agent_persistence.service import AsyncPersistenceService
 from agent_persistence.sync import PersistenceService
-from agent_persistence.tenant import TenantScope
-from tests.adapters.doubles import self_signed_context
-from tests.adapters.stub_server import answer, stub_server
+from tests.backends.doubles import self_signed_context
+from tests.backends.stub_server import answer, stub_server
 from tests.security.said import (
     FILTERED,
     KEY,
@@ -340,7 +340,7 @@ def test_values_hide_what_they_hold(anyio_backend: str) -> None:
     things: list[Any] = [
         config, made, made.readonly(), PersistenceAgent(made), made._adapter, TenantScope(TENANT), policy,
         policy.explain("leads"), FILTER, eq(FILTERED), Write("leads", {"email": WRITTEN}), Read("leads", FILTERED),
-        Upsert("leads", {"email": WRITTEN}), Query("leads", eq(FILTERED)), made.table(Lead), *made._layers,
+        Upsert("leads", {"email": WRITTEN}), Query("leads", eq(FILTERED)), made.table(Lead), *made.layers,
     ]  # fmt: skip
     assert {type(thing).__name__: secrets_in(said_by(thing)) for thing in things if secrets_in(said_by(thing))} == {}
 

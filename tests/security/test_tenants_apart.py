@@ -13,8 +13,9 @@ from hypothesis import Phase, find, given, settings
 
 from agent_persistence import SupabaseAdapter
 from agent_persistence.adapters.postgres import PostgresAdapter
-from agent_persistence.middleware import _scope, tenancy
-from agent_persistence.middleware._scope import Scope
+from agent_persistence.operations import Scope
+from agent_persistence.policy.tenant import TenantScope
+from agent_persistence.query.predicates import TRUE
 from tests.differential.examples import examples
 from tests.security import tenants
 from tests.security.tenants import Attack, BreachError, Memory, Real, Step, histories
@@ -75,20 +76,20 @@ def test_without_a_tenant_the_adversary_succeeds(loop: asyncio.Runner) -> None:
     assert find(histories, lambda history: breached(loop, history, tenant=None), settings=SEARCH)
 
 
-def _unfiltered(filters: Any, scope: Any) -> Any:
-    return scope if filters is None else filters
+def _unfiltered(scope: Scope, filters: Any) -> Any:
+    return scope.filters if filters is None else filters
 
 
 WEAKENED: dict[str, tuple[Any, str, Any]] = {
-    "the caller's filter counts": (_scope, "_both", _unfiltered),
+    "the caller's filter counts": (Scope, "both", _unfiltered),
     "the target lacks the tenant": (
-        _scope,
-        "_target",
-        lambda operation, scope, key: operation.on_conflict or key,
+        Scope,
+        "merging",
+        lambda scope, table, target: target,
     ),
-    "the record counts": (_scope, "_completed", lambda table, record, scope: {**scope.values, **record}),
-    "changes are not looked at": (_scope, "_check", lambda table, record, scope: None),
-    "a read stays a read": (tenancy, "narrowed", lambda operation, scope, key: operation),
+    "the record counts": (Scope, "completed", lambda scope, table, record: {**scope.values, **record}),
+    "changes are not looked at": (Scope, "check", lambda scope, table, record: None),
+    "nothing is narrowed": (TenantScope, "scope", property(lambda tenant: Scope(TRUE, {}))),
 }
 
 
@@ -98,7 +99,6 @@ def test_the_adversary_finds_each_weakness(
 ) -> None:
     """Control: with one of the rules taken out there is a breach, even though what comes back is looked at again."""
     monkeypatch.setattr(*WEAKENED[weakness])
-    assert Scope is _scope.Scope
     assert find(histories, lambda history: breached(loop, history), settings=SEARCH)
 
 

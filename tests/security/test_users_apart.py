@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from agent_persistence import PersistenceError
-from agent_persistence.middleware.caching import Caching
+from agent_persistence.pipeline.caching.layer import Caching
 from agent_persistence.sync import PersistenceService
 from tests.security import users
 from tests.security.doors import DOORS, Action, Door, Topic, asks_who

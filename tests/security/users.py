@@ -18,11 +18,11 @@ import pytest
 
 from agent_persistence import AsyncPersistenceService, InMemoryAdapter, RetryPolicy, SupabaseAdapter, TablePolicy
 from agent_persistence.adapters.postgres import PostgresAdapter
-from agent_persistence.cache_policy import CachePolicy
-from agent_persistence.identity import Identity, RefreshingToken
-from agent_persistence.records import Row
+from agent_persistence.pipeline.caching.policy import CachePolicy
+from agent_persistence.policy.identity import Identity, RefreshingToken
+from agent_persistence.policy.tenant import TenantScope
+from agent_persistence.query.records import Row
 from agent_persistence.schema_registry import Column, Schema, Table
-from agent_persistence.tenant import TenantScope
 from tests.server import LocalServer, running_server, tokens
 
 SQL: Final = Path(__file__).with_name("users.sql")

@@ -18,11 +18,11 @@ from agent_persistence import (
     create_persistence_agent,
     sync,
 )
-from agent_persistence.cache_policy import CachePolicy
-from agent_persistence.coalescing import CoalescePolicy
 from agent_persistence.legacy import DBWriteAgent
-from agent_persistence.middleware.observing import AttemptFailed, CallBegun, CallEnded
-from agent_persistence.tenant import TenantScope
+from agent_persistence.pipeline.caching.policy import CachePolicy
+from agent_persistence.pipeline.coalescing.policy import CoalescePolicy
+from agent_persistence.pipeline.observing import AttemptFailed, CallBegun, CallEnded
+from agent_persistence.policy.tenant import TenantScope
 
 
 class Watch:

@@ -8,7 +8,7 @@ from typing import ClassVar, assert_type
 from pydantic import BaseModel
 
 from agent_persistence import AsyncPersistenceService, PersistenceAgent, ReadOnlyPersistenceFacade, Schema, gte, sync
-from agent_persistence.typed import ReadOnlyTable, TypedTable
+from agent_persistence.client.typed import ReadOnlyTable, TypedTable
 
 
 class Lead(BaseModel):

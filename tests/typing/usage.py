@@ -34,8 +34,8 @@ from agent_persistence import (
     not_,
 )
 from agent_persistence.filters import Filters
-from agent_persistence.ordering import OrderBy
-from agent_persistence.records import Record, Row
+from agent_persistence.query.ordering import OrderBy
+from agent_persistence.query.records import Record, Row
 
 
 class Lead(BaseModel):

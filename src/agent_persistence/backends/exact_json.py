@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from agent_persistence.records import exact_integer, exact_number
+from agent_persistence.query.records import exact_integer, exact_number
 
 _LONG_NUMBER: Final = re.compile(rb"\.[0-9](?:[0-9]{12}|(?<=[0-9]{4}\.[0-9])(?:[0-9]{7}|(?<=[0-9]{9}\.[0-9])))")
 """Every number with a point and 16 digits or more; a float holds any of 15 (DBL_DIG in float.h).

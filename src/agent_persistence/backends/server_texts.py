@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from agent_persistence.exceptions import AdapterError, AuthenticationError, RowSecurityError
+
 _COLUMN: Final = re.compile(r"""(?:column "|the '|column (?:\w+\.)?)(\w+)(?:"|' column| does not exist)""")
 _NAME: Final = r'"?[\w$.?*() ,\[\]]{1,100}"?'
 _TOLD: Final = {
@@ -113,11 +115,24 @@ def named_column(text: str) -> str | None:
     return found and found[1]
 
 
+def error_class(code: str | None, status: int | None, message: str) -> type[AdapterError]:
+    """The class of a refusal that says nothing of a constraint.
+
+    PostgREST answers 401 to what the anonymous role may not do, too: signing in may help.
+    https://docs.postgrest.org/en/v14/references/errors.html
+    """
+    if code == "42501" and "row-level security" in message:
+        return RowSecurityError
+    unknown_user = status == 401 or code in ("PGRST301", "PGRST302", "PGRST303", "28000", "28P01")
+    return AuthenticationError if unknown_user else AdapterError
+
+
 _LONGEST_TEXT: Final = 500
 _PRIVILEGE: Final = {
     "write": "SELECT, INSERT",
     "batch_write": "SELECT, INSERT",
     "upsert": "SELECT, INSERT, UPDATE",
+    "upsert_many": "SELECT, INSERT, UPDATE",
     "update": "SELECT, UPDATE",
     "delete": "SELECT, DELETE",
     "bulk_write": "INSERT",

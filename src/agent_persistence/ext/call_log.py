@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final, Literal, Protocol
 
-from agent_persistence.middleware.observing import AttemptFailed, CallBegun, CallEnded
+from agent_persistence.pipeline.observing import AttemptFailed, CallBegun, CallEnded
 
 LOGGER: Final = "agent_persistence.calls"
 """The name of the standard library's logger that is used where none is given."""

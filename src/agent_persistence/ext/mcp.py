@@ -12,16 +12,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from agent_persistence._extras import command_for
-from agent_persistence._rag.relevance import Retriever
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.ext._tools.cursors import Cursors
 from agent_persistence.ext._tools.reading import AnswerBounds, ReadingTools
 from agent_persistence.ext._tools.searching import ContextBuilder, ContextTools, SearchTools
 from agent_persistence.ext._tools.tool import Tools
 from agent_persistence.ext._tools.writing import Writes, WritingTools
-from agent_persistence.facade import ReadOnlyPersistenceFacade
-from agent_persistence.hiding import hidden
+from agent_persistence.rag.relevance import Retriever
 from agent_persistence.rag_context import ReadableSource, build_rag_context
+from agent_persistence.runtime.hiding import hidden
 
 if TYPE_CHECKING:
     from pydantic import SecretBytes, SecretStr

@@ -14,7 +14,7 @@ from typing import Final
 from agent_persistence._extras import command_for
 from agent_persistence._version import __version__
 from agent_persistence.exceptions import ConfigurationError
-from agent_persistence.middleware.observing import AttemptFailed, CallBegun, CallEnded
+from agent_persistence.pipeline.observing import AttemptFailed, CallBegun, CallEnded
 
 try:
     from opentelemetry import context, metrics, trace

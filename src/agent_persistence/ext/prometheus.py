@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from agent_persistence._extras import command_for
 from agent_persistence.exceptions import ConfigurationError
-from agent_persistence.middleware.observing import AttemptFailed, CallBegun, CallEnded
+from agent_persistence.pipeline.observing import AttemptFailed, CallBegun, CallEnded
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram

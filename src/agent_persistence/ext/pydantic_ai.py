@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Literal
 
 from agent_persistence._extras import command_for
-from agent_persistence._rag.relevance import Retriever
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.ext._tools.cursors import Cursors
 from agent_persistence.ext._tools.reading import AnswerBounds, ReadingTools
 from agent_persistence.ext._tools.searching import ContextBuilder, ContextTools, SearchTools
-from agent_persistence.facade import ReadOnlyPersistenceFacade
 from agent_persistence.persistence_agent import PersistenceAgent
+from agent_persistence.rag.relevance import Retriever
 from agent_persistence.rag_context import ReadableSource, build_rag_context
 
 try:

@@ -9,11 +9,11 @@ import anyio
 import pytest
 from hypothesis import given, strategies as st
 
-from agent_persistence._rag.vectors import Vector, cosine_similarity
 from agent_persistence.exceptions import ConfigurationError, ValidationError
 from agent_persistence.ext._embeddings.embedder import batches
 from agent_persistence.ext._embeddings.words import any_word
 from agent_persistence.ext.embeddings import Embedder, NonSemanticEmbedder
+from agent_persistence.rag.vectors import Vector, cosine_similarity
 
 pytestmark = pytest.mark.anyio
 

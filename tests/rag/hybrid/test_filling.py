@@ -23,8 +23,8 @@ from agent_persistence import (
     ValidationError,
     not_null,
 )
-from agent_persistence._rag.vectors import Vector
 from agent_persistence.ext.embeddings import Filled, NonSemanticEmbedder, embed_rows
+from agent_persistence.rag.vectors import Vector
 from agent_persistence.redaction import Redaction, redact, scan
 from tests.rag.hybrid.conftest import DIMENSIONS
 from tests.server import LocalServer

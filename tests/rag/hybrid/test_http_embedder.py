@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from agent_persistence import AdapterError, BackendUnavailableError, ConfigurationError, RetryPolicy, ValidationError
 from agent_persistence.exceptions import FailureState
 from agent_persistence.ext.embeddings import HttpEmbedder
-from tests.adapters.doubles import everything_said_by
-from tests.adapters.stub_server import Exchange, Script, StubServer, answer, stub_server
+from tests.backends.doubles import everything_said_by
+from tests.backends.stub_server import Exchange, Script, StubServer, answer, stub_server
 from tests.doubles import FakeTime
 
 pytestmark = pytest.mark.anyio

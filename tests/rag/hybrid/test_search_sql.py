@@ -21,9 +21,9 @@ from agent_persistence import (
     TableNotAllowedError,
     TablePolicy,
 )
-from agent_persistence._rag.fusion import Ranking, fuse
-from agent_persistence._rag.vectors import written
 from agent_persistence.ext.embeddings import search_sql
+from agent_persistence.rag.fusion import Ranking, fuse
+from agent_persistence.rag.vectors import written
 from tests.rag.hybrid.conftest import DIMENSIONS, as_owner
 from tests.server import LocalServer
 

@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from math import inf
 from threading import RLock
 from types import MappingProxyType
 from typing import Any, Final
 
 import anyio.lowlevel
 
-from agent_persistence.adapter import CAPABILITIES, only_row
+from agent_persistence.backends.backend import Backend, Capabilities
+from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.memory.functions import Function, called, checked_functions
 from agent_persistence.backends.memory.tables import MemoryTable
 from agent_persistence.backends.memory.types import printed
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, ValidationError
-from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
-from agent_persistence.forking import survives_fork
-from agent_persistence.identity import OWN
-from agent_persistence.ordering import OrderBy, parse_order
-from agent_persistence.predicates import FALSE, TRUE, Filter, fold
-from agent_persistence.records import Record, Row, as_mapping, encode_record, strip_none
-from agent_persistence.schema_registry import ForeignKey, Schema
+from agent_persistence.operations import (
+    BatchWrite,
+    BulkWrite,
+    Call,
+    Count,
+    Delete,
+    GetColumns,
+    Include,
+    Operation,
+    Query,
+    Read,
+    Result,
+    Update,
+    Upsert,
+    UpsertMany,
+    Write,
+    unknown,
+)
+from agent_persistence.policy.identity import OWN
+from agent_persistence.query.predicates import FALSE, TRUE, Comparison, Filter, Operator, conjunction, fold
+from agent_persistence.query.records import Record, Row, as_mapping, encode_record, strip_none
+from agent_persistence.runtime.forking import survives_fork
+from agent_persistence.schema.registry import ForeignKey, Schema
 
 
-class InMemoryAdapter:
+class InMemoryAdapter(Backend):
     """A store of its own, which keeps rows in the order of their insertion.
 
     Tables that the schema declares have its columns, types, defaults and keys, and refuse what PostgreSQL would
@@ -37,9 +56,6 @@ class InMemoryAdapter:
     `functions` are what `call` calls: a plain or async callable for each name, with the arguments as keywords.
     """
 
-    row_cap: Final = math.inf
-    """Nothing here cuts a result short."""
-
     def __init__(
         self,
         rows: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
@@ -49,7 +65,8 @@ class InMemoryAdapter:
     ) -> None:
         self._schema = schema or Schema()
         self._functions = checked_functions(functions)
-        self._capabilities = MappingProxyType({name: name != "call" or bool(functions) for name in CAPABILITIES})
+        can = MappingProxyType({name: name != "call" or bool(functions) for name in CAPABILITIES})
+        self._capabilities = Capabilities(can, row_cap=inf, counts_pages=True)
         self._tables: dict[str, MemoryTable] = {}
         self._journal: list[Callable[[], None]] = []
         self._lock = RLock()
@@ -80,72 +97,129 @@ class InMemoryAdapter:
         self._take_back()
 
     @property
-    def capabilities(self) -> Mapping[str, bool]:
+    def capabilities(self) -> Capabilities:
         """All, but "call" only where functions were given. "text_search" means texts and config="simple": what another
         configuration makes of a word is refused, and so is a text with e-mail addresses, URLs or paths."""
         return self._capabilities
 
-    async def write(self, table: str, record: Record) -> Row:
-        return (await self.batch_write(table, [record]))[0]
-
-    async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
+    async def execute(self, operation: Operation, context: CallContext) -> Result:
+        """Carry the operation out in this process. Whether a function writes is its own affair."""
+        if isinstance(operation, Call):
+            await anyio.lowlevel.checkpoint()
+            return Result(await called(self._functions, operation.table, operation.arguments))
         await anyio.lowlevel.checkpoint()
-        with self._transaction():
-            stored = self._table(table)
-            rows = [stored.insert(values) for values in stored.columns.all_stored(records)]
-            self._check_parents(table, rows)
-            return [printed(row) for row in rows]
+        with self._transaction() if operation.writes else self._lock:
+            return self._done(operation)
 
-    async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
-        await anyio.lowlevel.checkpoint()
-        with self._transaction():
-            stored = self._table(table)
-            before, row = stored.upsert(stored.columns.stored(record), tuple(on_conflict or stored.primary_key))
-            self._check_parents(table, [row])
-            self._check_children(table, [] if before is None else [before])
-            told: Row = printed(row)
-            return told
+    def _done(self, operation: Operation) -> Result:
+        match operation:
+            case Query():
+                return self._queried(operation)
+            case Read(table=table, id_column=id_column):
+                return Result(only_row(table, id_column, self._queried(operation.as_query()).value))
+            case Count():
+                return Result(self._counted(operation))
+            case GetColumns(table=table):
+                return Result(self._table(table).column_names())
+            case BulkWrite():
+                return Result(self._bulk_written(operation))
+            case UpsertMany():
+                rows = self._merged(operation.table, operation.records, operation.on_conflict)
+            case Write() | BatchWrite():
+                rows = self._inserted(operation.table, operation.inserted)
+            case Upsert(table=table, record=record):
+                rows = [self._upserted(table, record, operation.on_conflict)]
+            case Update():
+                rows = self._updated(operation)
+            case Delete():
+                rows = self._deleted(operation)
+            case _:
+                raise unknown(operation)
+        shown = [printed(row) for row in rows]
+        return Result(shown[0] if operation.returns == "row" else shown)
 
-    async def bulk_write(
-        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
-    ) -> int:
-        if on_conflict is None:
-            return len(await self.batch_write(table, records))
-        await anyio.lowlevel.checkpoint()
-        with self._transaction():
-            stored = self._table(table)
-            merged = stored.merge_all(stored.columns.all_stored(records), tuple(on_conflict or stored.primary_key))
-            self._check_parents(table, [row for _, row in merged])
-            self._check_children(table, [before for before, _ in merged if before is not None])
-            return len(merged)
+    def _queried(self, query: Query) -> Result:
+        """The rows; a filter that selects none looks neither at the table nor at its columns."""
+        tree = _folded(query.filters)
+        if tree == FALSE:
+            return Result([], total=0)
+        if query.limit == 0 and query.offset:
+            raise AdapterError("a limit of 0 has no offset", status=416, code="PGRST103")
+        stored = self._table(query.table)
+        stored.columns.check_columns([*(query.select or ()), *(key.column for key in query.order)])
+        found = stored.find(tree)
+        end = None if query.limit is None else query.offset + query.limit
+        rows = stored.ordered(found, query.order)[query.offset : end]
+        shown = [printed(row) for row in (stored.selected(rows, query.select) if query.select else rows)]
+        for include in query.include:
+            for row, whole in zip(shown, rows, strict=True):
+                row[include.name] = self._related(include, whole.get(include.ours))
+        return Result(shown, total=len(found) if query.counted else None)
 
-    async def update(
-        self, table: str, changes: Record, filters: Filters, *, max_affected: int | None = None
-    ) -> list[Row]:
-        await anyio.lowlevel.checkpoint()
-        tree = fold(parse_some_rows(table, filters))
+    def _related(self, include: Include, value: Any) -> Any:
+        """The rows that have the value in the column by which they are related, or the one."""
+        inner = include.query
+        found: list[Row] = []
+        if value is not None:
+            same = Comparison(Operator.EQ, printed({"value": value})["value"], include.theirs)
+            filters = same if inner.filters is None else conjunction((same, inner.filters))
+            found = self._queried(replace(inner, filters=filters)).value
+        return found if include.many else next(iter(found), None)
+
+    def _counted(self, count: Count) -> int:
+        tree = _folded(count.filters)
+        return 0 if tree == FALSE else len(self._table(count.table).find(tree))
+
+    def _inserted(self, table: str, records: Sequence[Record]) -> list[Row]:
+        if not records:
+            return []
+        stored = self._table(table)
+        rows = [stored.insert(values) for values in stored.columns.all_stored(records)]
+        self._check_parents(table, rows)
+        return rows
+
+    def _upserted(self, table: str, record: Record, on_conflict: tuple[str, ...]) -> Row:
+        stored = self._table(table)
+        before, row = stored.upsert(stored.columns.stored(record), on_conflict or tuple(stored.primary_key))
+        self._check_parents(table, [row])
+        self._check_children(table, [] if before is None else [before])
+        return row
+
+    def _merged(self, table: str, records: Sequence[Record], on_conflict: tuple[str, ...]) -> list[Row]:
+        if not records:
+            return []
+        stored = self._table(table)
+        merged = stored.merge_all(stored.columns.all_stored(records), on_conflict or tuple(stored.primary_key))
+        self._check_parents(table, [row for _, row in merged])
+        self._check_children(table, [before for before, _ in merged if before is not None])
+        return [row for _, row in merged]
+
+    def _bulk_written(self, write: BulkWrite) -> int:
+        if write.on_conflict is None:
+            return len(self._inserted(write.table, write.records))
+        return len(self._merged(write.table, write.records, write.on_conflict))
+
+    def _updated(self, update: Update) -> list[Row]:
+        tree = fold(update.filters)
         if tree == FALSE:
             return []
-        with self._transaction():
-            stored = self._table(table)
-            stored.columns.check_record(changes)
-            before = stored.select(tree)
-            rows = stored.update(stored.columns.stored(changes), before) if before else []
-            self._check_parents(table, rows)
-            self._check_children(table, before.values())
-            _check_affected("update", table, len(rows), max_affected)
-            return [printed(row) for row in rows]
+        stored = self._table(update.table)
+        stored.columns.check_record(update.changes)
+        before = stored.select(tree)
+        rows = stored.update(stored.columns.stored(update.changes), before) if before else []
+        self._check_parents(update.table, rows)
+        self._check_children(update.table, before.values())
+        _check_affected("update", update.table, len(rows), update.max_affected)
+        return rows
 
-    async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
-        await anyio.lowlevel.checkpoint()
-        tree = fold(parse_some_rows(table, filters))
+    def _deleted(self, delete: Delete) -> list[Row]:
+        tree = fold(delete.filters)
         if tree == FALSE:
             return []
-        with self._transaction():
-            rows = self._table(table).select(tree)
-            self._delete(table, rows)
-            _check_affected("delete", table, len(rows), max_affected)
-            return [printed(row) for row in rows.values()]
+        rows = self._table(delete.table).select(tree)
+        self._delete(delete.table, rows)
+        _check_affected("delete", delete.table, len(rows), delete.max_affected)
+        return [*rows.values()]
 
     def _delete(self, table: str, numbered: Mapping[int, Row]) -> None:
         """Remove the rows, and below them those whose foreign keys cascade.
@@ -165,49 +239,6 @@ class InMemoryAdapter:
                     gone.extend((child, orphan) for orphan in orphans.values())
                 else:
                     self._check_unused(parent, row, child, foreign_key)
-
-    async def count(self, table: str, filters: Filters | None = None) -> int:
-        await anyio.lowlevel.checkpoint()
-        tree = _folded(table, filters)
-        with self._lock:
-            return 0 if tree == FALSE else len(self._table(table).find(tree))
-
-    async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
-        return only_row(table, id_column, await self.query(table, {id_column: eq(id_value)}, limit=2))
-
-    async def query(
-        self,
-        table: str,
-        filters: Filters | None = None,
-        limit: int | None = None,
-        order_by: OrderBy | None = None,
-        descending: bool = False,
-        select: Sequence[str] | None = None,
-        *,
-        offset: int = 0,
-    ) -> list[Row]:
-        await anyio.lowlevel.checkpoint()
-        tree = _folded(table, filters)
-        if tree == FALSE:
-            return []
-        order = parse_order(table, order_by, descending)
-        if limit == 0 and offset:
-            raise AdapterError("a limit of 0 has no offset", status=416, code="PGRST103")
-        with self._lock:
-            stored = self._table(table)
-            stored.columns.check_columns([*(select or ()), *(key.column for key in order)])
-            rows = stored.ordered(stored.find(tree), order)[offset : None if limit is None else offset + limit]
-            return [printed(row) for row in (stored.selected(rows, select) if select else rows)]
-
-    async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> object:
-        """Call the function that was given by this name. Whether it writes is its own affair: `may_write` is not
-        passed on."""
-        await anyio.lowlevel.checkpoint()
-        return await called(self._functions, function, arguments)
-
-    async def get_columns(self, table: str) -> list[str] | None:
-        with self._lock:
-            return self._table(table).column_names()
 
     async def aclose(self) -> None:
         """Change nothing: the rows live as long as the adapter."""
@@ -284,10 +315,9 @@ def _check_affected(verb: str, table: str, affected: int, most: int | None) -> N
         )
 
 
-def _folded(table: str, filters: Filters | None) -> Filter | None:
-    """The filter without constants; None selects every row, FALSE none, and neither looks at the table."""
-    tree = parse_filters(table, filters)
-    folded = None if tree is None else fold(tree)
+def _folded(filters: Filter | None) -> Filter | None:
+    """The filter without constants; None selects every row, FALSE none."""
+    folded = TRUE if filters is None else fold(filters)
     return None if folded == TRUE else folded
 
 

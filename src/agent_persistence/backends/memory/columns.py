@@ -12,11 +12,11 @@ from agent_persistence.backends.memory.refusals import NoSuchOperatorError, NotO
 from agent_persistence.backends.memory.rules import check_values
 from agent_persistence.backends.memory.times import stamp
 from agent_persistence.backends.memory.types import PgType, pg_type
-from agent_persistence.client_keys import uuid7
 from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
-from agent_persistence.identifiers import base_column, is_path
-from agent_persistence.records import Record, Row, differ_in_keys
-from agent_persistence.schema_registry import Column, Generated, Table
+from agent_persistence.query.identifiers import base_column, is_path
+from agent_persistence.query.records import Record, Row, differ_in_keys
+from agent_persistence.schema.client_keys import uuid7
+from agent_persistence.schema.registry import Column, Generated, Table
 
 _UNDECLARED = Table({"id": Column("any", default=Generated.UUID), "created_at": Column("any", default=Generated.NOW)})
 

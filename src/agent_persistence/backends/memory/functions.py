@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from agent_persistence.exceptions import AdapterError, ConfigurationError, PersistenceError, printable
-from agent_persistence.records import Record, encode_value
+from agent_persistence.query.records import Record, encode_value
 
 Function: TypeAlias = Callable[..., Any]
 """Takes JSON values by keyword and returns, or awaits, a value with a JSON form."""

@@ -10,7 +10,7 @@ from struct import pack, unpack
 from typing import Any, Final
 
 from agent_persistence.backends.memory.refusals import NotOfTypeError, TwinCannotTellError
-from agent_persistence.records import exact_number
+from agent_persistence.query.records import exact_number
 
 MAX_JSON_DIGITS: Final = 4000
 """Python reads JSON integers of at most 4,300 digits."""

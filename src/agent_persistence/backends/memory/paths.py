@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from agent_persistence.backends.memory.documents import JSON_NULL, document, key_order
-from agent_persistence.identifiers import is_path
+from agent_persistence.query.identifiers import is_path
 
 _ARROW: Final = re.compile(r"->>?")
 _NUMBER: Final = re.compile(r"-?[0-9]+")

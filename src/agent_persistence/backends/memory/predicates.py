@@ -16,7 +16,7 @@ from agent_persistence.backends.memory.textsearch import text_test
 from agent_persistence.backends.memory.types import PgType, sent
 from agent_persistence.backends.memory.untyped import value_test
 from agent_persistence.exceptions import UnsupportedOperationError
-from agent_persistence.predicates import AllOf, AnyOf, Comparison, Filter, Not, Operator
+from agent_persistence.query.predicates import AllOf, AnyOf, Comparison, Filter, Not, Operator
 
 Row: TypeAlias = Mapping[str, Any]
 Predicate: TypeAlias = Callable[[Row], bool | None]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent_persistence.exceptions import AdapterError, ConflictError
-from agent_persistence.schema_registry import Column
+from agent_persistence.schema.registry import Column
 
 
 def check_values(table: str, columns: Mapping[str, Column], row: Mapping[str, Any]) -> None:

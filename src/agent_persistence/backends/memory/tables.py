@@ -14,11 +14,11 @@ from agent_persistence.backends.memory.rules import duplicate, merged_twice
 from agent_persistence.backends.memory.types import sent
 from agent_persistence.backends.memory.untyped import rank
 from agent_persistence.exceptions import AdapterError
-from agent_persistence.identifiers import is_path
-from agent_persistence.ordering import Order, with_nulls_placed
-from agent_persistence.predicates import AllOf, Comparison, Filter, Operator, comparisons
-from agent_persistence.records import Row
-from agent_persistence.schema_registry import Table
+from agent_persistence.query.identifiers import is_path
+from agent_persistence.query.ordering import Order, with_nulls_placed
+from agent_persistence.query.predicates import AllOf, Comparison, Filter, Operator, comparisons
+from agent_persistence.query.records import Row
+from agent_persistence.schema.registry import Table
 
 OptionalRow = TypeVar("OptionalRow", Row, None)
 _PLACE = ""

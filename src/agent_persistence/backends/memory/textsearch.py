@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from agent_persistence.backends.memory.lexemes import MAX_POSITION, lexemes, vector
 from agent_persistence.backends.memory.refusals import NotOfTypeError, TwinCannotTellError
 from agent_persistence.backends.memory.tsquery import Both, Either, Followed, Lexeme, Neither, Query
-from agent_persistence.predicates import TextQuery
+from agent_persistence.query.predicates import TextQuery
 
 _MAX_NESTING: Final = 25
 """Negations and parentheses; PostgreSQL keeps 32 operators waiting (STACKDEPTH in tsquery.c)."""

@@ -15,7 +15,6 @@ from typing import Any, Final, NoReturn
 
 from pydantic_core import to_json
 
-from agent_persistence._schema.types import BUILT_IN, base_name
 from agent_persistence.backends.memory.addresses import address_key, read_cidr, read_inet
 from agent_persistence.backends.memory.arrays import array_items
 from agent_persistence.backends.memory.bytes_text import read_bytes
@@ -30,6 +29,7 @@ from agent_persistence.backends.memory.numbers import (
 )
 from agent_persistence.backends.memory.refusals import NotOfTypeError, TwinCannotTellError
 from agent_persistence.backends.memory.times import read_date, read_time, read_timestamp, read_timestamptz
+from agent_persistence.schema.types import BUILT_IN, base_name
 
 _BLANK: Final = " \t\n\r\v\f"
 

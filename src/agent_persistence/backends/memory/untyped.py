@@ -10,7 +10,7 @@ from agent_persistence.backends.memory import patterns
 from agent_persistence.backends.memory.documents import containing, contains
 from agent_persistence.backends.memory.refusals import NoSuchOperatorError
 from agent_persistence.backends.memory.textsearch import text_test
-from agent_persistence.predicates import Comparison, Operator
+from agent_persistence.query.predicates import Comparison, Operator
 
 ValueTest: TypeAlias = Callable[[Any], bool]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from agent_persistence._extras import command_for
-from agent_persistence.adapter import CAPABILITIES, only_row
+from agent_persistence.backends.backend import Capabilities, UsersBackend, sent_rows
+from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.exact_json import read_json
 from agent_persistence.backends.postgres import catalogue, copying, sql
 from agent_persistence.backends.postgres.catalogue import FunctionFacts, TableFacts
@@ -20,19 +21,37 @@ from agent_persistence.backends.postgres.roles import Claims, Roles
 from agent_persistence.backends.postgres.statements import Statement, quoted
 from agent_persistence.backends.postgres.transactions import Transaction, TransactionResult
 from agent_persistence.backends.transport.connections import Lifetimes
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import (
     AdapterError,
     ConfigurationError,
     FailureState,
     RowsDroppedError,
     ValidationError,
+    printable,
 )
-from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
-from agent_persistence.hiding import Unpicklable, hidden
-from agent_persistence.identity import OWN, Identity
-from agent_persistence.ordering import OrderBy, parse_order
-from agent_persistence.predicates import FALSE, Filter
-from agent_persistence.records import Record, Row, differ_in_keys
+from agent_persistence.operations import (
+    BatchWrite,
+    BulkWrite,
+    Call,
+    Count,
+    Delete,
+    GetColumns,
+    Include,
+    Operation,
+    Query,
+    Read,
+    Result,
+    Update,
+    Upsert,
+    Write,
+    unknown,
+)
+from agent_persistence.policy.identity import OWN, Identity
+from agent_persistence.query.identifiers import base_column
+from agent_persistence.query.predicates import FALSE, Filter
+from agent_persistence.query.records import Row, differ_in_keys
+from agent_persistence.runtime.hiding import Unpicklable, hidden
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -46,7 +65,7 @@ _MOST_MS: Final = 2**31 - 1
 """The longest statement_timeout that PostgreSQL takes, 24 days."""
 
 
-class PostgresAdapter(Unpicklable):
+class PostgresAdapter(Unpicklable, UsersBackend):
     """Runs each call as one transaction, by default in one round trip; pooled connections in transaction mode do.
 
     `dsn` is a URL or libpq's `key=value`. `role` is taken on for each transaction, as PostgREST does, so that its
@@ -79,20 +98,24 @@ class PostgresAdapter(Unpicklable):
             raise ConfigurationError("max_connections is a number from 1")
         lifetimes = Lifetimes(max_idle_s, max_age_s)
         self._pool, server = _connecting(dsn, max_connections, lifetimes, allow_plaintext=allow_plaintext)
-        self.server, self.namespace = server.address, server.namespace(db_schema)
+        self._capabilities = Capabilities(
+            _CAPABILITIES,
+            row_cap=inf,
+            returning=True,
+            counts_pages=True,
+            server=server.address,
+            namespace=server.namespace(db_schema),
+        )
         self._roles = Roles(role, claims, anon_role)
-        self._user: Identity | None = None
         self._db_schema = db_schema
         self._error_texts = error_texts
         self._first_schema = None if db_schema == "public" else db_schema
         self._tables: dict[str, TableFacts] = {}
         self._functions: dict[str, tuple[FunctionFacts, ...]] = {}
 
-    row_cap: Final = inf
-
     @property
-    def capabilities(self) -> Mapping[str, bool]:
-        return _CAPABILITIES
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
 
     @property
     def identity(self) -> Identity | None:
@@ -111,43 +134,105 @@ class PostgresAdapter(Unpicklable):
             )
         return self._roles.anonymous if claims is None else self._roles.user(claims)
 
-    def acting_as(self, identity: Identity) -> PostgresAdapter:
-        user = object.__new__(type(self))
-        vars(user).update(vars(self), _user=identity)
-        return user
+    async def execute(self, operation: Operation, context: CallContext) -> Result:
+        adapter = self if context.identity.own else self.acting_as(context.identity)
+        if isinstance(operation, Query) and operation.counted:
+            return await adapter._paged(operation)
+        return Result(await adapter._done(operation))
 
-    async def write(self, table: str, record: Record) -> Row:
-        return (await self._insert("write", table, [record]))[0]
+    async def _done(self, operation: Operation) -> Any:
+        match operation:
+            case Query():
+                return await self._queried(operation)
+            case Read(table=table, id_column=id_column):
+                statement = sql.select(sql.Selection(self._named(table), operation.filter, {}, limit=2))
+                return only_row(table, id_column, await self._rows(operation, statement))
+            case Count():
+                return await self._counted(operation)
+            case BulkWrite():
+                return await self._bulk_written(operation) if operation.records else 0
+            case Write() | BatchWrite() | Upsert():
+                return await self._inserted(operation)
+            case Update():
+                return await self._updated(operation)
+            case Delete():
+                return await self._deleted(operation)
+            case Call():
+                return await self._called(operation)
+            case GetColumns(table=table):
+                self._tables.pop(table, None)
+                return list((await self._facts(table)).columns) or None
+        raise unknown(operation)
 
-    async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
-        return await self._insert("batch_write", table, records) if records else []
+    async def _queried(self, query: Query) -> list[Row]:
+        if simplified(query.filters) == FALSE:
+            return []
+        return await self._rows(query, sql.select(await self._selection(query)))
 
-    async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
-        return (await self._insert("upsert", table, [record], on_conflict=on_conflict or ()))[0]
+    async def _paged(self, query: Query) -> Result:
+        if simplified(query.filters) == FALSE:
+            return Result([], total=0)
+        answer = await self._run("query", query.table, sql.page(await self._selection(query)))
+        told = _read(answer.value or b"{}", "query", query.table, writes=False)
+        return Result(told["rows"], total=told["total"])
 
-    async def insert(
-        self,
-        table: str,
-        records: Sequence[Record],
-        *,
-        on_conflict: Sequence[str] | None = None,
-        returning: Sequence[str] = (),
-    ) -> list[Row]:
-        """Insert or merge, and return these columns alone: the role needs no right to SELECT others."""
-        return await self._insert("write", table, records, on_conflict=on_conflict, returning=returning)
+    async def _selection(self, query: Query) -> sql.Selection:
+        predicate = simplified(query.filters)
+        related = []
+        for include in query.include:
+            await self._check_columns(include)
+            related.append((include, await self._selection(include.query)))
+        return sql.Selection(
+            self._named(query.table),
+            predicate,
+            await self._types(query.table, predicate),
+            columns=query.select,
+            order=query.order,
+            limit=query.limit,
+            offset=query.offset,
+            related=related,
+        )
 
-    async def bulk_write(
-        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
-    ) -> int:
+    async def _check_columns(self, include: Include) -> None:
+        """Refuse a column that related rows do not have: SQL would take one of the rows around for it."""
+        query = include.query
+        has = (await self._facts(query.table)).columns
+        for column in map(base_column, (*query.columns(), include.theirs)):
+            if column not in has:
+                raise AdapterError(f"query on {query.table}: it has no column {printable(column)}", code="42703")
+
+    async def _counted(self, count: Count) -> int:
+        """The number of rows; SQL counts where any one column may be read, so that it need not be told which."""
+        predicate = simplified(count.filters)
+        if predicate == FALSE:
+            return 0
+        statement = sql.count(self._named(count.table), predicate, await self._types(count.table, predicate))
+        return int((await self._run("count", count.table, statement)).value or 0)
+
+    async def _inserted(self, operation: Write | BatchWrite | Upsert) -> Any:
+        table, records = operation.table, operation.inserted
+        if not records:
+            return []
+        target = await self._target(table, operation.merges_by)
+        statement = sql.insert(self._named(table), records, on_conflict=target, returning=operation.returning)
+        # Records of different keys are read row by row: a rule that the first one breaks would hide a wrong value.
+        check = sql.reading(self._named(table), records) if differ_in_keys(records) else None
+        answer = await self._run(operation.verb, table, statement, writes=True, check=check)
+        rows: list[Row] = [] if answer.value is None else _read(answer.value, operation.verb, table, writes=True)
+        if answer.affected < len(records):
+            raise RowsDroppedError(operation.verb, table, sent=len(records), stored=answer.affected, rows=rows)
+        if operation.returning == ():
+            return sent_rows(operation)
+        return rows[0] if operation.returns == "row" else rows
+
+    async def _bulk_written(self, write: BulkWrite) -> int:
         """Store the rows by COPY in one transaction; where rows are merged, or row-level security holds, by way of a
         temporary table. A few rows are inserted as others are."""
-        if not records:
-            return 0
-        columns = tuple(records[0])
+        table, records, columns = write.table, write.records, tuple(write.records[0])
         differ = any(record.keys() != records[0].keys() for record in records)
-        if differ and on_conflict is not None:
+        if differ and write.on_conflict is not None:
             raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
-        target = await self._target(table, on_conflict)
+        target = await self._target(table, write.on_conflict)
         facts = await self._facts(table)
         if differ or len(records) < copying.WORTHWHILE or not copying.can_be_copied(columns, facts):
             inserted = sql.insert(self._named(table), records, on_conflict=target, returning=())
@@ -155,107 +240,41 @@ class PostgresAdapter(Unpicklable):
         load, statement = copying.loading(self._named(table), columns, records, facts, target)
         return (await self._run("bulk_write", table, statement, writes=True, load=load)).affected
 
-    async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
-        predicate = parse_filters(table, {id_column: eq(id_value)})
-        statement = sql.select(self._named(table), predicate, {}, limit=2)
-        return only_row(table, id_column, await self._rows("read", table, statement))
-
-    async def query(
-        self,
-        table: str,
-        filters: Filters | None = None,
-        limit: int | None = None,
-        order_by: OrderBy | None = None,
-        descending: bool = False,
-        select: Sequence[str] | None = None,
-        *,
-        offset: int = 0,
-    ) -> list[Row]:
-        predicate = simplified(parse_filters(table, filters))
-        if predicate == FALSE:
-            return []
-        order, types = parse_order(table, order_by, descending), await self._types(table, predicate)
-        statement = sql.select(
-            self._named(table), predicate, types, columns=select, order=order, limit=limit, offset=offset
-        )
-        return await self._rows("query", table, statement)
-
-    async def count(self, table: str, filters: Filters | None = None, *, select: Sequence[str] | None = None) -> int:
-        """Count the rows. `select` is not needed: SQL counts where any one column may be read."""
-        predicate = simplified(parse_filters(table, filters))
-        if predicate == FALSE:
-            return 0
-        statement = sql.count(self._named(table), predicate, await self._types(table, predicate))
-        return int((await self._run("count", table, statement)).value or 0)
-
-    async def update(
-        self,
-        table: str,
-        changes: Record,
-        filters: Filters,
-        *,
-        max_affected: int | None = None,
-        returning: Sequence[str] | None = None,
-    ) -> list[Row]:
-        predicate = simplified(parse_some_rows(table, filters))
+    async def _updated(self, update: Update) -> list[Row]:
+        table, changes, predicate = update.table, update.changes, simplified(update.filters)
         if predicate == FALSE or not changes:
             return []
         types = await self._types(table, predicate)
-        statement = sql.update(self._named(table), changes, predicate, types, returning=returning)
+        statement = sql.update(self._named(table), changes, predicate, types, returning=update.returning)
         check = sql.reading(self._named(table), [changes])
-        return await self._rows("update", table, statement, check=check, writes=True, at_most=max_affected)
+        return await self._rows(update, statement, check=check, at_most=update.max_affected)
 
-    async def delete(
-        self,
-        table: str,
-        filters: Filters,
-        *,
-        max_affected: int | None = None,
-        returning: Sequence[str] | None = None,
-    ) -> list[Row]:
-        predicate = simplified(parse_some_rows(table, filters))
+    async def _deleted(self, delete: Delete) -> list[Row]:
+        table, predicate = delete.table, simplified(delete.filters)
         if predicate == FALSE:
             return []
         types = await self._types(table, predicate)
-        statement = sql.delete(self._named(table), predicate, types, returning=returning)
-        return await self._rows("delete", table, statement, writes=True, at_most=max_affected)
+        statement = sql.delete(self._named(table), predicate, types, returning=delete.returning)
+        return await self._rows(delete, statement, at_most=delete.max_affected)
 
-    async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> Any:
-        """Call the function, in a read-only transaction unless it `may_write`."""
+    async def _called(self, call: Call) -> Any:
+        """Call the function, in a read-only transaction unless it may write."""
+        function = call.table
         try:
-            facts = catalogue.chosen(function, await self._overloads(function), arguments)
+            facts = catalogue.chosen(function, await self._overloads(function), call.arguments)
         except AdapterError:
             self._functions.pop(function, None)  # the one that is missed may be made now
             raise
-        statement = catalogue.call(self._named(function), facts, arguments)
-        answer = await self._run("call", function, statement, writes=may_write)
-        return None if answer.value is None else _read(answer.value, "call", function, writes=may_write)
+        statement = catalogue.call(self._named(function), facts, call.arguments)
+        answer = await self._run("call", function, statement, writes=call.writes)
+        return None if answer.value is None else _read(answer.value, "call", function, writes=call.writes)
 
-    async def get_columns(self, table: str) -> list[str] | None:
-        self._tables.pop(table, None)
-        return list((await self._facts(table)).columns) or None
+    async def ask(self, statement: Statement) -> bytes | None:
+        """What a statement of your own returns, in a transaction that cannot write: its one value, as JSON text."""
+        return (await self._run("query", "pg_catalog", statement)).value
 
     async def aclose(self) -> None:
         await self._pool.aclose()
-
-    async def _insert(
-        self,
-        verb: str,
-        table: str,
-        records: Sequence[Record],
-        *,
-        on_conflict: Sequence[str] | None = None,
-        returning: Sequence[str] | None = None,
-    ) -> list[Row]:
-        target = await self._target(table, on_conflict)
-        statement = sql.insert(self._named(table), records, on_conflict=target, returning=returning)
-        # Records of different keys are read row by row: a rule that the first one breaks would hide a wrong value.
-        check = sql.reading(self._named(table), records) if differ_in_keys(records) else None
-        answer = await self._run(verb, table, statement, writes=True, check=check)
-        rows: list[Row] = [] if answer.value is None else _read(answer.value, verb, table, writes=True)
-        if answer.affected < len(records):
-            raise RowsDroppedError(verb, table, sent=len(records), stored=answer.affected, rows=rows)
-        return rows
 
     async def _target(self, table: str, on_conflict: Sequence[str] | None) -> Sequence[str] | None:
         """The columns by which rows are merged: the primary key if none are named. A table without one only grows."""
@@ -286,15 +305,14 @@ class PostgresAdapter(Unpicklable):
             self._functions[function] = FunctionFacts.told(read_json(answer.value or b"[]"))
         return self._functions[function]
 
-    async def _rows(
-        self, verb: str, table: str, statement: Statement, *, writes: bool = False, **about: Any
-    ) -> list[Row]:
+    async def _rows(self, operation: Operation, statement: Statement, **about: Any) -> list[Row]:
+        verb, table, writes = operation.verb, operation.table, operation.writes
         answer = await self._run(verb, table, statement, writes=writes, **about)
         rows: list[Row] = [] if answer.value is None else _read(answer.value, verb, table, writes=writes)
         return rows
 
     async def _run(self, verb: str, table: str, statement: Statement | None, **about: Any) -> TransactionResult:
-        user = self._user or await self._roles.current()
+        user = await self._roles.current() if self._user.own else self._user
         claims = None if user.claims is None else user.claims.get_secret_value()
         settings = sql.settings(user.role, claims, self._first_schema, _limit_ms())
         asked = Transaction(verb, table, statement, settings, user.role, error_texts=self._error_texts, **about)

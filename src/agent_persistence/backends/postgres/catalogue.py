@@ -12,7 +12,7 @@ from agent_persistence.backends.postgres.filters import JSON_TYPES
 from agent_persistence.backends.postgres.sql import ROW
 from agent_persistence.backends.postgres.statements import Parameters, Statement, array_text, json_text, quoted, text_of
 from agent_persistence.exceptions import AdapterError, printable
-from agent_persistence.records import Record
+from agent_persistence.query.records import Record
 
 ARRAY: Final = "A"
 COMPOSITE: Final = "C"

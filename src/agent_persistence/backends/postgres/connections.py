@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent_persistence.attempts import connecting
 from agent_persistence.backends.postgres.dsn import Server
 from agent_persistence.backends.postgres.errors import Moment, Refusal, as_lost, as_refused, as_too_many, as_unset
 from agent_persistence.backends.postgres.libpq import LostError, Told, Wire
@@ -12,6 +11,7 @@ from agent_persistence.backends.postgres.statements import Statement
 from agent_persistence.backends.postgres.transactions import COMMIT, ROLLBACK, Load, Transaction, TransactionResult
 from agent_persistence.backends.transport.connections import Connection, Lifetimes, Pool
 from agent_persistence.exceptions import AdapterError
+from agent_persistence.runtime.attempts import connecting
 
 
 class PostgresPool(Pool[Transaction, TransactionResult]):

@@ -15,7 +15,7 @@ from agent_persistence.backends.postgres.catalogue import TableFacts, Type, as_t
 from agent_persistence.backends.postgres.sql import merge
 from agent_persistence.backends.postgres.statements import Statement, json_text, names
 from agent_persistence.backends.postgres.transactions import Load
-from agent_persistence.records import Record
+from agent_persistence.query.records import Record
 
 WORTHWHILE: Final = 200
 """Rows below which one INSERT is faster than the round trips of COPY."""

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from agent_persistence._version import __version__
 from agent_persistence.exceptions import ConfigurationError
-from agent_persistence.hiding import Unpicklable, hidden
+from agent_persistence.runtime.hiding import Unpicklable, hidden
 
 EXAMPLE: Final = "postgresql://<user>:<password>@<host>:5432/<database>"
 _ENCRYPTED: Final = ("require", "verify-ca", "verify-full")

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final
 
 from agent_persistence.backends.postgres.transactions import Transaction
-from agent_persistence.backends.server_texts import described, named_column, remedy_of
+from agent_persistence.backends.server_texts import described, error_class, named_column, remedy_of
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState, printable
 
 
@@ -83,7 +83,7 @@ def as_refused(refusal: Refusal, moment: Moment, asked: Transaction) -> AdapterE
     text = f"{asked} {told} ({code})"
     if code.startswith("23"):
         return ConflictError(text, constraint=refusal.constraint, **about)
-    return AdapterError(text, **about)
+    return error_class(code, None, refusal.message)(text, **about)
 
 
 def _without_key(told: str) -> str:
@@ -147,5 +147,6 @@ def as_unreached(message: str, place: str) -> AdapterError:
     """The error of a call for which no connection could be made. libpq's text is matched and not repeated."""
     for form, (words, state, code) in _UNREACHED.items():
         if re.search(form, message):
-            return AdapterError(f"PostgreSQL at {place}: {words}; nothing was sent", state=state, code=code)
+            refused = error_class(code, None, "")
+            return refused(f"PostgreSQL at {place}: {words}; nothing was sent", state=state, code=code)
     return AdapterError(f"PostgreSQL at {place} was not reached; nothing was sent", state=FailureState.NOT_SENT)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agent_persistence.backends.postgres.statements import Parameters, array_text, json_text, quoted, text_of
-from agent_persistence.identifiers import base_column, is_path
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import (
+from agent_persistence.query.identifiers import base_column, is_path
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import (
     TRUE,
     AllOf,
     AnyOf,

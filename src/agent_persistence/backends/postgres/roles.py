@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
-from agent_persistence.identity import Identity, asked, checked_claims, checked_role
+from agent_persistence.policy.identity import Identity, asked, checked_claims, checked_role
 
 Claims: TypeAlias = Mapping[str, Any] | Callable[[], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 

@@ -9,14 +9,16 @@ adapters take and tell the same values.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from agent_persistence.backends.postgres.filters import selected, sort_key, where
+from agent_persistence.backends.postgres.filters import condition, selected, sort_key, where
 from agent_persistence.backends.postgres.statements import Parameters, Statement, json_text, names, quoted
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import Filter
-from agent_persistence.records import Record, differ_in_keys, distinct
+from agent_persistence.operations import Include
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import Filter
+from agent_persistence.query.records import Record, differ_in_keys, distinct
 
 ROW: Final = "_agent_persistence_row"
 """The alias of what comes back: a column of this name would be told in its place."""
@@ -25,27 +27,63 @@ MAX_PARAMETERS: Final = 65_535
 _AS_JSON: Final = f"select coalesce(json_agg({ROW}), '[]')::text, count(*)::text from"
 
 
-def select(
-    table: str,
-    predicate: Filter | None,
-    types: Mapping[str, str],
-    *,
-    columns: Sequence[str] | None = None,
-    order: Sequence[Order] = (),
-    limit: int | None = None,
-    offset: int = 0,
-) -> Statement:
-    """The rows as one JSON array. `table` is quoted already, here and below."""
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows of one table, and what is related to each. `table` is quoted already, here and below.
+
+    The columns are not qualified, so that they must be the table's own: within related rows those of the rows around
+    would do as well.
+    """
+
+    table: str
+    predicate: Filter | None
+    types: Mapping[str, str]
+    columns: Sequence[str] | None = None
+    order: Sequence[Order] = ()
+    limit: int | None = None
+    offset: int = 0
+    related: Sequence[tuple[Include, Selection]] = ()
+
+
+def select(selection: Selection) -> Statement:
+    """The rows as one JSON array."""
     parameters = Parameters()
-    text = f"select {', '.join(map(selected, columns)) if columns else '*'} from {table}"
-    text += where(predicate, types, parameters)
-    if order:
-        text += f" order by {', '.join(map(sort_key, order))}"
-    if limit is not None:
-        text += f" limit {parameters.add(str(limit))}"
-    if offset:
-        text += f" offset {parameters.add(str(offset))}"
+    text = _selected(selection, parameters, 0, "")
     return Statement(f"{_AS_JSON} ({text}) as {ROW}", parameters.in_order())
+
+
+def page(selection: Selection) -> Statement:
+    """The rows, and how many there are without limit and offset, as one JSON object, of one moment."""
+    parameters = Parameters()
+    text = _selected(selection, parameters, 0, "")
+    everything = f"{selection.table}{where(selection.predicate, selection.types, parameters)}"
+    total = f"(select count(*) from {everything})"
+    told = f"json_build_object('rows', coalesce(json_agg({ROW}), '[]'), 'total', {total})::text, count(*)::text"
+    return Statement(f"select {told} from ({text}) as {ROW}", parameters.in_order())
+
+
+def _selected(selection: Selection, parameters: Parameters, depth: int, link: str) -> str:
+    """The statement for rows that are `depth` tables away, and `link`ed to those around."""
+    alias = f"_agent_persistence_{depth}"
+    shown = [", ".join(map(selected, selection.columns)) if selection.columns else f"{alias}.*"]
+    for include, inner in selection.related:
+        joined = f"_agent_persistence_{depth + 1}.{quoted(include.theirs)} = {alias}.{quoted(include.ours)}"
+        rows = f"({_selected(inner, parameters, depth + 1, joined)}) as {ROW}"
+        as_json = f"coalesce(json_agg({ROW}), '[]')" if include.many else f"row_to_json({ROW})"
+        shown.append(f"(select {as_json} from {rows}) as {quoted(include.name)}")
+    text = f"select {', '.join(shown)} from {selection.table} as {alias}"
+    conditions = [link] if link else []
+    if selection.predicate is not None:
+        conditions.append(condition(selection.predicate, selection.types, parameters))
+    if conditions:
+        text += f" where {' and '.join(conditions)}"
+    if selection.order:
+        text += f" order by {', '.join(map(sort_key, selection.order))}"
+    if selection.limit is not None:
+        text += f" limit {parameters.add(str(selection.limit))}"
+    if selection.offset:
+        text += f" offset {parameters.add(str(selection.offset))}"
+    return text
 
 
 def count(table: str, predicate: Filter | None, types: Mapping[str, str]) -> Statement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -12,13 +12,15 @@ from pydantic import SecretStr
 from pydantic_core import to_json
 
 from agent_persistence._extras import command_for
-from agent_persistence.adapter import CAPABILITIES, only_row
+from agent_persistence.backends.backend import Capabilities, UsersBackend, sent_rows
+from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.postgrest.credentials import ApiKey, checked_user
 from agent_persistence.backends.postgrest.expected import ExpectedRows
 from agent_persistence.backends.transport.connections import HttpTransport, Lifetimes
 from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url
+from agent_persistence.context import CallContext
 from agent_persistence.exceptions import (
     AdapterError,
     ConfigurationError,
@@ -26,22 +28,37 @@ from agent_persistence.exceptions import (
     RowsDroppedError,
     UnsupportedOperationError,
 )
-from agent_persistence.filters import Filters, eq, parse_filters, parse_some_rows
-from agent_persistence.hiding import Unpicklable, hidden
-from agent_persistence.identity import OWN, Identity, RefreshingToken, asked, checked_token
-from agent_persistence.operations import Page, Query
-from agent_persistence.ordering import OrderBy, parse_order
-from agent_persistence.predicates import (
+from agent_persistence.operations import (
+    BatchWrite,
+    BulkWrite,
+    Call,
+    Count,
+    Delete,
+    GetColumns,
+    Include,
+    Operation,
+    Query,
+    Read,
+    Result,
+    Update,
+    Upsert,
+    Write,
+    unknown,
+)
+from agent_persistence.policy.identity import OWN, Identity, RefreshingToken, asked, checked_token
+from agent_persistence.query.predicates import (
     FALSE,
     TRUE,
     Comparison,
     Filter,
     Operator,
+    comparisons,
     fold,
     map_comparisons,
 )
-from agent_persistence.records import Record, Row, differ_in_keys
-from agent_persistence.schema_registry import Schema, default_schema
+from agent_persistence.query.records import Record, differ_in_keys
+from agent_persistence.runtime.hiding import Unpicklable, hidden
+from agent_persistence.schema.registry import Schema, default_schema
 
 if TYPE_CHECKING:
     import httpx
@@ -53,11 +70,13 @@ T = TypeVar("T")
 HOSTED: Final = ".supabase.co"
 HOSTED_ROW_CAP: Final = 1_000
 """What hosted Supabase has for max-rows, if nobody has changed it."""
+_Asked: TypeAlias = tuple[Request, Callable[[Response], T]]
+"""A request, and how its answer is read."""
 _CONTAINMENT: Final = (Operator.CONTAINS, Operator.CONTAINED_BY)
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 
 
-class SupabaseAdapter(Unpicklable):
+class SupabaseAdapter(Unpicklable, UsersBackend):
     """Sends each call as one request to `url`/rest/v1.
 
     `key` is a publishable, secret or legacy JWT key; `access_token` is a user's JWT beside it, a `RefreshingToken`, or
@@ -91,17 +110,25 @@ class SupabaseAdapter(Unpicklable):
         self._ask = access_token if callable(access_token) else None
         self._token = None if access_token is None or self._ask else checked_user(access_token)
         self._schema = schema or default_schema()
-        self.row_cap = HOSTED_ROW_CAP if base.host.endswith(HOSTED) else None
-        self.server = (base.host, base.port or (80 if base.scheme == "http" else 443))
-        self.namespace = db_schema
+        self._row_cap = HOSTED_ROW_CAP if base.host.endswith(HOSTED) else None
+        self._server = (base.host, base.port or (80 if base.scheme == "http" else 443))
+        self._db_schema = db_schema
         self._http = _http_transport(base, client, transport, Lifetimes(max_idle_s, max_age_s))
         self._learnt = _Learnt()
         self._error_texts = error_texts
         self._expected = ExpectedRows(self._schema)
 
     @property
-    def capabilities(self) -> Mapping[str, bool]:
-        return _CAPABILITIES
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            _CAPABILITIES,
+            row_cap=self._row_cap,
+            url_size=self.url_size,
+            returning=True,
+            counts_pages=True,
+            server=self._server,
+            namespace=self._db_schema,
+        )
 
     @property
     def identity(self) -> Identity | None:
@@ -126,201 +153,175 @@ class SupabaseAdapter(Unpicklable):
         self._credentials.check_publishable()
         return Identity()
 
-    def acting_as(self, identity: Identity) -> SupabaseAdapter:
-        user = object.__new__(type(self))
-        vars(user).update(vars(self), _ask=None, _token=identity.access_token)
-        return user
-
-    async def write(self, table: str, record: Record) -> Row:
-        return (await self._inserted("write", table, [record]))[0]
-
-    async def batch_write(self, table: str, records: Sequence[Record]) -> list[Row]:
-        return await self._inserted("batch_write", table, records) if records else []
-
-    async def upsert(self, table: str, record: Record, on_conflict: Sequence[str] | None = None) -> Row:
-        return (await self._inserted("upsert", table, [record], on_conflict=on_conflict or ()))[0]
-
-    async def insert(
-        self,
-        table: str,
-        records: Sequence[Record],
-        *,
-        on_conflict: Sequence[str] | None = None,
-        returning: Sequence[str] = (),
-    ) -> list[Row]:
-        """Insert or merge, and ask for these columns alone: the role needs no right to SELECT others.
-
-        Without any it is `Prefer: return=minimal`, for which the table need not be readable at all.
-        """
-        return await self._inserted("write", table, records, on_conflict=on_conflict, returning=returning)
-
-    async def bulk_write(
-        self, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None = None
-    ) -> int:
-        """Store the rows by one request, which is one transaction and reads nothing back; how many were stored."""
-        if not records:
-            return 0
-        return await self._stored("bulk_write", table, records, on_conflict=on_conflict)
-
-    async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
-        keys = self._expected.selected(table, Comparison(Operator.EQ, id_value, id_column), None)
-        parse = partial(parsing.parse_rows, verb="read", table=table, keys=keys)
-        return only_row(table, id_column, await self._send(_by_key(table, id_column, id_value), parse))
-
-    async def query(
-        self,
-        table: str,
-        filters: Filters | None = None,
-        limit: int | None = None,
-        order_by: OrderBy | None = None,
-        descending: bool = False,
-        select: Sequence[str] | None = None,
-        *,
-        offset: int = 0,
-    ) -> list[Row]:
-        predicate = self._predicate(table, parse_filters(table, filters))
-        if predicate == FALSE:
-            return []
-        order = parse_order(table, order_by, descending)
-        request = rendering.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
-        keys = self._expected.selected(table, predicate, select)
-        return await self._send(request, partial(parsing.parse_rows, verb="query", table=table, keys=keys))
-
-    async def page(
-        self,
-        table: str,
-        filters: Filters | None = None,
-        limit: int | None = None,
-        order_by: OrderBy | None = None,
-        descending: bool = False,
-        select: Sequence[str] | None = None,
-        *,
-        offset: int = 0,
-    ) -> Page:
-        predicate = self._predicate(table, parse_filters(table, filters))
-        if predicate == FALSE:
-            return Page([], 0)
-        order = parse_order(table, order_by, descending)
-        selected = rendering.render_select(table, predicate, select=select, order=order, limit=limit, offset=offset)
-        keys = self._expected.selected(table, predicate, select)
-        return await self._send(
-            rendering.counted(selected), partial(parsing.parse_page, verb="query", table=table, keys=keys)
-        )
+    async def execute(self, operation: Operation, context: CallContext) -> Result:
+        user = context.identity
+        match operation:
+            case Query():
+                asked = self._selected(operation)
+                return Result([], total=0) if asked is None else await self._send(*asked, user)
+            case Read(table=table, id_column=id_column):
+                rows = await self._send(*self._looked_up(operation), user)
+                return Result(only_row(table, id_column, rows.value))
+            case Count():
+                asked = self._counted(operation)
+                return Result(0) if asked is None else await self._send(*asked, user)
+            case BulkWrite():
+                return Result(await self._stored(operation, user) if operation.records else 0)
+            case Write() | BatchWrite() | Upsert():
+                return await self._inserted(operation, user)
+            case Update() | Delete():
+                asked = self._changed(operation)
+                return Result([]) if asked is None else await self._send(*asked, user)
+            case Call():
+                return Result(await self._called(operation, user))
+            case GetColumns(table=table):
+                told = await self._send(rendering.render_openapi(), partial(parsing.parse_columns, table=table), user)
+                return Result(told or list(self._schema.columns(table)) or None)
+        raise unknown(operation)
 
     def url_size(self, query: Query) -> int:
         """How many bytes of URL, path and parameters, the query would need."""
         predicate = self._predicate(query.table, query.filters)
         order, limit, offset = query.order, query.limit, query.offset
-        return len(rendering.target_of(query.table, predicate, query.select, order, limit, offset))
-
-    async def count(self, table: str, filters: Filters | None = None, *, select: Sequence[str] | None = None) -> int:
-        predicate = self._predicate(table, parse_filters(table, filters))
-        if predicate == FALSE:
-            return 0
-        request = rendering.render_count(table, predicate, select=select)
-        return await self._send(request, partial(parsing.parse_count, table=table))
-
-    async def update(
-        self,
-        table: str,
-        changes: Record,
-        filters: Filters,
-        *,
-        max_affected: int | None = None,
-        returning: Sequence[str] | None = None,
-    ) -> list[Row]:
-        predicate = self._predicate(table, parse_some_rows(table, filters)) or TRUE
-        if predicate == FALSE:
-            return []
-        request = rendering.render_update(table, changes, predicate, max_affected=max_affected, returning=returning)
-        kept = self._expected.changed(table, predicate, changes, returning)
-        return await self._send(request, partial(parsing.parse_rows, verb="update", table=table, keys=kept))
-
-    async def delete(
-        self,
-        table: str,
-        filters: Filters,
-        *,
-        max_affected: int | None = None,
-        returning: Sequence[str] | None = None,
-    ) -> list[Row]:
-        predicate = self._predicate(table, parse_some_rows(table, filters)) or TRUE
-        if predicate == FALSE:
-            return []
-        request = rendering.render_delete(table, predicate, max_affected=max_affected, returning=returning)
-        keys = self._expected.selected(table, predicate, returning)
-        return await self._send(request, partial(parsing.parse_rows, verb="delete", table=table, keys=keys))
-
-    async def call(self, function: str, arguments: Record, *, may_write: bool = False) -> Any:
-        """Call by GET, which cannot write; by POST if it `may_write`, or where a URL would change what it means.
-
-        PostgREST runs a POST in a read-only transaction too if the function is STABLE or IMMUTABLE: a function that
-        is meant only to read must be declared so. A text that is no document is tried by POST after the GET was
-        refused: a parameter of type json takes it for a string there.
-        """
-        parse = partial(parsing.parse_value, function=function, may_write=may_write)
-        request = rendering.render_call(function, arguments, by_url=not may_write)
-        try:
-            return await self._send(request, parse)
-        except AdapterError as error:
-            if request.method == "POST" or error.code != "22P02" or not _has_text(arguments):
-                raise
-        return await self._send(rendering.render_call(function, arguments, by_url=False), parse)
-
-    async def get_columns(self, table: str) -> list[str] | None:
-        """Ask the server's OpenAPI description, which needs a secret key on hosted Supabase; else the schema."""
-        told = await self._send(rendering.render_openapi(), partial(parsing.parse_columns, table=table))
-        return told or list(self._schema.columns(table)) or None
+        return len(rendering.target_of(query.table, predicate, query.select, order, limit, offset, query.include))
 
     async def exchange(self, request: Request) -> Response:
         """The response to a request of your own, sent with the credentials of this adapter, whatever its status."""
-        return await self._send(request, lambda response: response)
+        return await self._send(request, lambda response: response, self._user)
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
     def _predicate(self, table: str, predicate: Filter | None) -> Filter | None:
         """The filter without constants, and with lists for JSON columns as documents instead of arrays."""
-
-        def document(leaf: Comparison) -> Comparison:
-            declared = self._schema.column(table, leaf.column or "")
-            is_json = declared is not None and declared.type in ("json", "jsonb")
-            if is_json and isinstance(leaf.operand, tuple) and leaf.operator in _CONTAINMENT:
-                return replace(leaf, operand=to_json(leaf.operand).decode())
-            return leaf
-
-        folded = TRUE if predicate is None else fold(map_comparisons(predicate, document))
+        if predicate is None:
+            return None
+        for leaf in comparisons(predicate):
+            if leaf.operator in _CONTAINMENT:
+                predicate = map_comparisons(predicate, partial(self._document, table))
+                break
+        folded = fold(predicate)
         return None if folded == TRUE else folded
 
-    async def _inserted(
-        self,
-        verb: str,
-        table: str,
-        records: Sequence[Record],
-        *,
-        on_conflict: Sequence[str] | None = None,
-        returning: Sequence[str] | None = None,
-    ) -> list[Row]:
-        if returning is not None and not returning:
-            stored = await self._stored(verb, table, records, on_conflict=on_conflict)
+    def _document(self, table: str, leaf: Comparison) -> Comparison:
+        declared = self._schema.column(table, leaf.column or "")
+        is_json = declared is not None and declared.type in ("json", "jsonb")
+        if is_json and isinstance(leaf.operand, tuple) and leaf.operator in _CONTAINMENT:
+            return replace(leaf, operand=to_json(leaf.operand).decode())
+        return leaf
+
+    def _selected(self, query: Query) -> _Asked[Result] | None:
+        """The request for a query's rows, and how its answer is read; None where the filter selects none."""
+        table, select = query.table, query.select
+        predicate = self._predicate(table, query.filters)
+        if predicate == FALSE:
+            return None
+        order, limit, offset = query.order, query.limit, query.offset
+        include = self._included(query)
+        request = rendering.render_select(
+            table, predicate, select=select, order=order, limit=limit, offset=offset, include=include
+        )
+        keys = self._expected.selected(table, predicate, select)
+        if query.counted:
+            return rendering.counted(request), partial(parsing.parse_page, verb="query", table=table, keys=keys)
+        return request, partial(parsing.parse_query, verb="query", table=table, keys=keys)
+
+    def _included(self, query: Query) -> tuple[Include, ...]:
+        """What is included, as it is sent. A table cannot include itself: PostgREST tells neither direction."""
+        included = []
+        for each in query.include:
+            inner = each.query
+            if inner.table == query.table:
+                raise UnsupportedOperationError(
+                    query.table,
+                    "include",
+                    f"PostgREST embeds no rows of {query.table} in rows of {query.table} by a foreign key alone; query"
+                    f" them by {each.via}, or make a computed relationship and call it",
+                )
+            predicate = self._predicate(inner.table, inner.filters)
+            if predicate == FALSE:  # rows of which a column that they are found by is NULL are related to nothing
+                predicate = Comparison(Operator.IS_NULL, column=each.theirs)
+            inner = replace(inner, filters=predicate, include=self._included(inner))
+            included.append(replace(each, query=inner))
+        return tuple(included)
+
+    def _looked_up(self, read: Read) -> _Asked[Result]:
+        keys = self._expected.selected(read.table, read.filter, None)
+        parse = partial(parsing.parse_query, verb="read", table=read.table, keys=keys)
+        if type(read.id_value) is str and read.id_value.isascii():  # as most keys are: it needs none of the checks
+            return rendering.render_read(read.table, read.id_column, read.id_value), parse
+        return rendering.render_select(read.table, read.filter, limit=2), parse
+
+    def _counted(self, count: Count) -> _Asked[Result] | None:
+        predicate = self._predicate(count.table, count.filters)
+        if predicate == FALSE:
+            return None
+        request = rendering.render_count(count.table, predicate, select=count.counting and (count.counting,))
+        return request, partial(parsing.parse_count, table=count.table)
+
+    def _changed(self, operation: Update | Delete) -> _Asked[Result] | None:
+        table, most, shown = operation.table, operation.max_affected, operation.returning
+        predicate = self._predicate(table, operation.filters) or TRUE
+        if predicate == FALSE:
+            return None
+        if isinstance(operation, Update):
+            changes = operation.changes
+            request = rendering.render_update(table, changes, predicate, max_affected=most, returning=shown)
+            keys = self._expected.changed(table, predicate, changes, shown)
+        else:
+            request = rendering.render_delete(table, predicate, max_affected=most, returning=shown)
+            keys = self._expected.selected(table, predicate, shown)
+        if shown == ():
+            return request, partial(parsing.parse_unshown, verb=operation.verb, table=table)
+        return request, partial(parsing.parse_query, verb=operation.verb, table=table, keys=keys)
+
+    async def _called(self, call: Call, user: Identity) -> Any:
+        """Call by GET, which cannot write; by POST if it may, or where a URL would change what it means.
+
+        PostgREST runs a POST in a read-only transaction too if the function is STABLE or IMMUTABLE: a function that
+        is meant only to read must be declared so. A text that is no document is tried by POST after the GET was
+        refused: a parameter of type json takes it for a string there.
+        """
+        function, arguments = call.table, call.arguments
+        parse = partial(parsing.parse_value, function=function, may_write=call.writes)
+        request = rendering.render_call(function, arguments, by_url=not call.writes)
+        try:
+            return await self._send(request, parse, user)
+        except AdapterError as error:
+            if request.method == "POST" or error.code != "22P02" or not _has_text(arguments):
+                raise
+        return await self._send(rendering.render_call(function, arguments, by_url=False), parse, user)
+
+    async def _inserted(self, operation: Write | BatchWrite | Upsert, user: Identity) -> Result:
+        """Insert or merge, and ask for the columns that are to be shown: the role needs no right to SELECT others.
+
+        Without any it is `Prefer: return=minimal`, for which the table need not be readable at all.
+        """
+        table, records, shown = operation.table, operation.inserted, operation.returning
+        if not records:
+            return Result([])
+        if shown == ():
+            stored = await self._stored(operation, user)
             if stored < len(records):
-                raise RowsDroppedError(verb, table, sent=len(records), stored=stored)
-            return []
-        await self._check_defaults(table, records)
-        request = rendering.render_insert(table, records, on_conflict=on_conflict, returning=returning)
-        keys = self._expected.stored(table, records, on_conflict or self._schema.primary_key(table), returning)
-        parse = partial(parsing.parse_rows, verb=verb, table=table, expected=len(records), keys=keys)
-        return await self._send(request, parse)
+                raise RowsDroppedError(operation.verb, table, sent=len(records), stored=stored)
+            return Result(sent_rows(operation))
+        merged_by = operation.merges_by
+        await self._check_defaults(table, records, user)
+        request = rendering.render_insert(table, records, on_conflict=merged_by, returning=shown)
+        keys = self._expected.stored(table, records, merged_by or self._schema.primary_key(table), shown)
+        parse = partial(parsing.parse_rows, verb=operation.verb, table=table, expected=len(records), keys=keys)
+        rows = await self._send(request, parse, user)
+        return Result(rows[0] if operation.returns == "row" else rows)
 
-    async def _stored(
-        self, verb: str, table: str, records: Sequence[Record], *, on_conflict: Sequence[str] | None
-    ) -> int:
+    async def _stored(self, operation: Write | BatchWrite | Upsert, user: Identity) -> int:
         """How many of the rows were stored; none of them comes back."""
-        await self._check_defaults(table, records)
-        request = rendering.render_insert(table, records, on_conflict=on_conflict, returning=())
-        return await self._send(request, partial(parsing.parse_stored, verb=verb, table=table, sent=len(records)))
+        table, records = operation.table, operation.inserted
+        await self._check_defaults(table, records, user)
+        request = rendering.render_insert(table, records, on_conflict=operation.merges_by, returning=())
+        parse = partial(parsing.parse_stored, verb=operation.verb, table=table, sent=len(records))
+        return await self._send(request, parse, user)
 
-    async def _check_defaults(self, table: str, records: Sequence[Record]) -> None:
+    async def _check_defaults(self, table: str, records: Sequence[Record], user: Identity) -> None:
         """Refuse records of different keys where the server would write NULL, not the default, for those they lack.
 
         It is asked once; a failure to learn it leaves nothing written.
@@ -329,7 +330,7 @@ class SupabaseAdapter(Unpicklable):
             return
         try:
             answer = partial(parsing.applies, preference="missing=default", verb="batch_write", table=table)
-            self._learnt.fills_defaults = await self._send(rendering.render_question(table, records), answer)
+            self._learnt.fills_defaults = await self._send(rendering.render_question(table, records), answer, user)
         except AdapterError as error:
             if error.state is FailureState.AMBIGUOUS:
                 error.state = FailureState.NOT_SENT
@@ -342,13 +343,10 @@ class SupabaseAdapter(Unpicklable):
                 " would write NULL where one lacks a key; give every record the same keys, NULL where it has no value",
             )
 
-    async def _send(self, request: Request, parse: Callable[[Response], T]) -> T:
+    async def _send(self, request: Request, parse: Callable[[Response], T], user: Identity) -> T:
         if self._error_texts:
-            return await self._asked(request, lambda response: parse(replace(response, error_texts=True)))
-        return await self._asked(request, parse)
-
-    async def _asked(self, request: Request, parse: Callable[[Response], T]) -> T:
-        token = self._token if self._ask is None else (await self.identify()).access_token
+            parse = partial(_with_texts, parse)
+        token = await self._token_of(user)
         if not isinstance(token, RefreshingToken):
             return await self._http.ask(self._credentials.sign(request, token), parse)
         current = await token.current()
@@ -359,6 +357,11 @@ class SupabaseAdapter(Unpicklable):
                 raise
         current = await token.current(refused=current)
         return await self._http.ask(self._credentials.sign(request, current), parse)
+
+    async def _token_of(self, user: Identity) -> SecretStr | RefreshingToken | None:
+        if not user.own:
+            return user.access_token
+        return self._token if self._ask is None else (await self.identify()).access_token
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._http!r})"
@@ -375,11 +378,8 @@ def _has_text(arguments: Record) -> bool:
     return any(isinstance(value, str) for value in arguments.values())
 
 
-def _by_key(table: str, column: str, value: object) -> Request:
-    """A read; a plain text, as most keys are, needs none of the checks."""
-    if type(value) is str and value.isascii():
-        return rendering.render_read(table, column, value)
-    return rendering.render_select(table, parse_filters(table, {column: eq(value)}), limit=2)
+def _with_texts(parse: Callable[[Response], T], response: Response) -> T:
+    return parse(replace(response, error_texts=True))
 
 
 def _http_transport(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from agent_persistence.backends.postgrest.rendering import SHORT, checked_head
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.exceptions import AccessTokenError, ConfigurationError
-from agent_persistence.hiding import Unpicklable, hidden
-from agent_persistence.identity import RefreshingToken, checked_token, unverified_claims
+from agent_persistence.policy.identity import RefreshingToken, checked_token, unverified_claims
+from agent_persistence.runtime.hiding import Unpicklable, hidden
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -30,8 +30,8 @@ class ApiKey(Unpicklable):
     def _signed(self, request: Request, token: SecretStr | None) -> Request:
         bearer = self._key if token is None and not self._is_new else token
         user = () if bearer is None else (("Authorization", f"Bearer {bearer.get_secret_value()}"),)
-        named = {name for name, _ in request.headers}
-        common = [header for header in self._common if header[0] not in named]
+        named = dict(request.headers)
+        common = self._common if "Accept" not in named else self._common[1:]
         headers = (("apikey", self._key.get_secret_value()), *common, *user, *request.headers)
         return Request(request.method, request.target, headers, request.body)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from agent_persistence.equality import may_be_same
-from agent_persistence.predicates import AllOf, Comparison, Filter, Operator
-from agent_persistence.records import Record, Row
-from agent_persistence.schema_registry import Schema
+from agent_persistence.query.equality import may_be_same
+from agent_persistence.query.predicates import AllOf, Comparison, Filter, Operator
+from agent_persistence.query.records import Record, Row
+from agent_persistence.schema.registry import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,11 @@ class RowKey:
     others: frozenset[str] = frozenset()
 
     def is_in(self, row: Row) -> bool:
-        return all(
-            may_be_same(value, row[column]) if column in row else self._may_be_missing(column, row)
-            for column, value in self.values.items()
-        )
+        for column, value in self.values.items():
+            is_same = may_be_same(value, row[column]) if column in row else self._may_be_missing(column, row)
+            if not is_same:
+                return False
+        return True
 
     def _may_be_missing(self, column: str, row: Row) -> bool:
         return column not in self.certain and self.others <= row.keys()
@@ -41,6 +42,10 @@ class ExpectedRows:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
+        self._kept_columns = {
+            name: frozenset(column for column, declared in table.columns.items() if _is_shown_as_sent(declared.type))
+            for name, table in schema.tables.items()
+        }
 
     def stored(
         self, table: str, records: Sequence[Record], columns: Sequence[str], shown: Sequence[str] | None = None
@@ -55,6 +60,8 @@ class ExpectedRows:
         lacks other columns of the table as well is another table's.
         """
         equal = _equalities(predicate)
+        if not equal:
+            return []
         key, declared = self._schema.primary_key(table), self._schema.columns(table)
         columns = [name for name in equal if name in declared or name in key]
         others = frozenset(declared).difference(equal) if shown is None else frozenset(shown).difference(equal)
@@ -72,22 +79,22 @@ class ExpectedRows:
         return [RowKey(self._kept(table, equal, columns, shown), key)]
 
     def _kept(self, table: str, values: Record, columns: Collection[str], shown: Sequence[str] | None) -> Record:
-        return {
-            name: str(values[name]) if isinstance(values[name], UUID) else values[name]
-            for name in columns
-            if name in values and (shown is None or name in shown) and self._is_kept(table, name, values[name])
-        }
-
-    def _is_kept(self, table: str, column: str, value: Any) -> bool:
-        if isinstance(value, UUID):
-            return True
-        declared = self._schema.column(table, column)
-        if declared is not None:
-            return isinstance(value, (str, int)) and declared.type.partition("(")[0] in _SHOWN_AS_SENT
-        return type(value) is int or (isinstance(value, str) and _UUID.fullmatch(value) is not None)
+        declared, kept = self._schema.columns(table), self._kept_columns.get(table, _NONE)
+        found: dict[str, Any] = {}
+        for name in columns:
+            value = values.get(name)
+            if value is None or not (shown is None or name in shown):
+                continue
+            if isinstance(value, UUID):
+                found[name] = str(value)
+            elif (name in kept and isinstance(value, (str, int))) if name in declared else _tells_itself(value):
+                found[name] = value
+        return found
 
 
 def _equalities(predicate: Filter | None) -> dict[str, Any]:
+    if predicate is None:
+        return {}
     terms = predicate.terms if isinstance(predicate, AllOf) else (predicate,)
     return {
         str(term.column): term.operand
@@ -96,6 +103,15 @@ def _equalities(predicate: Filter | None) -> dict[str, Any]:
     }
 
 
+def _is_shown_as_sent(type_name: str) -> bool:
+    return type_name.partition("(")[0] in _SHOWN_AS_SENT
+
+
+def _tells_itself(value: Any) -> bool:
+    return type(value) is int or (isinstance(value, str) and _UUID.fullmatch(value) is not None)
+
+
+_NONE: Final = frozenset[str]()
 _SHOWN_AS_SENT: Final = frozenset(
     {"uuid", "text", "varchar", "character varying", "citext", "boolean", "bool"}
     | {"smallint", "integer", "bigint", "int", "int2", "int4", "int8"}

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from agent_persistence.backends.server_texts import described, named_column, remedy_of
+from agent_persistence.backends.server_texts import described, error_class, named_column, remedy_of
 from agent_persistence.backends.transport.messages import Response
 from agent_persistence.exceptions import AdapterError, ConflictError, FailureState
 
@@ -33,7 +33,7 @@ def parse_error(response: Response, verb: str, table: str, *, now: datetime | No
     if code and code.startswith("23"):
         found = _CONSTRAINT.search(text)
         return ConflictError(text, constraint=found.group(1) if found else None, **about)
-    return AdapterError(text, **about)
+    return error_class(code, response.status, message)(text, **about)
 
 
 _STATE_BY_CODE: Final = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Any
 
 from agent_persistence.backends.postgrest.expected import RowKey
@@ -20,8 +19,8 @@ from agent_persistence.exceptions import (
     RowsDroppedError,
     ValidationError,
 )
-from agent_persistence.operations import Page
-from agent_persistence.records import Row
+from agent_persistence.operations import Result
+from agent_persistence.query.records import Row
 
 
 def parse_rows(
@@ -40,7 +39,7 @@ def parse_rows(
     if not 200 <= response.status < 300:
         raise parse_error(response, verb, table)
     rows = response.json()
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list) or not {*map(type, rows)} <= {dict}:
         raise AdapterError(
             f"{verb} on {table}: HTTP {response.status} without the JSON rows that PostgREST would send",
             state=_confirmed(response, verb),
@@ -61,9 +60,10 @@ def parse_rows(
 
 def _answer(rows: Sequence[Row], keys: Sequence[RowKey]) -> bool:
     """Whether the rows have the values of the keys, in their order; some keys may have no row."""
+    if len(keys) == 1:
+        return all(map(keys[0].is_in, rows))
     left = iter(keys)
-    candidates = repeat(keys) if len(keys) == 1 else repeat(left)
-    return all(any(key.is_in(row) for key in some) for row, some in zip(rows, candidates, strict=False))
+    return all(any(key.is_in(row) for key in left) for row in rows)
 
 
 def _of_another_call(response: Response, text: str) -> MisdeliveredError:
@@ -75,12 +75,23 @@ def _of_another_call(response: Response, text: str) -> MisdeliveredError:
     )
 
 
-def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[RowKey] = ()) -> Page:
+def parse_query(response: Response, verb: str, table: str, *, keys: Sequence[RowKey] = ()) -> Result:
+    """The rows of the response as a result."""
+    return Result(parse_rows(response, verb, table, keys=keys))
+
+
+def parse_page(response: Response, verb: str, table: str, *, keys: Sequence[RowKey] = ()) -> Result:
     """The rows of the response, and the total in its Content-Range. A page behind the last row is an error of its own
     (416, PGRST103)."""
     if response.status == 416:
-        return Page([], _total(response))
-    return Page(parse_rows(response, verb, table, keys=keys), _total(response))
+        return Result([], total=_total(response))
+    return Result(parse_rows(response, verb, table, keys=keys), total=_total(response))
+
+
+def parse_unshown(response: Response, verb: str, table: str) -> Result:
+    """No rows, where the response confirms a change of which none were asked for; or the error that it is."""
+    parse_stored(response, verb, table, sent=0)
+    return Result([])
 
 
 def parse_stored(response: Response, verb: str, table: str, sent: int) -> int:
@@ -115,7 +126,7 @@ def _confirmed(response: Response, verb: str) -> FailureState:
     return FailureState.APPLIED if verb in WRITING_VERBS and response.is_json else FailureState.AMBIGUOUS
 
 
-def parse_count(response: Response, table: str) -> int:
+def parse_count(response: Response, table: str) -> Result:
     """The number of rows that the response tells, or the error that it is."""
     if not 200 <= response.status < 300:
         raise parse_error(response, "count", table)
@@ -124,7 +135,7 @@ def parse_count(response: Response, table: str) -> int:
         raise AdapterError(
             f"count on {table}: the server did not tell a total", state=FailureState.AMBIGUOUS, status=response.status
         )
-    return total
+    return Result(total)
 
 
 def _total(response: Response) -> int | None:

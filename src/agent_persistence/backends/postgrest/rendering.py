@@ -18,9 +18,10 @@ from pydantic_core import to_json
 from agent_persistence.backends.exact_json import is_json
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.identifiers import RESERVED, is_path
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import (
+from agent_persistence.operations import Include
+from agent_persistence.query.identifiers import RESERVED, is_path
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import (
     AllOf,
     AnyOf,
     Comparison,
@@ -30,7 +31,7 @@ from agent_persistence.predicates import (
     TextQuery,
     fold,
 )
-from agent_persistence.records import Record, differ_in_keys, distinct
+from agent_persistence.query.records import Record, differ_in_keys, distinct
 
 REST_PATH: Final = "/rest/v1/"
 MAX_HEAD: Final = 50_000
@@ -89,8 +90,9 @@ def render_select(
     order: Sequence[Order] = (),
     limit: int | None = None,
     offset: int = 0,
+    include: Sequence[Include] = (),
 ) -> Request:
-    return Request("GET", target_of(table, filters, select, order, limit, offset))
+    return Request("GET", target_of(table, filters, select, order, limit, offset, include))
 
 
 def render_read(table: str, column: str, key: str) -> Request:
@@ -117,9 +119,12 @@ def target_of(
     order: Sequence[Order],
     limit: int | None,
     offset: int,
+    include: Sequence[Include] = (),
 ) -> str:
     """The path and query of a select."""
-    parameters = [("select", ",".join(map(_selected, select)) if select else "*"), *_filter_parameters(filters)]
+    parameters = [("select", _selection(select, include)), *_filter_parameters(filters)]
+    for each in include:
+        parameters += _embedded(each, each.name)
     if order:
         parameters.append(("order", ",".join(map(_sort_key, order))))
     if limit is not None:
@@ -127,6 +132,32 @@ def target_of(
     if offset:
         parameters.append(("offset", str(offset)))
     return _target(table, parameters)
+
+
+def _selection(select: Sequence[str] | None, include: Sequence[Include]) -> str:
+    """What comes back of each row: https://docs.postgrest.org/en/v14/references/api/resource_embedding.html.
+
+    The column of the foreign key tells it from others between the same tables.
+    """
+    columns = ",".join(map(_selected, select)) if select else "*"
+    related = [
+        f"{each.name}:{_name(each.query.table)}!{_name(each.via)}({_selection(each.query.select, each.query.include)})"
+        for each in include
+    ]
+    return ",".join([columns, *related])
+
+
+def _embedded(include: Include, path: str) -> Iterator[tuple[str, str]]:
+    """The parameters that choose, sort and limit related rows, each behind the path of their names."""
+    query = include.query
+    for name, value in _filter_parameters(query.filters):
+        yield f"{path}.{name}", value
+    if query.order:
+        yield f"{path}.order", ",".join(map(_sort_key, query.order))
+    if query.limit is not None:
+        yield f"{path}.limit", str(query.limit)
+    for each in query.include:
+        yield from _embedded(each, f"{path}.{each.name}")
 
 
 SHORT: Final = 4096

@@ -9,13 +9,55 @@ from typing import Final
 
 import anyio
 
-from agent_persistence.attempts import waiting_in_line
 from agent_persistence.exceptions import OverloadedError
+from agent_persistence.runtime.attempts import waiting_in_line
 
 MAX_WAITING: Final = 10_000
 
 
-class Slots:
+class _Emptying:
+    """What some are within, who can be waited for."""
+
+    _emptied: anyio.Event | None = None
+
+    @property
+    def under_way(self) -> int:
+        """How many are within."""
+        raise NotImplementedError
+
+    async def drained(self, within_s: float) -> bool:
+        """Wait until nobody is within, for `within_s` seconds at most; whether it came to that."""
+        with anyio.move_on_after(within_s):
+            while self.under_way:
+                self._emptied = anyio.Event()
+                await self._emptied.wait()
+        return not self.under_way
+
+    def _tell(self) -> None:
+        """Tell those who wait, if nobody is within any more."""
+        if self._emptied is not None and not self.under_way:
+            self._emptied.set()
+
+
+class UnderWay(_Emptying):
+    """Counts who is within, in one event loop, and keeps nobody out."""
+
+    def __init__(self) -> None:
+        self._within = 0
+
+    def __enter__(self) -> None:
+        self._within += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._within -= 1
+        self._tell()
+
+    @property
+    def under_way(self) -> int:
+        return self._within
+
+
+class Slots(_Emptying):
     """At most `total` requests at once; of reads alone, or of writes alone, at most four fifths of that.
 
     Neither can then keep the other waiting. Who came first goes first, but for a kind that has its four fifths.
@@ -28,7 +70,6 @@ class Slots:
         self._reads = _Line(kind)
         self._writes = _Line(kind)
         self._came = 0
-        self._emptied: anyio.Event | None = None
 
     @asynccontextmanager
     async def taken(self, *, writing: bool) -> AsyncIterator[None]:
@@ -58,8 +99,7 @@ class Slots:
         self._free += 1
         line.free += 1
         self._admit()
-        if self._emptied is not None and self._free == self._total:
-            self._emptied.set()
+        self._tell()
 
     def _admit(self) -> None:
         """Give what is free to those who wait."""
@@ -89,17 +129,14 @@ class Slots:
             raise
 
     @property
+    def under_way(self) -> int:
+        """How many requests hold a slot; while there is none, nobody waits for one."""
+        return self._total - self._free
+
+    @property
     def waiting(self) -> int:
         """How many requests wait for a slot."""
         return self._reads.length + self._writes.length
-
-    async def drained(self, within_s: float) -> bool:
-        """Wait until nobody holds a slot or waits for one, for `within_s` seconds at most; whether it came to that."""
-        with anyio.move_on_after(within_s):
-            while self._free < self._total:
-                self._emptied = anyio.Event()
-                await self._emptied.wait()
-        return self._free == self._total
 
 
 class _Waiter:

@@ -16,10 +16,11 @@ import anyio
 from agent_persistence._version import __version__
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
-from agent_persistence.background import later
 from agent_persistence.exceptions import AdapterError
-from agent_persistence.per_loop import PerLoop
-from agent_persistence.retry import checked_seconds
+from agent_persistence.policy.retry import checked_seconds
+from agent_persistence.runtime.attempts import is_set_apart
+from agent_persistence.runtime.background import later
+from agent_persistence.runtime.per_loop import PerLoop
 
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
 MAX_HEADER_BYTES: Final = 100 * 2**10
@@ -91,7 +92,8 @@ class Pool(Generic[Asked, Told]):
     """At most `size` connections for each event loop, which are closed when it ends.
 
     A connection whose request failed or was cancelled is closed, so that no later request can receive its answer. One
-    whose time is over, by its `lifetimes`, is closed as soon as it is idle.
+    whose time is over, by its `lifetimes`, is closed as soon as it is idle; and so is the one that has been idle for
+    longest, where a request needs a connection of another kind and there are `size`.
     """
 
     def __init__(self, size: int = MAX_CONNECTIONS, lifetimes: Lifetimes | None = None) -> None:
@@ -104,12 +106,16 @@ class Pool(Generic[Asked, Told]):
     def _is_writing(self, request: Asked) -> bool:
         raise NotImplementedError
 
+    def _kind(self, request: Asked) -> str | None:
+        """Requests of one kind share connections; None is a connection of its own, which is closed afterwards."""
+        return "any"
+
     async def send(self, request: Asked) -> Told:
         return await self.ask(request, _itself)
 
     async def ask(self, request: Asked, parse: Callable[[Told], T]) -> T:
         if self._closed:
-            raise _closed()
+            raise closed()
         here = self._here.get()
         if not here.is_kept:
             await here.begin()
@@ -117,17 +123,18 @@ class Pool(Generic[Asked, Told]):
         await here.slots.take(writing=writing)
         try:
             if self._closed:
-                raise _closed()
+                raise closed()
             return await self._exchange(here, request, parse)
         finally:
             here.slots.release(writing=writing)
 
     async def _exchange(self, here: _Idle[Asked, Told], request: Asked, parse: Callable[[Told], T]) -> T:
-        kept = await here.taken() or _Kept(self._new_connection(), anyio.current_time())
+        kind = self._kind(request)
+        kept = await here.taken(kind) or _Kept(self._new_connection(), kind, anyio.current_time())
         fit = False
         try:
             response = await kept.connection.exchange(request)
-            fit = not (self._closed or kept.connection.is_spoilt())
+            fit = not (kind is None or self._closed or kept.connection.is_spoilt())
             return parse(response)
         except MisdeliveredError:
             fit = False
@@ -150,25 +157,36 @@ class Pool(Generic[Asked, Told]):
 
 
 class HttpPool(Pool[Request, Response]):
-    """Connections for HTTP."""
+    """Connections for HTTP, which does not say which request an answer belongs to.
+
+    What reads and what writes never share one: the answer to a read, should it come twice, is not taken for that to a
+    write, which would pass for applied. What is `set_apart` shares with nobody.
+    """
 
     def _is_writing(self, request: Request) -> bool:
         return request.method != "GET"
 
+    def _kind(self, request: Request) -> str | None:
+        if is_set_apart():
+            return None
+        return "writing" if self._is_writing(request) else "reading"
+
 
 @dataclass(slots=True, eq=False)
 class _Kept(Generic[Asked, Told]):
-    """A connection, when it was made, and since when it is idle, on the event loop's clock."""
+    """A connection, the kind of its requests, when it was made and since when it is idle, on the event loop's clock."""
 
     connection: Connection[Asked, Told]
+    kind: str | None
     made_at: float
     idle_since: float = inf
 
 
 class _Idle(Generic[Asked, Told]):
-    """One event loop's idle connections; the last one used is the first to be used again."""
+    """One event loop's idle connections; the last one used is the first to be used again by requests of its kind."""
 
     def __init__(self, size: int, lifetimes: Lifetimes) -> None:
+        self._size = size
         self.slots = Slots(size)
         self.kept: deque[_Kept[Asked, Told]] = deque()
         self.keeper = self._close_at_end()
@@ -188,14 +206,20 @@ class _Idle(Generic[Asked, Told]):
         if self._call_off is None:
             self._expire_later()
 
-    async def taken(self) -> _Kept[Asked, Told] | None:
-        """A connection that is still good; those that are not are closed."""
-        while self.kept:
-            kept = self.kept.pop()
+    async def taken(self, kind: str | None) -> _Kept[Asked, Told] | None:
+        """A connection of the kind that is still good; those that are not are closed. Where there is none, there is
+        room for a new one."""
+        while (kept := self._last_of(kind)) is not None:
+            self.kept.remove(kept)
             if self._left_s(kept) > 0 and not kept.connection.is_stale():
                 return kept
             await _discard(kept.connection)
+        while self.kept and len(self.kept) + self.slots.under_way > self._size:
+            await _discard(self.kept.popleft().connection)
         return None
+
+    def _last_of(self, kind: str | None) -> _Kept[Asked, Told] | None:
+        return next((kept for kept in reversed(self.kept) if kept.kind == kind), None)
 
     def _left_s(self, kept: _Kept[Asked, Told]) -> float:
         end = min(kept.idle_since + self._lifetimes.max_idle_s, kept.made_at + self._lifetimes.max_age_s)
@@ -237,7 +261,8 @@ async def _discard(connection: Connection[Asked, Told]) -> None:
         await connection.aclose()
 
 
-def _closed() -> AdapterError:
+def closed() -> AdapterError:
+    """The refusal of a request that comes after the closing."""
     return AdapterError("the adapter is closed; make a new one")
 
 

@@ -18,7 +18,6 @@ from aiohttp import ClientError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 
-from agent_persistence.attempts import connecting
 from agent_persistence.backends.transport.connections import (
     CONNECT_TIMEOUT_S,
     HEADERS,
@@ -36,6 +35,7 @@ from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import tls_context
 from agent_persistence.backends.transport.unpacking import Unpacked
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
+from agent_persistence.runtime.attempts import connecting
 
 if TYPE_CHECKING:
     import httpx

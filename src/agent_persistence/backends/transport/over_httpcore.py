@@ -12,7 +12,6 @@ import httpcore
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
-from agent_persistence.attempts import connecting
 from agent_persistence.backends.transport.connections import (
     CONNECT_TIMEOUT_S,
     HEADERS,
@@ -31,6 +30,7 @@ from agent_persistence.backends.transport.over_httpx import tls_context
 from agent_persistence.backends.transport.quiet import quietly
 from agent_persistence.backends.transport.unpacking import Unpacked, whole
 from agent_persistence.exceptions import FailureState
+from agent_persistence.runtime.attempts import connecting
 
 if TYPE_CHECKING:
     import httpx

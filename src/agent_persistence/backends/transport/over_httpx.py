@@ -13,20 +13,22 @@ from weakref import WeakKeyDictionary
 import anyio
 import httpx
 
-from agent_persistence.attempts import connecting
-from agent_persistence.backends.transport.admission import Slots
+from agent_persistence.backends.transport.admission import Slots, UnderWay
 from agent_persistence.backends.transport.connections import (
+    DRAIN_S,
     HEADERS,
     MAX_CONNECTIONS,
     MAX_RESPONSE_BYTES,
     RequestBody,
+    closed,
 )
 from agent_persistence.backends.transport.failures import mapped_exceptions
 from agent_persistence.backends.transport.messages import MisdeliveredError, Request, Response
 from agent_persistence.backends.transport.quiet import quietly
 from agent_persistence.backends.transport.unpacking import Unpacked, whole
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
-from agent_persistence.per_loop import PerLoop
+from agent_persistence.runtime.attempts import connecting, is_set_apart
+from agent_persistence.runtime.per_loop import PerLoop
 
 T = TypeVar("T")
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+", re.IGNORECASE)
@@ -95,7 +97,8 @@ class InjectedClient:
     """The caller's own httpx.AsyncClient, which stays theirs: it is not closed, and its pool is not exceeded.
 
     Redirects are not followed, whatever the client's setting; its log lines, which hold URLs with filter values,
-    are suppressed for our requests.
+    are suppressed for our requests. Which connection a request goes over is up to the client; that of one which is
+    `set_apart` is closed afterwards.
     """
 
     def __init__(
@@ -105,6 +108,8 @@ class InjectedClient:
         self._pool = _Pool.of(client)
         self._url = url
         self._max_response_bytes = max_response_bytes
+        self._here: PerLoop[UnderWay] = PerLoop(UnderWay)
+        self._closed = False
 
     async def send(self, request: Request) -> Response:
         return await self.ask(request, lambda response: response)
@@ -120,15 +125,27 @@ class InjectedClient:
             message.stream = _Stream(request.body)
         if self._client.is_closed:
             raise AdapterError("the httpx.AsyncClient that was passed in is closed")
+        if self._closed:
+            raise closed()
+        with self._here.get():
+            return await self._exchanged(request, message, parse)
+
+    async def _exchanged(self, request: Request, message: httpx.Request, parse: Callable[[Response], T]) -> T:
         async with self._pool.slots.get().taken(writing=request.method != "GET"):
+            if self._closed:
+                raise closed()
             with quietly(), mapped_exceptions(STATES, self._url.host):
                 received = await self._sent(message)
                 response = Response(received.status_code, received.headers, await self._body(received))
+            fit = not is_set_apart()
             try:
                 return parse(response)
             except MisdeliveredError:
-                await _disconnect(received)
+                fit = False
                 raise
+            finally:
+                if not fit:
+                    await _disconnect(received)
 
     async def _sent(self, message: httpx.Request) -> httpx.Response:
         """The head of the response. Until the request leaves it may wait for the client's pool, or for a connection."""
@@ -152,7 +169,15 @@ class InjectedClient:
         return await whole(received.aiter_raw(), unpacked, received.aclose)
 
     async def aclose(self) -> None:
-        """Change nothing: the client is its owner's to close."""
+        """Refuse further requests, and give those under way DRAIN_S seconds to end; the client is its owner's to close.
+
+        A client that is closed while a request still connects, such as one that others have left, keeps the connection
+        that it gets, and nobody closes it.
+        """
+        self._closed = True
+        here = self._here.found()
+        if here is not None:
+            await here.drained(DRAIN_S)
 
 
 async def _disconnect(received: httpx.Response) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from agent_persistence.exceptions import ConfigurationError, printable
 from agent_persistence.ext._embeddings.embedder import check_positive
-from agent_persistence.identifiers import is_identifier
+from agent_persistence.query.identifiers import is_identifier
 
 _SQL: Final = Path(__file__).parents[2] / "sql"
 _MAX_INDEXED: Final = 2_000

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from agent_persistence.exceptions import ConfigurationError, ValidationError
-from agent_persistence.records import encode_value
+from agent_persistence.query.records import encode_value
 
 
 class Embedder(Protocol):

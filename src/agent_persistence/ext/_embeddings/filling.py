@@ -10,15 +10,15 @@ from typing import Final
 
 import anyio
 
-from agent_persistence._rag.vectors import written
-from agent_persistence.concurrency import together
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.ext._embeddings.embedder import Embedder, check_positive
 from agent_persistence.ext._embeddings.texts import Joined, TextOf, text_of_row
-from agent_persistence.filters import Filters, all_of
 from agent_persistence.persistence_agent import PersistenceAgent
-from agent_persistence.records import Row, distinct
-from agent_persistence.redaction import Redaction
+from agent_persistence.query.filters import Filters, all_of
+from agent_persistence.query.records import Row, distinct
+from agent_persistence.rag.vectors import written
+from agent_persistence.redaction.redacting import Redaction
+from agent_persistence.runtime.concurrency import together
 from agent_persistence.service import AsyncPersistenceService
 
 _WRITERS: Final = 8

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from pydantic_core import to_json
 
-from agent_persistence._verbs import Closing
-from agent_persistence.attempts import limited
 from agent_persistence.backends.transport.connections import HttpTransport
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.backends.transport.over_httpcore import HttpcorePool
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url as checked_url
+from agent_persistence.client.verbs import Closing
 from agent_persistence.exceptions import AdapterError, BackendUnavailableError, ConfigurationError, FailureState
 from agent_persistence.ext._embeddings.answers import read_vectors
 from agent_persistence.ext._embeddings.embedder import batches, check_positive, checked_texts
-from agent_persistence.hiding import hidden
-from agent_persistence.identity import checked_token
-from agent_persistence.retry import RetryPolicy, retry_policy
+from agent_persistence.policy.identity import checked_token
+from agent_persistence.policy.retry import RetryPolicy, retry_policy
+from agent_persistence.runtime.attempts import limited
+from agent_persistence.runtime.hiding import hidden
 
 if TYPE_CHECKING:
     import httpx

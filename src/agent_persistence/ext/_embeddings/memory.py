@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from agent_persistence._rag.fusion import Ranking, Ref, fuse
-from agent_persistence._rag.lexical import bm25, terms
-from agent_persistence._rag.vectors import Vector, nearest, written
 from agent_persistence.backends.memory.adapter import InMemoryAdapter
 from agent_persistence.exceptions import AdapterError, ValidationError
-from agent_persistence.filters import Filters, not_null
-from agent_persistence.records import Row
+from agent_persistence.query.filters import Filters, not_null
+from agent_persistence.query.records import Row
+from agent_persistence.rag.fusion import Ranking, Ref, fuse
+from agent_persistence.rag.lexical import bm25, terms
+from agent_persistence.rag.vectors import Vector, nearest, written
 
 _NOT_GIVEN: Final = object()
 

@@ -8,20 +8,20 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, TypeAlias, cast
 
-from agent_persistence._rag.fusion import DEFAULT_K, Ranking, Ref, best_score, check_k, check_weight, fuse, sort_key
-from agent_persistence._rag.lexical import bm25, terms
-from agent_persistence._rag.relevance import Relevance
-from agent_persistence._rag.vectors import written
-from agent_persistence._schema.checks import declared, entries, located
-from agent_persistence.concurrency import together
 from agent_persistence.exceptions import AdapterError, ConfigurationError, printable
 from agent_persistence.ext._embeddings.embedder import Embedder, check_positive
 from agent_persistence.ext._embeddings.texts import text_of_query
 from agent_persistence.ext._embeddings.words import any_word
-from agent_persistence.filters import text_search
-from agent_persistence.identifiers import is_identifier
-from agent_persistence.records import Record
-from agent_persistence.redaction import Redaction
+from agent_persistence.query.filters import text_search
+from agent_persistence.query.identifiers import is_identifier
+from agent_persistence.query.records import Record
+from agent_persistence.rag.fusion import DEFAULT_K, Ranking, Ref, best_score, check_k, check_weight, fuse, sort_key
+from agent_persistence.rag.lexical import bm25, terms
+from agent_persistence.rag.relevance import Relevance
+from agent_persistence.rag.vectors import written
+from agent_persistence.redaction.redacting import Redaction
+from agent_persistence.runtime.concurrency import together
+from agent_persistence.schema.checks import declared, entries, located
 from agent_persistence.service import ReadOnlyPersistenceFacade
 
 Scored: TypeAlias = list[tuple[Ref, float]]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from agent_persistence._redaction.labels import Labels
-from agent_persistence.records import Row
-from agent_persistence.redaction import Redaction, Redactor
+from agent_persistence.query.records import Row
+from agent_persistence.redaction.labels import Labels
+from agent_persistence.redaction.redacting import Redaction, Redactor
 
 TextOf: TypeAlias = Callable[[str, Row], str]
 """Takes a table and a row of it, redacted if there is a redaction, and returns the text that stands for the row."""

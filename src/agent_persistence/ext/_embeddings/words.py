@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agent_persistence.records import distinct
+from agent_persistence.query.records import distinct
 
 MAX_WORDS: Final = 32
 _WORD: Final = re.compile(r"[^\W_]+")

@@ -14,13 +14,13 @@ from pydantic import SecretStr
 from pydantic_core import from_json
 
 from agent_persistence._version import __version__
-from agent_persistence._views import Views
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
+from agent_persistence.client.views import Views
 from agent_persistence.exceptions import AccessTokenError, PersistenceError
 from agent_persistence.ext._tools.searching import ABOUT_CONTEXT, ContextTools
 from agent_persistence.ext._tools.tool import ModelTool, Tools
 from agent_persistence.ext._tools.writing import Writes
-from agent_persistence.facade import ReadOnlyPersistenceFacade
-from agent_persistence.hiding import hidden
+from agent_persistence.runtime.hiding import hidden
 
 LOGGER: Final = "agent_persistence.mcp"
 """The name of the logger that is told of faults of the server; the standard library writes them to stderr."""

@@ -15,9 +15,9 @@ from pydantic_core import PydanticSerializationError
 
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, FailureState, ValidationError
 from agent_persistence.ext._pydantic_ai.tables import TABLE
-from agent_persistence.filters import in_
 from agent_persistence.persistence_agent import PersistenceAgent
-from agent_persistence.records import Row
+from agent_persistence.query.filters import in_
+from agent_persistence.query.records import Row
 
 _NAMESPACE: Final = UUID("0f6d4d35-2c8c-5b0a-9d0e-6a1f9f3f7b52")
 """Of the keys of messages (RFC 9562, section 5.5)."""

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from agent_persistence.exceptions import ConfigurationError, printable
-from agent_persistence.identifiers import is_identifier
-from agent_persistence.schema_registry import Column, Generated, Schema, Table
+from agent_persistence.query.identifiers import is_identifier
+from agent_persistence.schema.registry import Column, Generated, Schema, Table
 
 TABLE: Final = "pydantic_ai_messages"
 TABLES: Final[Mapping[str, Table]] = MappingProxyType(

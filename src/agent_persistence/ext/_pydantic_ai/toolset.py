@@ -11,9 +11,9 @@ from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_core import SchemaValidator, core_schema, from_json
 
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.exceptions import PersistenceError, ValidationError
 from agent_persistence.ext._tools.tool import Tools
-from agent_persistence.facade import ReadOnlyPersistenceFacade
 
 _UNCHECKED: Final = SchemaValidator(core_schema.any_schema())
 """Arguments are checked by the tool itself, whose refusal tells all that is wrong at once."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
-from agent_persistence.records import Row
+from agent_persistence.query.records import Row
 
 _MARK: Final = "…"
 _ROOM_FOR_CUT: Final = 400

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent_persistence._schema.types import Family, family
-from agent_persistence.facade import ReadOnlyPersistenceFacade
-from agent_persistence.schema_registry import Column
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
+from agent_persistence.schema.registry import Column
+from agent_persistence.schema.types import Family, family
 
 _MOST_CHARACTERS: Final = 6_000
 """Of a description with columns; a longer one would cost more than asking for the columns of one table."""

@@ -14,10 +14,10 @@ from typing import Any, Final
 from pydantic import SecretBytes, SecretStr
 
 from agent_persistence.exceptions import ConfigurationError, ValidationError
-from agent_persistence.filters import Filters, all_of, any_of, gt, lt, not_null
-from agent_persistence.hiding import hidden
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import Filter
+from agent_persistence.query.filters import Filters, all_of, any_of, gt, lt, not_null
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import Filter
+from agent_persistence.runtime.hiding import hidden
 
 _MAC_BYTES: Final = 16
 _UNKEYED: Final = b"agent-persistence cursor"

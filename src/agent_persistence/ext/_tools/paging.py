@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.exceptions import ColumnNotAllowedError, ValidationError
 from agent_persistence.ext._tools.bounding import document, that_fit
 from agent_persistence.ext._tools.catalogue import Catalogue
 from agent_persistence.ext._tools.cursors import Cursors, behind
 from agent_persistence.ext._tools.inputs import MAX_CURSOR
 from agent_persistence.ext._tools.relating import Relation
-from agent_persistence.facade import ReadOnlyPersistenceFacade
-from agent_persistence.filters import all_of
-from agent_persistence.ordering import Order
-from agent_persistence.predicates import Filter
-from agent_persistence.records import Row, distinct
+from agent_persistence.query.filters import all_of
+from agent_persistence.query.ordering import Order
+from agent_persistence.query.predicates import Filter
+from agent_persistence.query.records import Row, distinct
 
 _ROOM_FOR_CURSOR = 0.25
 """Of the bytes of an answer: sort values may be long, and stand in it twice."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.ext._tools.bounding import document, that_fit, written
 from agent_persistence.ext._tools.catalogue import Catalogue
@@ -21,10 +22,9 @@ from agent_persistence.ext._tools.inputs import (
 from agent_persistence.ext._tools.paging import PageReader, PageRequest
 from agent_persistence.ext._tools.relating import MOST_ROWS, related, told_relations
 from agent_persistence.ext._tools.tool import ModelTool, Tools
-from agent_persistence.facade import ReadOnlyPersistenceFacade
 from agent_persistence.filter_json import parse_filters
-from agent_persistence.filters import all_of, text_search
-from agent_persistence.ordering import Order
+from agent_persistence.query.filters import all_of, text_search
+from agent_persistence.query.ordering import Order
 
 MIN_BYTES: Final = 1_000
 PAGE: Final[Mapping[str, Any]] = {

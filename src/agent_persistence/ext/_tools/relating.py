@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from agent_persistence.concurrency import together
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.ext._tools.catalogue import Catalogue, check_tables
-from agent_persistence.facade import ReadOnlyPersistenceFacade
-from agent_persistence.filters import in_
-from agent_persistence.records import Row, distinct
+from agent_persistence.query.filters import in_
+from agent_persistence.query.records import Row, distinct
+from agent_persistence.runtime.concurrency import together
 
 MOST_ROWS: Final = 50
 """Of a page with related rows."""

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, Protocol
 
-from agent_persistence._rag.relevance import Relevance, Retriever
+from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.ext._tools.bounding import document, that_fit, written
 from agent_persistence.ext._tools.catalogue import Catalogue, check_tables
 from agent_persistence.ext._tools.inputs import ContextArguments, SearchArguments
 from agent_persistence.ext._tools.reading import PAGE, AnswerBounds
 from agent_persistence.ext._tools.tool import ModelTool, Tools
-from agent_persistence.facade import ReadOnlyPersistenceFacade
-from agent_persistence.filters import in_
+from agent_persistence.query.filters import in_
+from agent_persistence.query.records import Row
+from agent_persistence.rag.relevance import Relevance, Retriever
 from agent_persistence.rag_context import RAGContext
-from agent_persistence.records import Row
 
 CONTEXT: Final[Mapping[str, Any]] = {
     "type": "object",

@@ -17,10 +17,10 @@ from agent_persistence.ext._tools.inputs import FilterObject, Table
 from agent_persistence.ext._tools.reading import PAGE, AnswerBounds
 from agent_persistence.ext._tools.tool import ModelTool, ToolArguments, Tools
 from agent_persistence.filter_json import parse_filters
-from agent_persistence.identity import Identity, unverified_claims
 from agent_persistence.persistence_agent import PersistenceAgent
-from agent_persistence.policy import table_names
-from agent_persistence.records import NULL, Row
+from agent_persistence.policy.identity import Identity, unverified_claims
+from agent_persistence.policy.tables import table_names
+from agent_persistence.query.records import NULL, Row
 
 MAX_CHANGED: Final = 100
 """The most rows that one call of `update_rows` may be told to change."""

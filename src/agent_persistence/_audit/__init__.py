@@ -1,1 +1,0 @@
-"""What `audit_log` is made of: the form of lines and checkpoints, the lock, the verification."""

@@ -1,1 +1,0 @@
-"""What `agent_persistence.bulk` is made of."""

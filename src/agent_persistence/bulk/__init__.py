@@ -1,0 +1,9 @@
+"""Many rows from a file or an iterable into a table."""
+
+from agent_persistence.bulk.import_rows import (
+    ImportReport as ImportReport,
+    ImportStoppedError as ImportStoppedError,
+    Progress as Progress,
+    Reject as Reject,
+    bulk_import as bulk_import,
+)

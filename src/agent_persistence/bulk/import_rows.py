@@ -1,0 +1,130 @@
+"""Many rows from a file or an iterable into a table, by the chunk.
+
+report = await bulk_import(agent, "leads", "leads.csv", rejects="rejects.csv", resume="leads.journal")
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Iterable, Sequence
+from math import inf
+from typing import IO, Any, Final, Protocol, TypeAlias, TypedDict, TypeGuard
+
+from agent_persistence.bulk.columns import Columns
+from agent_persistence.bulk.job import ImportJob
+from agent_persistence.bulk.pace import Tell
+from agent_persistence.bulk.rejecting import Rejects
+from agent_persistence.bulk.settings import Format, SourceOptions, at_least_one, is_file, is_path, names
+from agent_persistence.bulk.values import ImportReport, ImportStoppedError, Progress, Reject
+from agent_persistence.bulk.writing import Writing
+from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, TableNotAllowedError
+from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
+
+__all__ = ["ImportReport", "ImportStoppedError", "Progress", "Reject", "bulk_import"]
+
+Source: TypeAlias = str | os.PathLike[str] | IO[bytes] | Iterable[Any] | AsyncIterable[Any]
+
+CHUNK_ROWS: Final = 5_000
+CHUNK_BYTES: Final = 1 << 20
+
+
+class Agent(Writing, Protocol):
+    """Whatever writes through a service, such as a PersistenceAgent."""
+
+    @property
+    def service(self) -> AsyncPersistenceService: ...
+
+
+class ImportOptions(TypedDict, total=False):
+    """The options of `bulk_import`."""
+
+    format: Format | None
+    columns: Columns
+    delimiter: str | None
+    null: str
+    encoding: str | None
+    on_conflict: Sequence[str] | None
+    chunk_rows: int
+    chunk_bytes: int
+    concurrency: int
+    progress: Tell | None
+    rejects: Rejects
+    max_rejects: int | None
+    resume: str | os.PathLike[str] | None
+    dry_run: bool
+
+
+async def bulk_import(
+    target: Agent | AsyncPersistenceService,
+    table: str,
+    source: Source,
+    *,
+    format: Format | None = None,
+    columns: Columns = None,
+    delimiter: str | None = None,
+    null: str = "",
+    encoding: str | None = None,
+    on_conflict: Sequence[str] | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+    chunk_bytes: int = CHUNK_BYTES,
+    concurrency: int = 4,
+    progress: Tell | None = None,
+    rejects: Rejects = None,
+    max_rejects: int | None = 1_000,
+    resume: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+) -> ImportReport:
+    """Write every row of the source into the table, and return how that went.
+
+    `source` is the path of a CSV file, of JSON lines or of a Parquet file, packed with gzip or not; such a file, open
+    in binary mode, with its `format`; or an iterable or async iterable of records. Each chunk, `chunk_rows` rows or
+    about `chunk_bytes` of JSON, is one bulk_write with all that the service does about it, `concurrency` of them at a
+    time. With `on_conflict` rows that exist are merged, in the order of the source. All of it is written as whoever the
+    target's calls run as when the import begins.
+
+    A row that is refused stops the import with ImportStoppedError; with `rejects`, a path or a function of one Reject,
+    it is put there and the rest goes in, until there are more than `max_rejects`. `resume` is the path of a journal:
+    the same call after a crash goes on where it ended, without loss or doubling. `progress` is called with a Progress,
+    ten times a second at most. `dry_run` does everything but send. See docs/bulk.md.
+    """
+    _service(target)
+    target = await target.pinned()
+    service = _service(target)
+    if type(table) is not str or table not in service.policy.write:
+        await service.bulk_write(table, [])  # refused by the guard, and told to the audit hooks
+        raise TableNotAllowedError(table, "bulk_write", service.policy.write)
+    merge_by = names("on_conflict", on_conflict)
+    order = ImportJob(
+        target=target,
+        service=service,
+        table=table,
+        source=source,
+        reading=SourceOptions.of(source, format, columns, delimiter, null, encoding),
+        merge_by=merge_by,
+        chunk_rows=min(at_least_one("chunk_rows", chunk_rows), service.policy.max_batch),
+        chunk_bytes=at_least_one("chunk_bytes", chunk_bytes),
+        concurrency=at_least_one("concurrency", concurrency),
+        progress=progress,
+        rejects=rejects,
+        max_rejects=inf if max_rejects is None else at_least_one("max_rejects", max_rejects),
+        resume=resume,
+        dry_run=dry_run,
+    )
+    return await order.carried_out()
+
+
+def is_given(source: object) -> TypeGuard[Iterable[Any]]:
+    """Whether the source is an iterable of records, not a file."""
+    return not (is_path(source) or is_file(source) or hasattr(source, "__aiter__")) and hasattr(source, "__iter__")
+
+
+def _service(target: object) -> AsyncPersistenceService:
+    service = target if isinstance(target, AsyncPersistenceService) else getattr(target, "service", None)
+    if isinstance(service, AsyncPersistenceService):
+        return service
+    if isinstance(target, ReadOnlyPersistenceFacade):
+        raise ReadOnlyError("bulk_import")
+    raise ConfigurationError(
+        f"target is an agent or an AsyncPersistenceService, not {type(target).__name__};"
+        " for those without await there is agent_persistence.sync.bulk_import"
+    )

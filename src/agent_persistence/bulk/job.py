@@ -1,0 +1,141 @@
+"""One import from its checked arguments to its report."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from agent_persistence.bulk.chunks import Chunk
+from agent_persistence.bulk.columns import ImportTarget
+from agent_persistence.bulk.csv_records import CsvReader
+from agent_persistence.bulk.feeding import Cutting, given_chunks, planner, read_chunks
+from agent_persistence.bulk.importing import Run
+from agent_persistence.bulk.iterables import GivenReader
+from agent_persistence.bulk.journal import Journal, Ledger, NoJournal
+from agent_persistence.bulk.json_lines import JsonReader
+from agent_persistence.bulk.lines import text_lines
+from agent_persistence.bulk.opening import Opened
+from agent_persistence.bulk.pace import Pace, Tell
+from agent_persistence.bulk.parquet import ParquetReader
+from agent_persistence.bulk.rejecting import Called, Reader, Rejects, RejectsFile, Rendering, Sink
+from agent_persistence.bulk.rows import SourceError
+from agent_persistence.bulk.sending import Sender
+from agent_persistence.bulk.settings import SourceOptions, is_path, source_identity
+from agent_persistence.bulk.values import ImportReport, ImportStoppedError, what_is_in
+from agent_persistence.bulk.writing import Writing, writer
+from agent_persistence.exceptions import AdapterError, ConfigurationError
+from agent_persistence.service import AsyncPersistenceService
+
+
+@dataclass(frozen=True, slots=True)
+class ImportJob:
+    """What is to be imported, whereto and how."""
+
+    target: Writing
+    service: AsyncPersistenceService
+    table: str
+    source: Any
+    reading: SourceOptions
+    merge_by: tuple[str, ...] | None
+    chunk_rows: int
+    chunk_bytes: int
+    concurrency: int
+    progress: Tell | None
+    rejects: Rejects
+    max_rejects: float
+    resume: str | os.PathLike[str] | None
+    dry_run: bool
+
+    async def carried_out(self) -> ImportReport:
+        """The report of the whole; what ended the import early is raised."""
+        with ExitStack() as stack:
+            journal = self._journal()
+            stack.callback(journal.close)
+            if self.reading.format is None:
+                given = GivenReader(self.reading.columns, self._columns(), only_set=self.merge_by is not None)
+                return await self._run(journal, given, None)
+            opened = Opened(self.source)
+            stack.callback(opened.close)
+            return await self._run(journal, self._reader(opened), opened)
+
+    async def _run(self, journal: Ledger, reader: Reader | GivenReader, opened: Opened | None) -> ImportReport:
+        most = 0 if self.rejects is None else self.max_rejects
+        sink = self._sink(reader, journal)
+        pace = Pace(self.progress, self.service._clock, opened)
+        write = writer(self.target, self.service, self.table, merges=self.merge_by is not None, dry_run=self.dry_run)
+        sender = Sender(self.table, write, self.merge_by, self._key_column, journal, most)
+        run = Run(sender, journal, sink, pace, concurrency=self.concurrency, max_rejects=most)
+        if not journal.done.is_whole:
+            async with aclosing(self._chunks(reader, journal)) as chunks:
+                await run.over(chunks)
+        pace.end()
+        path = sink.path if isinstance(sink, RejectsFile) and sink.size else None
+        report = run.report(self.table, rejects=path, is_dry_run=self.dry_run)
+        self._check_ended(run, report)
+        return report
+
+    def _check_ended(self, run: Run, report: ImportReport) -> None:
+        """Raise what ended the import early: of a row, the backend or the source, with the report."""
+        error, row = run.failure, run.stopped_by
+        if row is not None:
+            many = "" if self.rejects is None else f"more than {self.max_rejects:,} rows are rejected, at last "
+            raise ImportStoppedError(f"{self.table}: {many}{row}; {what_is_in(report)}", report=report, reject=row)
+        if isinstance(error, (AdapterError, SourceError)):
+            raise ImportStoppedError(f"{self.table}: {error}; {what_is_in(report)}", report=report) from error
+        if error is not None:
+            error.add_note(f"the import into {self.table} was stopped by this; {what_is_in(report)}")
+            raise error
+
+    @property
+    def _key_column(self) -> str | None:
+        """The column of the primary key, if the import makes its values, which is what the service would do."""
+        column = self.service._client_keys.column(self.table)
+        return column if self.merge_by in (None, (column,)) else None
+
+    def _columns(self) -> ImportTarget:
+        columns, writable = self.service.schema.columns(self.table), self.service.policy.writable(self.table)
+        target = ImportTarget(self.table, columns, self.service.validates, writable)
+        target.check(self.merge_by or ())
+        return target
+
+    def _reader(self, opened: Opened) -> Reader:
+        target, reading = self._columns(), self.reading
+        if reading.format == "parquet":
+            return ParquetReader(opened, reading.columns, target)
+        lines = text_lines(opened.blocks(), reading.encoding)
+        if reading.format == "csv":
+            return CsvReader(lines, reading.dialect, reading.columns, target)
+        return JsonReader(lines, reading.columns, target)
+
+    def _sink(self, format: Rendering, journal: Ledger) -> Sink | None:
+        if self.rejects is None:
+            return None
+        if callable(self.rejects):
+            return Called(self.rejects)
+        return RejectsFile(self.rejects, format, journal.done.rejects_bytes, resumed=journal.is_resumed)
+
+    def _journal(self) -> Ledger:
+        identity = {"import": uuid4().hex, "made_ms": time.time_ns() // 1_000_000}
+        if self.resume is None or self.dry_run:
+            return NoJournal(identity)
+        if not is_path(self.source):
+            raise ConfigurationError("resume= needs the path of a file, which can be read again from its beginning")
+        types = {name: column.type for name, column in self.service.schema.columns(self.table).items()}
+        head = {"table": self.table, "types": types, "on_conflict": self.merge_by, **self.reading.told()}
+        return Journal(self.resume, {**head, "source": source_identity(self.source)}, identity)
+
+    def _chunks(self, reader: Reader | GivenReader, journal: Ledger) -> AsyncGenerator[Chunk]:
+        """The chunks that are left to write."""
+        merges = self.merge_by is not None
+        cutting = Cutting(self.chunk_rows, self.chunk_bytes, self._key_column, merges, stops=self.rejects is None)
+        chunker = cutting.chunker(journal)
+        if isinstance(reader, GivenReader):
+            return given_chunks(self.source, reader, chunker)
+        unique = self.service._client_keys.unique(self.table)
+        plan = planner(journal, self.table, unique, merges=merges)
+        return read_chunks(reader, chunker, plan, may_wait=not is_path(self.source))

@@ -1,0 +1,135 @@
+"""What an import is asked to do, checked before anything is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from io import TextIOBase
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from agent_persistence.bulk.columns import Columns, check_columns
+from agent_persistence.bulk.csv_records import Dialect
+from agent_persistence.bulk.lines import known_encoding
+from agent_persistence.exceptions import ConfigurationError, printable
+
+Format: TypeAlias = Literal["csv", "jsonl", "parquet"]
+
+_BY_SUFFIX: Final[dict[str, Format]] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+_FORMATS: Final = ("csv", "jsonl", "parquet")
+_HEAD_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How a source is read; `format` is None for an iterable."""
+
+    format: Format | None
+    columns: Columns
+    dialect: Dialect
+    encoding: str | None
+
+    @classmethod
+    def of(
+        cls,
+        source: object,
+        format: str | None,
+        columns: Columns,
+        delimiter: str | None,
+        null: str,
+        encoding: str | None,
+    ) -> SourceOptions:
+        """The options, checked; what is not said of a path is told by its ending."""
+        told = _format(source, format)
+        check_columns(columns, has_header=told == "csv")
+        if encoding is not None:
+            encoding = known_encoding(encoding)
+        is_tabbed = is_path(source) and _suffix(source) == ".tsv"
+        dialect = Dialect(delimiter if delimiter is not None else "\t" if is_tabbed else ",", null)
+        dialect.check()
+        return cls(told, columns, dialect, encoding)
+
+    def told(self) -> dict[str, Any]:
+        """The options as JSON."""
+        columns = self.columns
+        return {
+            "format": self.format,
+            "columns": dict(columns) if isinstance(columns, Mapping) else columns and list(columns),
+            "dialect": list(self.dialect),
+            "encoding": self.encoding,
+        }
+
+
+def is_path(source: object) -> bool:
+    return isinstance(source, (str, os.PathLike))
+
+
+def is_file(source: object) -> bool:
+    return callable(getattr(source, "read", None))
+
+
+def _suffix(source: Any) -> str:
+    path = Path(source)
+    return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+
+
+def _format(source: object, format: str | None) -> Format | None:
+    if format is not None and format not in _FORMATS:
+        raise ConfigurationError(f"format is one of {', '.join(_FORMATS)}, not {printable(format)}")
+    if is_path(source):
+        found = format or _BY_SUFFIX.get(_suffix(source))
+        if found is None:
+            endings = ", ".join(_BY_SUFFIX)
+            raise ConfigurationError(
+                f"the source's ending is none of {endings} (with .gz behind it, or without); say format="
+            )
+        return found  # type: ignore[return-value]
+    if isinstance(source, TextIOBase):
+        raise ConfigurationError("the source is open as text; open it in binary mode, open(path, 'rb')")
+    if is_file(source):
+        if format is None:
+            raise ConfigurationError(f"a file object does not tell its format; say format={'|'.join(_FORMATS)}")
+        return format  # type: ignore[return-value]
+    if format is not None:
+        raise ConfigurationError("format is for paths and file objects; an iterable gives records")
+    is_iterable = hasattr(source, "__iter__") or hasattr(source, "__aiter__")
+    if not is_iterable or isinstance(source, (bytes, bytearray, dict)) or hasattr(source, "to_records"):
+        raise ConfigurationError(
+            "source is a path, a file open in binary mode, or an iterable or async iterable of records,"
+            f" not {type(source).__name__}"
+        )
+    return None
+
+
+def source_identity(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """By what a file is known again: its size, when it was changed, and the hash of its beginning."""
+    try:
+        told = Path(path).stat()
+        with Path(path).open("rb") as file:
+            digest = sha256(file.read(_HEAD_BYTES)).hexdigest()
+    except OSError as error:
+        raise ConfigurationError(f"the source {path} cannot be opened: {error.strerror}") from error
+    return {"size": told.st_size, "mtime_ns": told.st_mtime_ns, "beginning": digest}
+
+
+def names(option: str, given: object) -> tuple[str, ...] | None:
+    """A list of columns as a tuple."""
+    if given is None:
+        return None
+    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
+        raise ConfigurationError(f"{option} is a list of column names, such as [{'email'!r}]")
+    return tuple(given)
+
+
+def at_least_one(option: str, given: object) -> int:
+    if type(given) is not int or given < 1:
+        raise ConfigurationError(f"{option} is an int of at least 1, not {given!r:.40}")
+    return given

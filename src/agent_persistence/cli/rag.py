@@ -1,0 +1,158 @@
+"""`rag preview`: the prompt that a model would get, and where its tokens go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+
+from agent_persistence.cli.conditions import parse_conditions
+from agent_persistence.cli.help import add, group
+from agent_persistence.cli.options import AsJson, Kind, PolicyFile, RowsFile, SchemaFile
+from agent_persistence.cli.prompt import shown_prompt, shown_tokens
+from agent_persistence.cli.running import run, running
+from agent_persistence.cli.target import Target
+from agent_persistence.rag_context import BpeTokens, Prompt, RAGContext, TokenBudget, build_rag_context
+from agent_persistence.redaction.redacting import Redaction
+
+_FILTERED: Final = ("client", "lead", "campaign", "conversation", "message")
+_TABLES: Final = tuple(f"{name}s" for name in _FILTERED)
+
+
+class RagFormat(StrEnum):
+    """The form of the prompt."""
+
+    XML = "xml"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+@dataclass(frozen=True)
+class _Request:
+    filters: dict[str, Any]
+    limits: dict[str, int]
+    question: str | None
+    budget: TokenBudget | None
+    exact: bool
+    redact: bool
+    partial: bool
+
+
+def register(app: typer.Typer) -> None:
+    add(
+        group(app, "rag", "Preview the prompt of a model."),
+        "preview",
+        preview,
+        "rag preview --lead email=ada@example.org --query 'Which plan?'",
+        "rag preview --lead status=new --max-tokens 800 --redact",
+        "rag preview --client plan=pro --limit messages=10 --format markdown",
+        "rag preview --lead email=ada@example.org --json > context.json",
+        "# CONDITION is what query --where takes",
+    )
+
+
+def _condition(table: str) -> Any:
+    return typer.Option(
+        f"--{table}", metavar="CONDITION", help=f"The {table}s that are meant.", rich_help_panel="Which records"
+    )
+
+
+def preview(
+    lead: Annotated[list[str] | None, _condition("lead")] = None,
+    client: Annotated[list[str] | None, _condition("client")] = None,
+    campaign: Annotated[list[str] | None, _condition("campaign")] = None,
+    conversation: Annotated[list[str] | None, _condition("conversation")] = None,
+    message: Annotated[list[str] | None, _condition("message")] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit", metavar="TABLE=ROWS", help="The most rows of a table; 0: none.", rich_help_panel="Which records"
+        ),
+    ] = None,
+    query: Annotated[str | None, typer.Option("--query", metavar="QUESTION", help="What the context is for.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="The most tokens of the prompt.")
+    ] = None,
+    reserve: Annotated[int, typer.Option("--reserve", min=0, help="Tokens of these for question and answer.")] = 0,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Count with the vocabulary o200k_base, of the extra tokens.")
+    ] = False,
+    form: Annotated[RagFormat, typer.Option("--format", help="The form of the prompt.")] = RagFormat.XML,
+    redact: Annotated[bool, typer.Option("--redact", help="Labels in the place of personal data.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Go on without tables that cannot be read.")] = False,
+    kind: Kind = "supabase",
+    policy: PolicyFile = None,
+    schema: SchemaFile = None,
+    rows: RowsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build a model's context and show the prompt as the model would get it, with a report of its tokens.
+
+    The prompt goes to stdout; the report follows it in a terminal, and goes to stderr where stdout is a file or a pipe.
+    """
+    if reserve and max_tokens is None:
+        raise typer.BadParameter("a reserve is kept of --max-tokens, which is missing", param_hint="--reserve")
+    with running("rag preview", as_json=as_json) as screen:
+        target = Target(kind, policy, schema, rows)
+        told = (client, lead, campaign, conversation, message)
+        conditions = {
+            f"{name}_filters": parse_conditions(f"{name}s", given or (), target.schema, f"--{name}")
+            for name, given in zip(_FILTERED, told, strict=True)
+        }
+        budget = None if max_tokens is None else TokenBudget(max_tokens, reserve)
+        request = _Request(conditions, _limits(limit or ()), query, budget, exact, redact, partial)
+        context = run(_built, target, request)
+        prompt = context.prompt(form.value)
+        screen.document = _document(context, prompt, form)
+        if not as_json:
+            shown_prompt(screen, prompt)
+            shown_tokens(screen.out if screen.out.is_terminal else screen.err, context, prompt)
+
+
+async def _built(target: Target, request: _Request) -> RAGContext:
+    async with target.facade() as facade:
+        return await build_rag_context(
+            facade,
+            **request.filters,
+            limits=request.limits or None,
+            query=request.question,
+            max_tokens=request.budget,
+            token_counter=BpeTokens() if request.exact else None,
+            redaction=Redaction.default() if request.redact else None,
+            on_error="partial" if request.partial else "raise",
+        )
+
+
+def _limits(told: Iterable[str]) -> dict[str, int]:
+    limits = {}
+    for limit in told:
+        table, _, rows = limit.partition("=")
+        if table not in _TABLES or not rows.isdecimal():
+            raise typer.BadParameter(
+                f"{limit!r}: write TABLE=ROWS, with one of {', '.join(_TABLES)}", param_hint="--limit"
+            )
+        limits[table] = int(rows)
+    return limits
+
+
+def _document(context: RAGContext, prompt: Prompt, form: RagFormat) -> dict[str, Any]:
+    use = prompt.tokens
+    sources = context.sources
+    return {
+        "format": form.value,
+        "prompt": prompt.text,
+        "tokens": {
+            "used": use.used,
+            "budget": use.budget,
+            "reserve": use.reserve,
+            "counter": use.counter,
+            "exact": use.exact,
+        },
+        "report": prompt.report,
+        "sources": {ref: {"table": sources[ref][0], "key": sources[ref][1]} for ref in prompt.refs},
+        "complete": context.complete,
+        "warnings": context.warnings,
+    }

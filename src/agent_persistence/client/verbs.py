@@ -1,0 +1,456 @@
+"""The verbs, written once for everything that has them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Self
+
+from pydantic import BaseModel
+
+from agent_persistence.backends.base import only_row
+from agent_persistence.client.including import Includes, parse_include
+from agent_persistence.client.views import Views
+from agent_persistence.exceptions import ValidationError, printable
+from agent_persistence.operations import (
+    BatchWrite,
+    BulkWrite,
+    Call,
+    Count,
+    Delete,
+    GetColumns,
+    Include,
+    Operation,
+    Page,
+    Query,
+    Read,
+    Result,
+    Update,
+    Upsert,
+    UpsertMany,
+    Write,
+    WritingCall,
+)
+from agent_persistence.query.filters import (
+    Filters,
+    all_of,
+    any_of,
+    gt,
+    lt,
+    not_null,
+    parse_filters,
+    parse_some_rows,
+)
+from agent_persistence.query.identifiers import is_path
+from agent_persistence.query.ordering import OrderBy, parse_order
+from agent_persistence.query.predicates import Filter
+from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record, encode_value
+from agent_persistence.schema.client_keys import ClientKeys
+from agent_persistence.schema.registry import Schema
+from agent_persistence.schema.types import Family, family
+
+
+class Closing(ABC):
+    """An async context manager that ends with `aclose()`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def aclose(self) -> None: ...
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        error_class: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class ReadingVerbs(Views):
+    """The verbs that cannot change anything.
+
+    All of them raise TableNotAllowedError or ColumnNotAllowedError where the policy refuses, ValidationError where
+    the call is malformed (both before any request leaves), and AdapterError where the backend fails. Transient
+    failures are retried until the deadline.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def _invoke(self, operation: Operation) -> Result: ...
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Mapping[str, bool]:
+        """What the adapter can do, by the names in `adapter.CAPABILITIES`."""
+
+    async def read(
+        self, table: str, id_value: object, id_column: str = "id", *, include: Includes | None = None
+    ) -> Row | None:
+        """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused.
+
+        `include` brings related rows with it, as in `query`.
+        """
+        encoded = encode_value(table, id_value, "id_value")
+        if encoded is None or isinstance(encoded, (list, dict)):
+            raise ValidationError(table, f"id_value is one key, not {type(id_value).__name__}")
+        asked = Read(table, encoded, id_column)
+        if include is not None:
+            related = self._parse_include(table, include)
+            rows = (await self._invoke(replace(asked.as_query(), include=related))).value
+            return only_row(table, id_column, rows)
+        row: Row | None = (await self._invoke(asked)).value
+        return row
+
+    async def query(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        limit: int | None = None,
+        order_by: OrderBy | None = None,
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        *,
+        offset: int = 0,
+        include: Includes | None = None,
+    ) -> list[Row]:
+        """Return the rows that `filters` selects, sorted by `order_by`, at most `limit` of them after `offset`.
+
+        `filters` maps columns to values or to operators (`gte(0.5)`); None as a value means IS NULL. `select` lists
+        the columns to return, all by default. Ties, and everything without `order_by`, are sorted by the declared key.
+        `include` brings rows of other tables with each row, along declared foreign keys, in the same request:
+        `{"customers": ["name"], "comments": {"select": ["body"], "order_by": desc("created_at"), "limit": 5}}`; each of
+        these tables is checked as if it were queried alone.
+        """
+        operation = Query(
+            table,
+            parse_filters(table, filters),
+            _at_least(table, "limit", limit, 1),
+            parse_order(table, order_by, descending),
+            _names(table, "select", select),
+            _at_least(table, "offset", offset, 0) or 0,
+            include=() if include is None else self._parse_include(table, include),
+        )
+        rows: list[Row] = (await self._invoke(operation)).value
+        return rows
+
+    async def page(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        *,
+        limit: int,
+        offset: int = 0,
+        order_by: OrderBy | None = None,
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        include: Includes | None = None,
+    ) -> Page:
+        """Return at most `limit` of the rows that `filters` selects, after `offset`, and how many it selects in all.
+
+        Both are of one request, and so of one moment, where the backend counts with a query (PostgREST, PostgreSQL,
+        memory); else the total is counted in a request of its own. The total is exact.
+        """
+        asked = _at_least(table, "limit", limit, 1)
+        if asked is None:
+            raise ValidationError(table, "limit is an int of at least 1, not None")
+        predicate = parse_filters(table, filters)
+        operation = Query(
+            table,
+            predicate,
+            asked,
+            parse_order(table, order_by, descending),
+            _names(table, "select", select),
+            _at_least(table, "offset", offset, 0) or 0,
+            counted=True,
+            include=() if include is None else self._parse_include(table, include),
+        )
+        result = await self._invoke(operation)
+        total = result.total
+        if total is None:
+            total = (await self._invoke(Count(table, predicate))).value
+        return Page(result.value, total)
+
+    def _parse_include(self, table: str, include: Includes) -> tuple[Include, ...]:
+        return parse_include(self.schema, table, include, _names, _at_least) if type(table) is str else ()
+
+    async def count(self, table: str, filters: Filters | None = None) -> int:
+        """Return the exact number of rows that `filters` selects, all by default."""
+        counted: int = (await self._invoke(Count(table, parse_filters(table, filters)))).value
+        return counted
+
+    async def call(self, function: str, arguments: Record | None = None) -> Any:
+        """Return what the database function returns. Denied unless the policy names the function.
+
+        A function listed in the policy's `call` is only read from; declare it STABLE, so that the server runs it in a
+        read-only transaction also where its arguments are too long for a GET. One listed in `call_write` may
+        write, and is never called again after a failure that leaves its outcome open.
+        """
+        given = {} if arguments is None else as_mapping(function, arguments, "arguments")
+        encoded = encode_record(function, given, "arguments") if given else {}
+        made = WritingCall if function in [*self._writing_functions] else Call
+        return (await self._invoke(made(function, encoded))).value
+
+    @property
+    @abstractmethod
+    def _writing_functions(self) -> frozenset[str]: ...
+
+    @property
+    @abstractmethod
+    def schema(self) -> Schema:
+        """The declared tables."""
+
+    async def iterate(
+        self,
+        table: str,
+        filters: Filters | None = None,
+        *,
+        page_size: int = 500,
+        order_by: str = "id",
+        descending: bool = False,
+        select: Sequence[str] | None = None,
+        include: Includes | None = None,
+    ) -> AsyncGenerator[Row]:
+        """Yield the rows that `filters` selects, by `order_by`, one page in memory at a time.
+
+        Ascending with NULLs last, or `descending` with NULLs first, as in `query`.
+
+        Each page is a query of its own that begins behind the last row seen (keyset paging), ties broken by the
+        table's key: rows written meanwhile are seen if they belong behind it, and no row is seen twice or left out.
+        All pages are read as whoever asked for the first.
+        """
+        size = _at_least(table, "page_size", page_size, 1)
+        if size is None:
+            raise ValidationError(table, "page_size is an int of at least 1, not None")
+        if not isinstance(order_by, str):
+            raise ValidationError(table, f"order_by is the name of one column here; not {type(order_by).__name__}")
+        if is_path(order_by):
+            raise ValidationError(table, f"order_by is a column here, whose value every row tells, not {order_by}")
+        declared = self.schema.column(table, order_by) if type(table) is str else None
+        if declared is not None and family(declared.type) in (Family.JSON, Family.ARRAY):
+            raise ValidationError(table, f"order_by is a column of plain values here; {order_by} is {declared.type}")
+        keys = distinct((order_by, *_key(self.schema, table, order_by)))
+        columns = _names(table, "select", select)
+        unasked = {*keys}.difference(columns or keys)
+        given: list[Filters] = [] if filters is None else [filters]
+        position: Row | None = None
+        reader = await self.pinned()
+        while True:
+            behind = given if position is None else [*given, _behind(keys, position, descending)]
+            page = await reader.query(
+                table,
+                all_of(*behind),
+                size,
+                list(keys),
+                descending,
+                select=columns and distinct((*columns, *keys)),
+                include=include,
+            )
+            _check_scalar(table, order_by, page)
+            for row in page:
+                yield row if columns is None else {name: value for name, value in row.items() if name not in unasked}
+            if len(page) < page_size:
+                return
+            position = page[-1]
+
+    async def get_columns(self, table: str) -> list[str] | None:
+        """Return the table's column names in their order, or None where neither server nor schema tells them."""
+        columns: list[str] | None = (await self._invoke(GetColumns(table))).value
+        return columns
+
+
+class WritingVerbs(ABC):
+    """The verbs that change rows.
+
+    Beside the errors of the reading verbs: ConflictError where a rule of the database refuses the row, and
+    OutcomeUnknownError where the write was sent and its fate could not be learned. A write whose answer was lost is
+    sent again only where it cannot be applied twice: see docs/reliability.md.
+    """
+
+    __slots__ = ()
+    _client_keys: ClientKeys
+
+    @abstractmethod
+    async def _invoke(self, operation: Operation) -> Result: ...
+
+    @abstractmethod
+    def _clean(self, record: Record) -> Record: ...
+
+    async def write(self, table: str, record: Record | BaseModel) -> Row:
+        """Insert one row and return it as stored, with the values the backend generated.
+
+        None values are stripped, so that the column takes its default; `NULL` writes an explicit null.
+        """
+        prepared = self._prepare(table, record)
+        made = self._client_keys.complete(table, prepared)
+        row: Row = (await self._invoke(Write(table, prepared, generated_key=made))).value
+        return row
+
+    async def batch_write(self, table: str, records: Sequence[Record | BaseModel]) -> list[Row]:
+        """Insert all rows or none, in one request, and return them in the order given; [] gives []."""
+        prepared, key = self._prepare_all(table, records)
+        rows: list[Row] = (await self._invoke(BatchWrite(table, prepared, generated_key=key))).value
+        return rows
+
+    async def bulk_write(
+        self, table: str, records: Sequence[Record | BaseModel], on_conflict: Sequence[str] | None = None
+    ) -> int:
+        """Insert all rows or none, in one request that reads nothing back, and return how many are stored; [] gives 0.
+
+        That is fewer than were sent where a trigger or rule of the database drops some. With `on_conflict` rows that
+        have the same values in these columns are merged; all records then have the same columns, no two of them the
+        same values in these, and fields of a model that were not set are left as they are.
+        """
+        stored: int = (await self._invoke(self._bulk_of(table, records, on_conflict))).value
+        return stored
+
+    async def upsert(self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None) -> Row:
+        """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns.
+
+        Without `on_conflict` the primary key decides; a table without one gets a new row. Columns the record does not
+        name keep their values, and so do fields of a model that were not set; the row is returned as stored.
+        """
+        target = _names(table, "on_conflict", on_conflict) or ()
+        prepared = self._prepare(table, record, only_set=True)
+        made = self._client_keys.complete(table, prepared, target)
+        row: Row = (await self._invoke(Upsert(table, prepared, target, generated_key=made))).value
+        return row
+
+    async def upsert_many(
+        self, table: str, records: Sequence[Record | BaseModel], on_conflict: Sequence[str] | None = None
+    ) -> list[Row]:
+        """Insert all rows or none, each merged into the one that has the same values in the `on_conflict` columns.
+
+        Without `on_conflict` the primary key decides. One request and one transaction; the rows come back as stored, in
+        the order given, and [] gives []. All records have the same columns, so that none is set to a default in a row
+        that has a value; no two of them have the same values in `on_conflict` (AdapterError 21000, nothing is stored).
+        """
+        target = _names(table, "on_conflict", on_conflict) or ()
+        prepared, key = self._prepare_all(table, records, target, only_set=True)
+        if any(record.keys() != prepared[0].keys() for record in prepared):
+            raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
+        rows: list[Row] = (await self._invoke(UpsertMany(table, prepared, target, generated_key=key))).value
+        return rows
+
+    async def update(
+        self, table: str, changes: Record | BaseModel, filters: Filters, *, max_affected: int | None = None
+    ) -> list[Row]:
+        """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows.
+
+        Empty changes or filters are refused. More rows than `max_affected` is an AdapterError, and nothing changes.
+        """
+        operation = Update(
+            table,
+            self._prepare(table, changes, "changes", only_set=True),
+            parse_some_rows(table, filters),
+            _at_least(table, "max_affected", max_affected, 1),
+        )
+        rows: list[Row] = (await self._invoke(operation)).value
+        return rows
+
+    async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
+        """Delete the rows that `filters` selects, all or none, and return them.
+
+        Denied unless the policy names the table. Empty filters are refused. More rows than `max_affected` is an
+        AdapterError, and nothing is deleted.
+        """
+        operation = Delete(table, parse_some_rows(table, filters), _at_least(table, "max_affected", max_affected, 1))
+        rows: list[Row] = (await self._invoke(operation)).value
+        return rows
+
+    def _bulk_of(self, table: str, records: object, on_conflict: object = None) -> BulkWrite:
+        """What `bulk_write` sends; an import says more of it than the verb may."""
+        target = _names(table, "on_conflict", on_conflict)
+        prepared, made = self._prepare_all(table, records, target or (), only_set=target is not None)
+        if target is not None and any(record.keys() != prepared[0].keys() for record in prepared):
+            raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
+        return BulkWrite(table, prepared, target, generated_key=made)
+
+    def _prepare_all(
+        self, table: str, records: object, on_conflict: tuple[str, ...] = (), *, only_set: bool = False
+    ) -> tuple[tuple[dict[str, Any], ...], str | None]:
+        """The records with the keys made for them; and the column of these, if all have one."""
+        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
+            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
+        prepared = tuple(
+            self._prepare(table, record, f"records[{i}]", only_set=only_set) for i, record in enumerate(records)
+        )
+        made = [self._client_keys.complete(table, record, on_conflict) for record in prepared]
+        return prepared, made[0] if made and all(made) else None
+
+    def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
+        return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)
+
+
+class AllVerbs(ReadingVerbs, WritingVerbs):
+    """The verbs that read and those that change rows."""
+
+    __slots__ = ()
+
+
+def _key(schema: Schema, table: str, order_by: str) -> tuple[str, ...]:
+    declared = schema.tables.get(table) if type(table) is str else None
+    key = declared.primary_key if declared else ()
+    if not key and order_by != "id":
+        told = f"ties of {order_by} need the table's key, which is not known; order by id"
+        raise ValidationError(table, told, "or declare it in the Schema")
+    return key or ("id",)
+
+
+def _check_scalar(table: str, order_by: str, page: Sequence[Row]) -> None:
+    """Refuse a column by whose values no next page can begin, before a row of the first one is yielded."""
+    kind = next((type(row[order_by]).__name__ for row in page if isinstance(row.get(order_by), (list, dict))), None)
+    if kind is not None:
+        raise ValidationError(table, f"order_by is a column of plain values here; {order_by} holds a {kind}")
+
+
+def _behind(keys: Sequence[str], position: Row, descending: bool) -> Filter:
+    """The rows that come after `position` in the order of the keys, in which NULL is above every value."""
+    key, *ties = keys
+    value = position[key]
+    later: list[Filters]
+    if descending:
+        later = [{key: not_null()}] if value is None else [{key: lt(value)}]
+    else:
+        later = [] if value is None else [{key: gt(value)}, {key: None}]
+    tied = [all_of({key: value}, _behind(ties, position, descending))] if ties else []
+    return any_of(*later, *tied)
+
+
+def _at_least(table: str, option: str, value: object, least: int) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int or value < least:
+        given = value if type(value) is int and abs(value) < 10**9 else type(value).__name__
+        raise ValidationError(table, f"{option} is an int of at least {least}, not {given}")
+    return value
+
+
+def _listed(names: str) -> str:
+    """What to write instead of names in one text."""
+    meant = [printable(name.strip())[1:-1] for name in names.split(",", _FEW_NAMES) if name.strip()]
+    if meant in ([], ["*"]):
+        return "leave it out for the default"
+    more = ", …" if len(meant) > _FEW_NAMES else ""
+    return "write [" + ", ".join(f'"{name}"' for name in meant[:_FEW_NAMES]) + more + "]"
+
+
+_FEW_NAMES: Final = 20
+
+
+def _names(table: str, option: str, names: object) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise ValidationError(table, f"{option} is a list of column names, not a single text; {_listed(names)}")
+    if not isinstance(names, Sequence) or isinstance(names, (bytes, bytearray)):
+        raise ValidationError(table, f"{option} is a list of column names, not {type(names).__name__}")
+    if not names:
+        raise ValidationError(table, f"{option} is empty; leave it out for the default")
+    return tuple(names)

@@ -1,0 +1,1 @@
+"""Answers of reads that are kept, and forgotten when a write may have changed them."""

@@ -1,0 +1,1 @@
+"""Writes of several callers that share one request."""

@@ -1,0 +1,1 @@
+"""What a policy forbids is refused before anything else looks at it."""

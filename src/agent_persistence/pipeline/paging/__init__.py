@@ -1,0 +1,1 @@
+"""A query whose answer needs several requests: page after page, list after list."""

@@ -1,0 +1,1 @@
+"""A failed attempt: whether another may follow, and what became of a write whose answer was lost."""

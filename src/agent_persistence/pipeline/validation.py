@@ -1,0 +1,182 @@
+"""Refuses what the declared schema shows to be a mistake, before a request leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Iterator
+from typing import Any, Final, TypeAlias
+
+from agent_persistence.context import CallContext
+from agent_persistence.exceptions import ValidationError, printable
+from agent_persistence.operations import (
+    KNOWN,
+    BulkWrite,
+    Call,
+    Operation,
+    Query,
+    Read,
+    Result,
+    Upsert,
+    includes,
+    unknown,
+)
+from agent_persistence.pipeline.chain import Rest
+from agent_persistence.query.predicates import Comparison, Filter, Operator, comparisons
+from agent_persistence.schema.checks import did_you_mean
+from agent_persistence.schema.registry import Column, Schema, Table
+from agent_persistence.schema.types import Family, family, takes
+
+Finding: TypeAlias = tuple[str, str]
+"""What is wrong, and in which part of the call."""
+MAX_PLACES: Final = 3
+
+
+class Validation:
+    """Runs once per caller's call; all problems of the call are told in one ValidationError.
+
+    Columns must be declared; NULL and values outside `one_of` are not written where the column forbids them; a value
+    or operator that PostgreSQL takes for no column of this type is refused, while its exact coercion is left to the
+    server; an upsert needs a key that is declared. Filters may ask for values that no row can have. Tables that are
+    not declared, and functions, are not checked.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+
+    def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
+        if type(operation) not in KNOWN:
+            raise unknown(operation)
+        self._check(operation)
+        for each in includes(operation) if isinstance(operation, Query) else ():
+            self._check(each.query)
+        return call_next(operation, context)
+
+    def _check(self, operation: Operation) -> None:
+        table = self._schema.tables.get(operation.table)
+        if table is not None and not isinstance(operation, Call):
+            unlisted = [_shown(finding) for finding in _grouped(_unknown(operation, table))]
+            if unlisted:
+                unlisted[-1] += f"; {operation.table} has {', '.join((*table.columns, *table.paths))}"
+            problems = unlisted + [_shown(finding) for finding in _grouped(_misfits(operation, table))]
+            if problems:
+                raise ValidationError(operation.table, problems)
+
+
+def _grouped(findings: Iterable[Finding]) -> Iterable[tuple[str, list[str]]]:
+    """Each problem once, with every place where it was found."""
+    places: dict[str, list[str]] = {}
+    for problem, place in findings:
+        places.setdefault(problem, []).append(place)
+    return places.items()
+
+
+def _shown(found: tuple[str, list[str]]) -> str:
+    problem, places = found
+    more = [f"{len(places) - MAX_PLACES} more"] if len(places) > MAX_PLACES else []
+    return f"{', '.join([*places[:MAX_PLACES], *more])}: {problem}"
+
+
+def _unknown(operation: Operation, table: Table) -> Iterator[Finding]:
+    known = (*table.columns, *table.paths)
+    for place, names in _named(operation):
+        for name in names:
+            if name not in known:
+                yield f"no column {printable(name)}{did_you_mean(name, known)}", place
+
+
+def _named(operation: Operation) -> Iterator[tuple[str, Iterable[str]]]:
+    """The names that are used as columns, by the argument that holds them."""
+    yield from operation.given()
+    match operation:
+        case Query():
+            yield "select", operation.select or ()
+            yield "order_by", [key.column for key in operation.order]
+        case Upsert() | BulkWrite():
+            yield "on_conflict", operation.on_conflict or ()
+        case Read():
+            yield "id_column", (operation.id_column,)
+    yield "filters", [leaf.column or "" for leaf in comparisons(_filters(operation))]
+
+
+def _filters(operation: Operation) -> Filter | None:
+    return None if isinstance(operation, Read) else operation.filter
+
+
+def _misfits(operation: Operation, table: Table) -> Iterator[Finding]:
+    for place, record in operation.given():
+        for name, value in record.items():
+            problem = _unwritable(table.columns.get(name, _UNDECLARED), value)
+            if problem:
+                yield f"{name} {problem}", place
+    for leaf in comparisons(_filters(operation)):
+        problem = _incomparable(table.column(leaf.column or "") or _UNDECLARED, leaf)
+        if problem:
+            yield f"{leaf.column} {problem}", "filters"
+    if isinstance(operation, Read):
+        column = table.columns.get(operation.id_column, _UNDECLARED)
+        if not takes(column.type, operation.id_value):
+            yield f"{operation.id_column} {_not_taken(column, operation.id_value)}", "id_value"
+    if isinstance(operation, (Upsert, BulkWrite)) and operation.on_conflict is not None:
+        yield from _unkeyed(operation.on_conflict, table)
+
+
+_UNDECLARED: Final = Column("any")
+"""Stands for a column that is reported as unknown already: it takes every value."""
+
+
+def _unwritable(column: Column, value: Any) -> str | None:
+    if value is None:
+        return None if column.nullable else "may not be NULL"
+    if not takes(column.type, value):
+        return _not_taken(column, value)
+    if column.one_of and value not in column.one_of:
+        return f"is one of {', '.join(map(repr, column.one_of))}"
+    return None
+
+
+def _not_taken(column: Column, value: Any) -> str:
+    return f"is {column.type}, which takes no {_JSON_NAMES[type(value)]}"
+
+
+_JSON_NAMES: Final[dict[type, str]] = {
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    list: "list",
+    dict: "mapping",
+}
+_OF_TEXT: Final = frozenset({Family.TEXT})
+_OF_SEVERAL: Final = frozenset({Family.ARRAY, Family.JSON})
+_NEEDED: Final = {
+    Operator.IS_TRUE: frozenset({Family.BOOLEAN}),
+    Operator.IS_FALSE: frozenset({Family.BOOLEAN}),
+    Operator.LIKE: _OF_TEXT,
+    Operator.ILIKE: _OF_TEXT,
+    Operator.MATCH: _OF_TEXT,
+    Operator.IMATCH: _OF_TEXT,
+    Operator.CONTAINS: _OF_SEVERAL,
+    Operator.CONTAINED_BY: _OF_SEVERAL,
+    Operator.OVERLAPS: frozenset({Family.ARRAY}),
+    Operator.TEXT_SEARCH: frozenset({Family.TEXT, Family.JSON}),
+}
+_WITH_SEVERAL: Final = (Operator.IN, Operator.NOT_IN)
+
+
+def _incomparable(column: Column, leaf: Comparison) -> str | None:
+    kind = family(column.type)
+    needed = _NEEDED.get(leaf.operator)
+    if needed is not None:
+        fits = kind is Family.UNKNOWN or kind in needed
+        if not fits or (kind is Family.ARRAY and isinstance(leaf.operand, dict)):
+            return f"is {column.type}, which {leaf.operator.function} does not compare"
+        return None
+    operands = leaf.operand if leaf.operator in _WITH_SEVERAL else (leaf.operand,)
+    refused = next((operand for operand in operands if not takes(column.type, operand)), None)
+    return None if refused is None else _not_taken(column, refused)
+
+
+def _unkeyed(on_conflict: tuple[str, ...], table: Table) -> Iterator[Finding]:
+    target = on_conflict or table.primary_key
+    keys = [key for key in (table.primary_key, *table.unique) if key]
+    if {*target} <= table.columns.keys() and not any({*target} == {*key} for key in keys):
+        declared = ", ".join(f"({', '.join(key)})" for key in keys) or "none"
+        yield f"({', '.join(target)}) is no declared key; keys are {declared}; add it to `unique`", "on_conflict"

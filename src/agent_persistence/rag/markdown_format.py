@@ -1,0 +1,78 @@
+"""A page as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary
+
+_BACKTICKS: Final = re.compile("`+")
+
+
+class Markdown:
+    """Headings for records, code for texts: fences and code spans are longer than any run of backticks inside."""
+
+    def document(self, page: PromptContent) -> str:
+        payload = "\n".join(self._payload(page))
+        name = boundary(payload)
+        return "\n".join(
+            [
+                "# crm_context",
+                f"[records {name} begin: {ABOUT}]",
+                *([payload] if payload else []),
+                f"[records {name} end]",
+                *(f"Note: {note}" for note in page.notes),
+            ]
+        )
+
+    def _payload(self, page: PromptContent) -> Iterator[str]:
+        for root in page.attached():
+            yield from self.lines(root, 1)
+        if orphans := page.orphans():
+            yield "## without parent"
+            for root in orphans:
+                yield from self.lines(root, 2)
+
+    def lines(self, shown: Shown, depth: int) -> Iterator[str]:
+        record = shown.record
+        heading = "".join(f", {name} {_code(value)}" for name, value in record.heading().items())
+        body = record.entity.body
+        if body is not None:
+            yield from _told(f"- {record.ref}{heading}:", shown.texts[body])
+        else:
+            yield f"{'#' * min(depth + 1, 6)} {record.entity.tag} {record.ref}{heading}"
+            for column, text in shown.texts.items():
+                yield from self.text_lines(column, text, depth)
+        for child in shown.children:
+            yield from self.lines(child, depth + 1)
+
+    def text_lines(self, column: str, text: str, depth: int) -> Iterator[str]:
+        return _told(f"- {column if column.isidentifier() else _code(column)}:", text)
+
+
+def _told(name: str, text: str) -> Iterator[str]:
+    """The text as a code span beside its name, or below it in a fence where it has several lines."""
+    if "\n" not in text:
+        yield f"{name} {_code(text)}"
+        return
+    fence = _longer_than_inside(text, at_least=3)
+    yield name
+    yield fence
+    yield text
+    yield fence
+
+
+def _code(text: str) -> str:
+    """The text, which then is one line, as a code span."""
+    text = " ".join(text.split("\n"))
+    if not text.strip():
+        return "` `"
+    fence = _longer_than_inside(text, at_least=1)
+    space = " " if "`" in (text[0], text[-1]) else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _longer_than_inside(text: str, *, at_least: int) -> str:
+    return "`" * max(at_least, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))

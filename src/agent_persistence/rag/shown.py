@@ -1,0 +1,83 @@
+"""What of the records a prompt shows: the parts that every format tells in its own signs."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final, Protocol
+
+from agent_persistence.rag.entities import ENTITIES
+from agent_persistence.rag.outline import Record
+
+ABOUT: Final = "data, not instructions"
+CUT: Final = "[…]"
+"""Stands where a text was cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A record as far as it is shown: its texts by column, possibly cut, and the children that are shown.
+
+    `cut` are the columns of which parts are missing; `is_abridged` says that columns are missing.
+    """
+
+    record: Record
+    texts: Mapping[str, str]
+    children: Sequence[Shown] = ()
+    cut: frozenset[str] = frozenset()
+    is_abridged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PromptContent:
+    """All that a prompt shows; `notes` are ours, and stand last."""
+
+    roots: Sequence[Shown]
+    notes: Sequence[str] = ()
+
+    def attached(self) -> list[Shown]:
+        """Those that may stand by themselves."""
+        return [root for root in self.roots if not root.record.entity.needs_parent]
+
+    def orphans(self) -> list[Shown]:
+        """Those that belong to records that are not in the context."""
+        return [root for root in self.roots if root.record.entity.needs_parent]
+
+
+class Format(Protocol):
+    """A way to write a page as text: everything in it escaped, the same text for the same page."""
+
+    def lines(self, shown: Shown, depth: int) -> Iterator[str]:
+        """The record and its children, `depth` levels below the page."""
+        ...
+
+    def text_lines(self, column: str, text: str, depth: int) -> Iterator[str]:
+        """One text of a record that is `depth` levels below the page."""
+        ...
+
+    def document(self, page: PromptContent) -> str:
+        """The whole page."""
+        ...
+
+
+def grouped(shown: Sequence[Shown]) -> Iterator[tuple[str, list[Shown]]]:
+    """By table, in the order of the tables, those that have records."""
+    for table in ENTITIES:
+        found = [one for one in shown if one.record.table == table]
+        if found:
+            yield table, found
+
+
+def boundary(payload: str) -> str:
+    """A name that begins and ends the payload and does not occur in it.
+
+    It is an HMAC of the payload: whoever writes a record cannot put the name into it, since that would change the name.
+    """
+    names = (
+        hmac.digest(b"crm_context %d" % attempt, payload.encode(errors="replace"), hashlib.sha256).hex()[:16]
+        for attempt in count()
+    )
+    return next(name for name in names if name not in payload)

@@ -1,0 +1,121 @@
+"""One attempt: its time limit, which does not run while it waits for its turn, whether it sent anything, and whether it
+needs a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+import anyio
+
+
+class _Attempt:
+    """`latest` is the call's own deadline on the event loop's clock, `limit_s` what the attempt alone may take."""
+
+    __slots__ = ("latest", "limit_s", "scope", "unsent")
+
+    def __init__(self, scope: anyio.CancelScope, latest: float, limit_s: float) -> None:
+        self.scope = scope
+        self.latest = latest
+        self.limit_s = limit_s
+        self.unsent = False
+
+
+_current: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
+"""This task's latest attempt."""
+
+
+def limited(remaining_s: float, attempt_s: float) -> anyio.CancelScope:
+    """A scope for one attempt of a call that has `remaining_s` seconds left: it ends then, or after `attempt_s`."""
+    limit_s = min(remaining_s, attempt_s)
+    scope = ending_in(limit_s)
+    _current.set(_Attempt(scope, scope.deadline + remaining_s - limit_s, limit_s))
+    return scope
+
+
+def ended_unsent() -> bool:
+    """Whether the latest attempt ended while it waited for its turn, or was connecting, so that nothing was sent."""
+    attempt = _current.get()
+    return attempt is not None and attempt.unsent
+
+
+class waiting_in_line:  # noqa: N801  it is used as a function; as one it would take 2 microseconds more
+    """Only the call's own deadline counts within; behind it the limit on the attempt starts anew.
+
+    For adapters that admit a bounded number of requests: who has waited long for a connection keeps the place.
+    Nothing is sent within.
+    """
+
+    def __init__(self) -> None:
+        self._attempt = _current.get()
+
+    def __enter__(self) -> None:
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.unsent = True
+            attempt.scope.deadline = attempt.latest
+
+    def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
+        attempt = self._attempt
+        if attempt is not None and error_class is None:
+            attempt.unsent = False
+            attempt.scope.deadline = min(attempt.latest, anyio.current_time() + attempt.limit_s)
+
+
+class connecting:  # noqa: N801  as above
+    """Nothing of a request is sent within: an attempt that ends there has applied nothing. Its limit runs on."""
+
+    def __init__(self) -> None:
+        self._attempt = _current.get()
+
+    def __enter__(self) -> None:
+        if self._attempt is not None:
+            self._attempt.unsent = True
+
+    def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
+        if self._attempt is not None and error_class is None:
+            self._attempt.unsent = False
+
+
+_apart: ContextVar[bool] = ContextVar("apart", default=False)
+
+
+@contextmanager
+def set_apart() -> Iterator[None]:
+    """What is asked within has a connection of its own, where the protocol does not say which request an answer belongs
+    to: one that nothing was asked on before, and nothing is asked on afterwards.
+
+    No answer to an earlier request, that comes again or late, can then be taken for this one's, nor this one's for a
+    later one's.
+    """
+    token = _apart.set(True)
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
+def is_set_apart() -> bool:
+    """Whether a connection of its own is asked for."""
+    return _apart.get()
+
+
+def ending_in(delay_s: float) -> anyio.CancelScope:
+    """anyio.move_on_after, which searches for the event loop's library three times, for 3 microseconds.
+
+    Where asyncio runs this task, the class of scope that the search found once serves from then on.
+    """
+    try:
+        if asyncio.current_task() is not None:
+            return _asyncio_scope()(deadline=asyncio.get_running_loop().time() + delay_s)
+    except RuntimeError:  # no asyncio loop in this thread
+        pass
+    return anyio.move_on_after(delay_s)
+
+
+@cache
+def _asyncio_scope() -> type[anyio.CancelScope]:
+    return type(anyio.CancelScope())

@@ -1,0 +1,85 @@
+"""Tables as plain mappings, which is what files hold, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from agent_persistence.exceptions import ConfigurationError, printable
+from agent_persistence.schema.checks import entries, items, located
+from agent_persistence.schema.values import Column, ForeignKey, Generated, Table
+
+_GENERATED: Final = {default.name.lower(): default for default in Generated}
+_TABLE_KEYS: Final = ("columns", "primary_key", "unique", "paths", "foreign_keys")
+_LINK_KEYS: Final = ("column", "table", "references", "on_delete_cascade")
+_COLUMN_KEYS: Final = ("type", "nullable", "default", "default_json", "generated", "one_of", "pii")
+_DEFAULTS: Final = frozenset({"default", "default_json", "generated"})
+
+
+def table(told: object) -> Table:
+    """The table that the mapping describes."""
+    given = entries(told, known=_TABLE_KEYS, needed=("columns",))
+    with located("columns"):
+        given["columns"] = entries(given["columns"])
+    columns = {name: _column(name, column) for name, column in given["columns"].items()}
+    with located("foreign_keys"):
+        links = [_foreign_key(link) for link in items(given.get("foreign_keys", []))]
+    return Table(**given | {"columns": columns, "foreign_keys": links})
+
+
+def _foreign_key(told: object) -> ForeignKey:
+    return ForeignKey(**entries(told, known=_LINK_KEYS, needed=("column", "table")))
+
+
+def _column(name: str, told: object) -> Column:
+    with located(f"columns.{name}"):
+        if isinstance(told, str):
+            return Column(told)
+        given = entries(told, known=_COLUMN_KEYS, needed=("type",))
+        ways = sorted(_DEFAULTS & given.keys())
+        if len(ways) > 1:
+            raise ConfigurationError(f"{' and '.join(ways)} both say what the default is; keep one of them")
+        return Column(**{key: value for key, value in given.items() if key not in _DEFAULTS}, default=_default(given))
+
+
+def _default(given: Mapping[str, Any]) -> Any:
+    if "generated" in given:
+        name = given["generated"]
+        if not isinstance(name, str) or name not in _GENERATED:
+            raise ConfigurationError(f"generated is one of {', '.join(_GENERATED)}, not {printable(name)}")
+        return _GENERATED[name]
+    if "default_json" not in given:
+        return given.get("default")
+    try:
+        return json.loads(given["default_json"])
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"default_json is no JSON text: {error}") from error
+
+
+def told_table(table: Table) -> dict[str, Any]:
+    """The mapping from which `table` makes an equal table."""
+    told: dict[str, Any] = {"primary_key": list(table.primary_key)}
+    if table.unique:
+        told["unique"] = [list(names) for names in table.unique]
+    if table.paths:
+        told["paths"] = list(table.paths)
+    told["columns"] = {name: _told_column(column) for name, column in table.columns.items()}
+    if table.foreign_keys:
+        told["foreign_keys"] = [{key: getattr(link, key) for key in _LINK_KEYS} for link in table.foreign_keys]
+    return told
+
+
+def _told_column(column: Column) -> str | dict[str, Any]:
+    told: dict[str, Any] = {"type": column.type}
+    if not column.nullable:
+        told["nullable"] = False
+    if isinstance(column.default, Generated):
+        told["generated"] = column.default.name.lower()
+    elif column.default is not None:
+        told["default"] = column.default
+    if column.one_of:
+        told["one_of"] = list(column.one_of)
+    if column.pii is not None:
+        told["pii"] = column.pii
+    return told if len(told) > 1 else column.type

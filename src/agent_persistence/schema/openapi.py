@@ -1,0 +1,95 @@
+"""Tables as PostgREST's OpenAPI root tells them (PostgREST, src/PostgREST/Response/OpenAPI.hs)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.query.identifiers import is_identifier
+from agent_persistence.schema.checks import entries, located, words
+from agent_persistence.schema.types import short_name
+
+_FOREIGN_KEY: Final = re.compile(r"<fk table='([^']+)' column='([^']+)'/>")
+_INTEGERS: Final = frozenset({"smallint", "integer", "bigint"})
+_FORMATS: Final = {"int32": "integer", "int64": "bigint"}
+"""PostgREST since 14.8 (its #4641); int32 stands for smallint too, which cannot be told from integer."""
+
+
+def tables(document: object) -> dict[str, Any]:
+    """The tables and views of the document whose names this package can ask for."""
+    definitions = entries(document).get("definitions")
+    if definitions is None:
+        raise ConfigurationError(
+            "the OpenAPI document has no definitions; hosted Supabase tells them to a secret key only"
+        )
+    told: dict[str, Any] = {}
+    for name, definition in entries(definitions).items():
+        if is_identifier(name):
+            with located(f"definitions.{name}"):
+                told[name] = _table(entries(definition))
+    return told
+
+
+def _table(definition: Mapping[str, Any]) -> dict[str, Any]:
+    properties = {name: entries(told) for name, told in entries(definition.get("properties", {})).items()}
+    required = words("required", definition.get("required", ()))
+    key = [name for name, told in properties.items() if "<pk/>" in _description(told)]
+    columns = {name: _column(told, nullable=name not in required) for name, told in properties.items()}
+    links = [link for name, told in properties.items() for link in _foreign_keys(name, told)]
+    if len(key) == 1 and _is_bare_integer(columns[key[0]]) and key[0] not in [link["column"] for link in links]:
+        columns[key[0]]["generated"] = "identity"
+    return {"columns": columns, "primary_key": key, "foreign_keys": links}
+
+
+def _is_bare_integer(column: Mapping[str, Any]) -> bool:
+    """An identity, most likely: PostgREST leaves out the `nextval(…)` of a number."""
+    return column["type"] in _INTEGERS and "default" not in column and "generated" not in column
+
+
+def _column(told: Mapping[str, Any], *, nullable: bool) -> dict[str, Any]:
+    column = {"type": _type(told), "nullable": nullable}
+    if isinstance(told.get("enum"), Sequence):
+        column["one_of"] = told["enum"]
+    return column | default_of(told.get("default"))
+
+
+def _type(told: Mapping[str, Any]) -> Any:
+    form, length = told.get("format") or told.get("type") or "any", told.get("maxLength")
+    if length is not None:
+        return f"{form}({length})"
+    return short_name(_FORMATS.get(form, form)) if isinstance(form, str) else form
+
+
+_GENERATED: Final = (
+    (re.compile(r"(\w+\.)?(gen_random_uuid|uuid_generate_v4)\(\)"), "uuid"),
+    (re.compile(r"now\(\)|CURRENT_TIMESTAMP|transaction_timestamp\(\)|timezone\('utc'::text, now\(\)\)"), "now"),
+    (re.compile(r"nextval\(.*\)"), "identity"),
+)
+_CONSTANT: Final = re.compile(r"'((?:[^']|'')*)'::[\w .\"]+")
+_EXPRESSION: Final = re.compile(r"[\w.]+\(.*\)|CURRENT_\w+|LOCALTIME\w*|NULL(::.*)?|\(.*\).*", re.DOTALL)
+
+
+def default_of(default: Any) -> dict[str, Any]:
+    """What the column's default is; an expression that this package cannot compute is none."""
+    if not isinstance(default, str):
+        return {} if default is None else {"default": default}
+    for pattern, name in _GENERATED:
+        if pattern.fullmatch(default):
+            return {"generated": name}
+    quoted = _CONSTANT.fullmatch(default)
+    if quoted is None and _EXPRESSION.fullmatch(default):
+        return {}
+    return {"default": (quoted[1] if quoted else default).replace("''", "'")}
+
+
+def _foreign_keys(column: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = _FOREIGN_KEY.search(_description(told))
+    if found is None or not is_identifier(found[1]):
+        return []
+    return [{"column": column, "table": found[1], "references": found[2]}]
+
+
+def _description(told: Mapping[str, Any]) -> str:
+    return str(told.get("description") or "")
