@@ -47,6 +47,7 @@ SUITE: Final = (
     Benchmark("call_counts"),
     Benchmark("request_cost"),
     Benchmark("exporters"),
+    Benchmark("mcp_tools", quick=("--rounds", "5")),
     Benchmark("memory_query"),
     Benchmark("rag_wall_time"),
     Benchmark("rag_any_schema"),

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from agent_persistence.pipeline.chain import Middleware as Middleware, Next as Next
     from agent_persistence.pipeline.coalescing.policy import CoalescePolicy as CoalescePolicy
     from agent_persistence.policy import TablePolicy as TablePolicy
+    from agent_persistence.policy.filter_json import parse_filters as parse_filters
     from agent_persistence.policy.identity import Identity as Identity, RefreshingToken as RefreshingToken
     from agent_persistence.policy.retry import RetryPolicy as RetryPolicy
     from agent_persistence.policy.tenant import TenantScope as TenantScope
@@ -109,6 +110,7 @@ _MODULES = {
     " PersistenceError PersistencePermissionError ReadOnlyError RowSecurityError RowsDroppedError"
     " TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
+    "policy.filter_json": "parse_filters",
     "query.filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt"
     " lte match ne not_ not_in not_null overlaps text_search",
     "policy.identity": "Identity RefreshingToken",

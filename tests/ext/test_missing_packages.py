@@ -1,4 +1,4 @@
-"""What is said where the package that an exporter needs is not installed."""
+"""What is said where the package that a module of `ext` needs is not installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from agent_persistence import ConfigurationError
 
 @pytest.mark.parametrize(
     ("module", "package", "extra"),
-    [("opentelemetry", "opentelemetry", "opentelemetry"), ("prometheus", "prometheus_client", "prometheus")],
+    [
+        ("mcp", "mcp", "mcp"),
+        ("opentelemetry", "opentelemetry", "opentelemetry"),
+        ("prometheus", "prometheus_client", "prometheus"),
+        ("pydantic_ai", "pydantic_ai", "pydantic-ai"),
+    ],
 )
 def test_a_missing_package_is_named_with_its_extra(
     module: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
@@ -21,6 +26,10 @@ def test_a_missing_package_is_named_with_its_extra(
     spec = find_spec(f"agent_persistence.ext.{module}")
     assert spec is not None
     assert spec.loader is not None
+    for loaded in [
+        name for name in sys.modules if name.startswith((f"{package}.", f"agent_persistence.ext._{module}"))
+    ]:
+        monkeypatch.delitem(sys.modules, loaded)  # what another test has imported is not there either
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigurationError, match=rf"pip install '\.\[{extra}\]'"):
         spec.loader.exec_module(module_from_spec(spec))

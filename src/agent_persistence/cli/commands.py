@@ -16,6 +16,7 @@ MODULES: Final = {
     "query": "query",
     "context": "context",
     "rag": "rag",
+    "mcp": "mcp",
     "import": "importing",
     "metrics": "metrics",
     "audit": "audit",

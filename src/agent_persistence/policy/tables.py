@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final, Self, TypeAlias
 
 from agent_persistence.exceptions import ConfigurationError, ValidationError, printable
+from agent_persistence.policy import filter_json
 from agent_persistence.presets.crm import BUSINESS_TABLES, GOVERNANCE_TABLES
-from agent_persistence.query import filters as operators
 from agent_persistence.query.filters import Filters, parse_filters
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.query.predicates import Filter
@@ -148,8 +148,9 @@ class TablePolicy:
 
             [rows.leads]
             status = "open"
-            score = { gte = 0.5 }            # an operator of `filters`, by its name
+            score = { gte = 0.5, lt = 0.9 }  # operators of `filters`, by their names
             deleted_at = { is_null = true }
+            any_of = [{ region = "eu" }, { owner = { in = ["ada", "bob"] } }]      # also all_of and not
 
         A list that a file leaves out is empty; an unknown key raises ConfigurationError.
         """
@@ -226,29 +227,13 @@ def parsed_rows(option: str, given: Filters) -> Filter:
     return predicate
 
 
-def _told_filters(table: str, told: object) -> dict[str, Any]:
-    """The filter that a file spells as {column: value} or {column: {operator: value}}."""
+def _told_filters(table: str, told: object) -> Filter:
+    """The filter that a file spells as JSON does; see `filter_json`."""
     with located(table):
-        return {column: _told_condition(column, condition) for column, condition in entries(told).items()}
-
-
-def _told_condition(column: str, told: object) -> Any:
-    if not isinstance(told, Mapping):
-        return told
-    with located(column):
-        (name, value), *more = entries(told, known=(*_OPERATORS, *_CONSTANTS)).items() or [("", None)]
-        if more or not name:
-            raise ConfigurationError("one operator is needed here, such as { gte = 0.5 }")
-        if name in _CONSTANTS and value is not True:
-            raise ConfigurationError(f"write {{ {name} = true }}")
         try:
-            return getattr(operators, name)(*(() if name in _CONSTANTS else (value,)))
+            return filter_json.parse_filters(entries(told))
         except ValidationError as error:
             raise ConfigurationError("; ".join(error.problems)) from None
-
-
-_OPERATORS: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "in_", "not_in", "like", "ilike", "contains", "overlaps")
-_CONSTANTS: Final = ("is_null", "not_null", "is_true", "is_false")
 
 
 def _at_least_one(option: str, value: object) -> int:
