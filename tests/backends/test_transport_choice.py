@@ -100,14 +100,18 @@ def test_trio_as_a_guest_of_asyncio_is_trio(connected: list[str]) -> None:
         ({"transport": "auto"}, AutomaticPool),
         ({"transport": "httptools"}, HttptoolsPool),
         ({"transport": "httpx"}, HttpcorePool),
-        ({"client": httpx.AsyncClient()}, InjectedClient),
-        ({"client": httpx.AsyncClient(), "transport": "httpx"}, InjectedClient),
     ],
     ids=["default", "auto", "httptools", "httpx", "client", "client and httpx"],
 )
 def test_what_is_asked_for_is_taken(options: Any, taken: type) -> None:
-    """A client of the caller's goes before the default."""
+    """By name; the default looks at the event loop."""
     assert type(SupabaseAdapter(URL, SECRET, **options)._http) is taken
+
+
+@pytest.mark.parametrize("options", [{}, {"transport": "auto"}, {"transport": "httpx"}], ids=str)
+def test_a_client_of_the_callers_goes_before_the_default(options: Any) -> None:
+    """It is what the caller has set up."""
+    assert type(SupabaseAdapter(URL, SECRET, client=httpx.AsyncClient(), **options)._http) is InjectedClient
 
 
 def test_the_earlier_name_is_taken_and_told_of() -> None:
