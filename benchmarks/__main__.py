@@ -49,6 +49,7 @@ SUITE: Final = (
     Benchmark("exporters"),
     Benchmark("memory_query"),
     Benchmark("rag_wall_time"),
+    Benchmark("rag_any_schema"),
     Benchmark("rag_packing"),
     Benchmark("rag_tokens"),
     Benchmark("redaction"),

@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 from _measure import Rounds, Target, arguments, interleave, report
 
+from agent_persistence.presets import crm
 from agent_persistence.rag.composing import compose_within
 from agent_persistence.rag.lexical import word_relevance
 from agent_persistence.rag.outline import Record, outline
@@ -24,8 +25,10 @@ from agent_persistence.rag.packing import Item, pack
 from agent_persistence.rag.scoring import scores
 from agent_persistence.rag.xml_format import Xml
 from agent_persistence.rag_context import EstimatedTokens, Scoring, TokenBudget
+from agent_persistence.schema_registry import Schema
 
 TARGET_MS = 150.0
+CRM = crm.CONTEXT.shape(Schema())
 SIZES = {"clients": 10, "campaigns": 0, "leads": 90, "conversations": 900, "messages": 9_000}
 PARENTS = {
     "leads": ("client_id", "clients"),
@@ -76,14 +79,14 @@ async def took(call: Callable[[], object]) -> float:
 
 async def measure(rounds: int) -> dict[str, Rounds]:
     random = Random(7)
-    roots = outline(rows(random))
+    roots = outline(rows(random), CRM)
     records = [record for root in roots for record in root.walk()]
     costed = items(records, random)
     relevance = word_relevance(QUESTION, records)
     ranked = scores(records, Scoring(), relevance, None)
 
     def whole(budget: int) -> None:
-        compose_within(roots, ranked, Xml(), lambda shown: [], budget=TokenBudget(budget), counter=EstimatedTokens())
+        compose_within(roots, ranked, Xml(CRM), lambda shown: [], budget=TokenBudget(budget), counter=EstimatedTokens())
 
     cases: dict[str, Callable[[], object]] = {
         "rank": partial(scores, records, Scoring(), relevance, None),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -44,9 +44,8 @@ def bodies() -> dict[str, bytes]:
     }
 
 
-def serve(tell_port: Connection) -> None:
+def serve(tell_port: Connection, answers: Mapping[str, bytes]) -> None:
     """Answer requests for ever, each LATENCY_S after its last byte has come."""
-    answers = bodies()
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while request := await _next_request(reader):
@@ -131,7 +130,7 @@ def queries_of(tables: Sequence[str]) -> Callable[[AsyncPersistenceService], Awa
 
 def main(rounds: int, as_json: bool) -> None:
     ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, bodies()), daemon=True)
     server.start()
     found = asyncio.run(measure(ours.recv(), rounds))
     server.terminate()

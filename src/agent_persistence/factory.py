@@ -11,7 +11,8 @@ from agent_persistence.backends.base import PersistenceAdapter
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.persistence_config import KEY_VARIABLES, PersistenceConfig
-from agent_persistence.policy.tables import BUSINESS_TABLES, table_names
+from agent_persistence.policy.tables import table_names
+from agent_persistence.presets.crm import BUSINESS_TABLES
 from agent_persistence.schema.registry import Schema, default_schema
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade, ServiceOptions
 

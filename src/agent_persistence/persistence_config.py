@@ -27,7 +27,8 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from agent_persistence.exceptions import ConfigurationError, printable
-from agent_persistence.policy.tables import BUSINESS_TABLES, GOVERNANCE_TABLES, TablePolicy
+from agent_persistence.policy.tables import TablePolicy
+from agent_persistence.presets.crm import BUSINESS_TABLES, GOVERNANCE_TABLES
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.runtime.hiding import hidden
 

@@ -1,18 +1,28 @@
-"""From a lead to a prompt: the slices of the business tables that a model should see."""
+"""From rows to a prompt: the slices of the tables that a model should see."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
 
 from agent_persistence.exceptions import ValidationError
+from agent_persistence.presets import crm
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.records import Row
+from agent_persistence.rag.asked import (
+    ReadableSource as ReadableSource,
+    RowsOf,
+    asked_filters,
+    asked_shape,
+    check_options,
+    default_shape,
+    reading_verbs,
+)
 from agent_persistence.rag.budget import TokenBudget, token_budget
 from agent_persistence.rag.composing import compose_all, compose_within, everything
-from agent_persistence.rag.entities import ENTITIES
 from agent_persistence.rag.json_format import Json
 from agent_persistence.rag.lexical import terms, word_relevance
 from agent_persistence.rag.markdown_format import Markdown
@@ -27,11 +37,17 @@ from agent_persistence.rag.shown import Format
 from agent_persistence.rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
 from agent_persistence.rag.xml_format import Xml
 from agent_persistence.redaction.redacting import Redaction, Redactor
-from agent_persistence.service import ReadOnlyPersistenceFacade
+from agent_persistence.schema.contexts.entity import Entity, Parent, check_among
+from agent_persistence.schema.contexts.shape import ContextShape
+from agent_persistence.schema.contexts.spec import ContextSpec
+from agent_persistence.schema.registry import Schema
 
 __all__ = [
     "BpeTokens",
+    "ContextSpec",
+    "Entity",
     "EstimatedTokens",
+    "Parent",
     "Prompt",
     "RAGContext",
     "Relevance",
@@ -47,14 +63,7 @@ __all__ = [
 OnError: TypeAlias = Literal["raise", "partial"]
 PromptFormat: TypeAlias = Literal["xml", "markdown", "json"]
 
-_FORMATS: Final[Mapping[str, Format]] = {"xml": Xml(), "markdown": Markdown(), "json": Json()}
-_WHERE: Final = "build_rag_context"
-
-
-class ReadableSource(Protocol):
-    """Whatever can give a read-only façade of itself: an agent, a service, a façade."""
-
-    def readonly(self) -> ReadOnlyPersistenceFacade: ...
+_FORMATS: Final[Mapping[str, Callable[[ContextShape], Format]]] = {"xml": Xml, "markdown": Markdown, "json": Json}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,9 @@ class Prompt:
 class _Settings:
     """How the rows came about, and how prompts are to be made of them."""
 
+    shape: ContextShape = field(default_factory=default_shape)
     found: Found = field(default_factory=Found)
+    unread: Collection[str] = ()
     scoring: Scoring = field(default_factory=Scoring)
     question: str = ""
     relevance: Mapping[RecordId, float] = field(default_factory=dict)
@@ -101,21 +112,48 @@ class _Settings:
     redacted: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class RAGContext:
-    """The rows found, newest first in each table.
+    """The rows found by table, newest first.
 
     `complete` is False when a table could not be read (`on_error="partial"`); `warnings` say what is missing and why.
+    The rows of the five tables of the default context are attributes as well. `spec` says what rows given by hand are
+    to each other, by default what those five are.
     """
 
-    clients: list[Row] = field(default_factory=list)
-    leads: list[Row] = field(default_factory=list)
-    campaigns: list[Row] = field(default_factory=list)
-    conversations: list[Row] = field(default_factory=list)
-    messages: list[Row] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    complete: bool = True
-    _settings: _Settings = field(default_factory=_Settings, repr=False, compare=False)
+    rows: dict[str, list[Row]]
+    warnings: list[str]
+    complete: bool
+    _settings: _Settings = field(repr=False, compare=False)
+
+    clients = RowsOf("clients")
+    leads = RowsOf("leads")
+    campaigns = RowsOf("campaigns")
+    conversations = RowsOf("conversations")
+    messages = RowsOf("messages")
+
+    def __init__(
+        self,
+        clients: list[Row] | None = None,
+        leads: list[Row] | None = None,
+        campaigns: list[Row] | None = None,
+        conversations: list[Row] | None = None,
+        messages: list[Row] | None = None,
+        warnings: list[str] | None = None,
+        complete: bool = True,
+        *,
+        rows: Mapping[str, list[Row]] | None = None,
+        spec: ContextSpec | None = None,
+        _settings: _Settings | None = None,
+    ) -> None:
+        self._settings = _Settings(asked_shape(spec, Schema())) if _settings is None else _settings
+        five = dict(zip(crm.CONTEXT_TABLES, (clients, campaigns, leads, conversations, messages), strict=True))
+        given = {table: told for table, told in five.items() if told is not None} | dict(rows or {})
+        for table in given:
+            check_among("rows", table, self._settings.shape.tables)
+        self.rows = {table: given.get(table, []) for table in self._settings.shape.order}
+        self.warnings = [] if warnings is None else warnings
+        self.complete = complete
 
     @property
     def sources(self) -> dict[str, tuple[str, Any]]:
@@ -142,8 +180,10 @@ class RAGContext:
         """The text that `to_prompt` gives, with its references, its report and the tokens it uses."""
         if format not in _FORMATS:
             raise ValidationError("to_prompt", f"format is 'xml', 'markdown' or 'json', not {format!r:.40}")
-        form, counter = _FORMATS[format], self._settings.counter
+        form, counter = _FORMATS[format](self._settings.shape), self._settings.counter
         budget = self._settings.budget if max_tokens is None else token_budget(max_tokens)
+        if budget is not None:
+            budget.check_tables(self._settings.shape.tables)
         roots, known = self._roots(), self._known()
         if budget is None:
             composed = compose_all(roots, form, known.notes)
@@ -181,7 +221,7 @@ class RAGContext:
         return text if redactor is None else redactor.restore(text)
 
     def _roots(self) -> list[Record]:
-        return outline({table: getattr(self, table) for table in ENTITIES})
+        return outline(self.rows, self._settings.shape)
 
     def _records(self) -> list[Record]:
         return _walk(self._roots())
@@ -189,17 +229,21 @@ class RAGContext:
     def _known(self) -> Known:
         found = self._settings.found
         return Known(
-            {table: len(getattr(self, table)) for table in ENTITIES},
+            {table: len(rows) for table, rows in self.rows.items()},
             found.beyond_limit,
             self._settings.redacted,
             [table for table in found.failures if table != RETRIEVER],
             found.full,
+            self._settings.unread,
+            [table for table, told in self._settings.shape.tables.items() if told.link],
         )
 
 
 async def build_rag_context(
     source: ReadableSource,
     *,
+    spec: ContextSpec | str | Path | None = None,
+    filters: Mapping[str, Filters | None] | None = None,
     client_filters: Filters | None = None,
     lead_filters: Filters | None = None,
     campaign_filters: Filters | None = None,
@@ -216,12 +260,16 @@ async def build_rag_context(
     on_error: OnError = "raise",
     now: datetime | None = None,
 ) -> RAGContext:
-    """Read the five tables concurrently through a read-only façade, newest rows first, and return what was found.
+    """Read the tables of a context concurrently through a read-only façade, newest rows first; return what was found.
 
-    With `follow_relations` the tables are read as one world: conversations of the leads found, messages of those
-    conversations, the leads' clients and campaigns; a filter that finds no lead finds no conversation either. A table
-    is queried as soon as the rows that decide its own are known. Without it the five queries are independent.
-    `limits` maps tables to numbers of rows, 0 leaves a table out.
+    `spec` says which tables, as a ContextSpec or the file of one; without it they are clients, campaigns, leads,
+    conversations and messages, around the leads. `filters` choose rows by table; those of the five have an argument of
+    their own as well.
+
+    With `follow_relations` the tables are read as one world: below the highest table that a filter names the children
+    of the rows found, above it their parents; without a filter from the roots of the spec. A filter that finds no row
+    finds no child either. A table is queried as soon as the rows that decide its own are known. Without it the queries
+    are independent. `limits` maps tables to numbers of rows, 0 leaves a table out.
 
     `query` is the question that the context is for. A `retriever` is asked for records that answer it, while the
     tables are read; those it names are fetched on top of the limits, with the records they belong to, as far as the
@@ -231,51 +279,40 @@ async def build_rag_context(
     applied to the rows before anything here sees their texts, and to the query before its words are looked for.
 
     Tables that the policy does not let be read are left out with a warning, or raise TableNotAllowedError when a
-    filter names them. When a query fails, the others are cancelled and its error is raised as itself; with
-    `on_error="partial"` an AdapterError costs only its table and those that depend on it.
+    filter names them; where none of them may be read, a ValidationError is raised. When a query fails, the others are
+    cancelled and its error is raised as itself; with `on_error="partial"` an AdapterError costs only its table and
+    those that depend on it.
     """
-    if on_error not in ("raise", "partial"):
-        raise ValidationError(_WHERE, f"on_error is 'raise' or 'partial', not {on_error!r:.40}")
-    if retriever is not None and not query:
-        raise ValidationError(_WHERE, "a retriever needs the question to search for", "give query=")
-    if now is not None and now.tzinfo is None:
-        raise ValidationError(_WHERE, "now is a datetime with a time zone, such as datetime.now(UTC)")
-    facade = source.readonly()
-    if not isinstance(facade, ReadOnlyPersistenceFacade):
-        raise ValidationError(
-            _WHERE,
-            f"{type(source).__name__} blocks",
-            "pass it to agent_persistence.sync.build_rag_context, without await",
-        )
+    check_options(on_error, retriever, query, now)
+    facade = reading_verbs(source)
     facade = await facade.pinned()
-    filters = {
-        "clients": client_filters,
-        "leads": lead_filters,
-        "campaigns": campaign_filters,
-        "conversations": conversation_filters,
-        "messages": message_filters,
-    }
+    shape = asked_shape(spec, facade.schema)
+    scoring = scoring or Scoring()
+    scoring.check_tables(shape.tables)
+    budget = token_budget(max_tokens)
+    if budget is not None:
+        budget.check_tables(shape.tables)
+    five = (client_filters, campaign_filters, lead_filters, conversation_filters, message_filters)
+    chosen = asked_filters(filters or {}, dict(zip(crm.CONTEXT_TABLES, five, strict=True)))
     readable = {table: facade.readable_columns(table) for table in facade.readable_tables}
-    planned = plan(filters, limits, readable=readable, follow_relations=follow_relations, schema=facade.schema)
+    planned = plan(shape, chosen, limits, readable=readable, follow_relations=follow_relations, schema=facade.schema)
     search = Search(retriever, query) if retriever is not None and query else None
-    found = await read(facade, planned, search, tolerates_failures=on_error == "partial")
-    ready = prepared(found, facade.schema, redaction)
+    found = await read(facade, shape, planned, search, tolerates_failures=on_error == "partial")
+    ready = prepared(found, shape, facade.schema, redaction)
     question = ready.question(query) if query else ""
     return RAGContext(
-        clients=ready.rows["clients"],
-        leads=ready.rows["leads"],
-        campaigns=ready.rows["campaigns"],
-        conversations=ready.rows["conversations"],
-        messages=ready.rows["messages"],
+        rows=ready.rows,
         warnings=[*planned.warnings, *(f"{name}: could not be read ({why})" for name, why in found.failures.items())],
         complete=not found.failures,
         _settings=_Settings(
+            shape,
             found,
-            scoring or Scoring(),
+            [table for table in shape.tables if table not in found.rows],
+            scoring,
             question,
-            _relevance(found, ready, question),
+            _relevance(found, ready, shape, question),
             now,
-            token_budget(max_tokens),
+            budget,
             token_counter or EstimatedTokens(),
             ready.redactor,
             ready.redacted,
@@ -283,7 +320,7 @@ async def build_rag_context(
     )
 
 
-def _relevance(found: Found, ready: Prepared, question: str) -> dict[RecordId, float]:
+def _relevance(found: Found, ready: Prepared, shape: ContextShape, question: str) -> dict[RecordId, float]:
     """What the retriever says; where there is none, or it failed, how well the words of the query match."""
     if found.relevance is not None:
         told: dict[RecordId, float] = {}
@@ -291,7 +328,7 @@ def _relevance(found: Found, ready: Prepared, question: str) -> dict[RecordId, f
             record = record_id(one.table, one.key)
             told[record] = max(one.score, told.get(record, 0.0))
         return told
-    return word_relevance(question, _walk(outline(ready.rows))) if question else {}
+    return word_relevance(question, _walk(outline(ready.rows, shape))) if question else {}
 
 
 def _walk(roots: Iterable[Record]) -> list[Record]:

@@ -81,7 +81,7 @@ def typed(*arguments: str) -> str:
 
 def doctor(server: LocalServer) -> None:
     """A project with a right, a column and a protection missing."""
-    schema = (ROOT / "src" / "agent_persistence" / "_schema" / "default.toml").read_text(encoding="utf-8")
+    schema = (ROOT / "src" / "agent_persistence" / "presets" / "crm.toml").read_text(encoding="utf-8")
     marked = "[tables.leads.columns]\n"
     Path("schema.toml").write_text(schema.replace(marked, f'{marked}budget = "numeric"\n'), encoding="utf-8")
     for table in ("campaigns", "clients", "conversations", "leads", "messages", "sequences", "staging_leads"):

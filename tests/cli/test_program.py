@@ -43,6 +43,7 @@ COMMANDS = [
     ("policy", "sql"),
     ("policy", "check"),
     ("query",),
+    ("context", "draft"),
     ("rag", "preview"),
     ("import",),
     ("metrics",),

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent_persistence import AsyncPersistenceService, InMemoryAdapter
+from agent_persistence.presets import crm
 from agent_persistence.query.records import Row
-from agent_persistence.schema_registry import default_schema
+from agent_persistence.schema_registry import Schema, default_schema
 from examples import crm_data
 from tests.rag.worlds import CLIENT, LEAD, TALK
 
+CRM = crm.CONTEXT.shape(Schema())
+"""The context of the five tables."""
 CRM_TABLES = ("clients", "campaigns", "leads", "conversations", "messages")
 
 

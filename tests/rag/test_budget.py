@@ -177,7 +177,7 @@ def test_references_are_the_same_under_every_budget() -> None:
         {"total": 100, "reserve": 100},
         {"total": 100, "reserve": -1},
         {"total": 100, "part": 2},
-        {"total": 100, "floors": {"lead": 1}},
+        {"total": 100, "floors": {1: 1}},
         {"total": 100, "floors": {"leads": 60, "messages": 60}},
         {"total": 100, "floors": {"leads": 60}, "caps": {"leads": 50}},
         {"total": 100, "caps": {"leads": 1.5}},
@@ -196,3 +196,12 @@ def test_a_nonsense_number_of_tokens_is_refused(wrong: Any) -> None:
     """Also where it is given to to_prompt."""
     with pytest.raises(ConfigurationError):
         talk_of("hello").to_prompt(max_tokens=wrong)
+
+
+async def test_a_budget_of_tables_that_the_context_does_not_have_is_refused() -> None:
+    """Where the context is built, and where a prompt is made of it."""
+    budget = TokenBudget(100, floors={"lead": 1})
+    with pytest.raises(ConfigurationError, match="did you mean 'leads'"):
+        await build_rag_context(crm_service(), max_tokens=budget)
+    with pytest.raises(ConfigurationError, match="did you mean 'leads'"):
+        talk_of("hello").to_prompt(max_tokens=budget)

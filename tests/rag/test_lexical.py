@@ -7,13 +7,12 @@ import pytest
 from agent_persistence import RAGContext
 from agent_persistence.rag.lexical import terms, word_relevance
 from agent_persistence.rag.outline import Record, outline
+from tests.rag.crm import CRM
 from tests.rag.worlds import LEAD, TALK, message, talk_of
-
-TABLES = ("clients", "campaigns", "leads", "conversations", "messages")
 
 
 def _records(context: RAGContext) -> list[Record]:
-    roots = outline({table: getattr(context, table) for table in TABLES})
+    roots = outline(context.rows, CRM)
     return [record for root in roots for record in root.walk()]
 
 

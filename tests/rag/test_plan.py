@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from agent_persistence import ColumnNotAllowedError, Schema, TableNotAllowedError, ValidationError
-from agent_persistence.rag.plan import DEFAULT_LIMITS, LEVELS, ReadPlan, plan
+from agent_persistence.rag.plan import ReadPlan, plan
 from agent_persistence.schema_registry import default_schema
+from tests.rag.crm import CRM
 
-ALL: Mapping[str, frozenset[str] | None] = dict.fromkeys(LEVELS)
+ALL: Mapping[str, frozenset[str] | None] = dict.fromkeys(CRM.tables)
 
 
 def _plan(
@@ -22,7 +23,7 @@ def _plan(
     schema: Schema | None = None,
     **filters: Any,
 ) -> ReadPlan:
-    return plan(filters, limits, readable=readable, follow_relations=follow, schema=schema or default_schema())
+    return plan(CRM, filters, limits, readable=readable, follow_relations=follow, schema=schema or default_schema())
 
 
 def _without(table: str) -> dict[str, frozenset[str] | None]:
@@ -31,7 +32,11 @@ def _without(table: str) -> dict[str, frozenset[str] | None]:
 
 def _links(planned: ReadPlan) -> Mapping[str, list[str]]:
     return {
-        step.table: [f"{link.column} in {link.table}.{link.values_from}" for link in step.links]
+        step.table: [
+            f"{', '.join(choice.columns)} in {choice.table}.{', '.join(choice.values_from)}"
+            for link in step.links
+            for choice in link.choices
+        ]
         for step in planned.steps
     }
 
@@ -90,8 +95,14 @@ def test_children_follow_the_filtered_table_and_parents_are_looked_up_from_it(
 def test_without_relations_the_tables_are_independent() -> None:
     """Every table is queried by its own filter alone."""
     planned = _plan(follow=False, leads={"status": "new"})
-    assert _links(planned) == {table: [] for table in LEVELS}
-    assert {step.table: step.limit for step in planned.steps} == DEFAULT_LIMITS
+    assert _links(planned) == {table: [] for table in CRM.tables}
+    assert {step.table: step.limit for step in planned.steps} == {
+        "clients": 10,
+        "campaigns": 10,
+        "leads": 10,
+        "conversations": 20,
+        "messages": 50,
+    }
 
 
 def test_a_limit_of_zero_leaves_a_table_out_and_what_hangs_on_it() -> None:

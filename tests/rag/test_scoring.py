@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from agent_persistence import ConfigurationError, RAGContext
+from agent_persistence import ConfigurationError, RAGContext, build_rag_context
 from agent_persistence.query.records import Row
 from agent_persistence.rag.outline import outline
 from agent_persistence.rag.scoring import Score, Scoring, scores
+from tests.rag.crm import CRM, crm_service
 from tests.rag.worlds import LEAD, TALK, message, talk_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -26,8 +27,7 @@ def _lead(key: str, age: timedelta | None = timedelta(), **columns: Any) -> Row:
 def _scores(
     *leads: Row, scoring: Scoring | None = None, relevance: Any = None, now: datetime | None = NOW
 ) -> list[Score]:
-    empty: dict[str, list[Row]] = {"clients": [], "campaigns": [], "conversations": [], "messages": []}
-    return scores(outline({**empty, "leads": leads}), scoring or Scoring(), relevance or {}, now)
+    return scores(outline({"leads": leads}, CRM), scoring or Scoring(), relevance or {}, now)
 
 
 def _keys(told: list[Score]) -> list[Any]:
@@ -44,8 +44,8 @@ def test_recency_halves_with_each_half_life() -> None:
     scoring = Scoring(half_lives={"leads": timedelta(days=10)})
     told = _scores(*(_lead(str(days), timedelta(days=days)) for days in (0, 10, 20)), scoring=scoring)
     assert [score.recency for score in told] == [1.0, 0.5, 0.25]
-    assert Scoring().half_lives["leads"] == timedelta(days=180)
-    assert scoring.half_lives["messages"] == Scoring().half_lives["messages"]
+    by_context = _scores(_lead("180", timedelta(days=180)))
+    assert [score.recency for score in by_context] == [0.5]
 
 
 def test_what_is_of_the_future_is_as_recent_as_what_is_of_now() -> None:
@@ -90,10 +90,6 @@ def test_a_key_that_is_told_as_text_is_the_same_key() -> None:
     """Functions of the database may tell numbers as text."""
     told = scores(_records(talk_of("hello")), Scoring(), {("messages", "0"): 1.0}, NOW)
     assert {score.ref: score.relevance for score in told}["m1"] == 2.0
-
-
-def _tables(context: RAGContext) -> dict[str, list[Row]]:
-    return {t: getattr(context, t) for t in ("clients", "campaigns", "leads", "conversations", "messages")}
 
 
 @pytest.mark.parametrize("term", ["recency", "importance", "relevance"])
@@ -147,7 +143,7 @@ def test_ties_go_to_the_newer_then_by_table_and_key() -> None:
 
 
 def _records(context: RAGContext) -> list[Any]:
-    return [record for root in outline(_tables(context)) for record in root.walk()]
+    return [record for root in outline(context.rows, CRM) for record in root.walk()]
 
 
 @given(st.permutations([_lead(str(n), timedelta(days=n % 3), score=n / 7) for n in range(7)]))
@@ -179,7 +175,7 @@ def test_explain_tells_the_terms_of_every_record_best_first() -> None:
     [
         {"half_lives": {"leads": timedelta()}},
         {"half_lives": {"leads": 30}},
-        {"half_lives": {"lead": timedelta(days=1)}},
+        {"half_lives": {1: timedelta(days=1)}},
         {"entity_weights": {"leads": -1}},
         {"entity_weights": {"leads": True}},
         {"entity_weights": {"leads": 10**400}},
@@ -187,7 +183,7 @@ def test_explain_tells_the_terms_of_every_record_best_first() -> None:
         {"importance": {"leads": 1}},
         {"recency_weight": float("nan")},
         {"relevance_weight": "2"},
-        {"pins": [("lead", 1)]},
+        {"pins": [(1, "leads")]},
         {"pins": ["leads"]},
     ],
     ids=str,
@@ -196,3 +192,20 @@ def test_nonsense_is_refused_when_the_scoring_is_made(wrong: dict[str, Any]) -> 
     """The message names the option."""
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         Scoring(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"half_lives": {"lead": timedelta(days=1)}},
+        {"entity_weights": {"lead": 1}},
+        {"importance": {"lead": "score"}},
+        {"pins": [("lead", 1)]},
+    ],
+    ids=str,
+)
+@pytest.mark.anyio
+async def test_a_table_that_the_context_does_not_have_is_refused(wrong: dict[str, Any]) -> None:
+    """Before anything is read; the message names the option and the table that may have been meant."""
+    with pytest.raises(ConfigurationError, match=f"{next(iter(wrong))}: 'lead' is none of .* did you mean 'leads'"):
+        await build_rag_context(crm_service(), scoring=Scoring(**wrong))

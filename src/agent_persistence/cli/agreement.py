@@ -7,7 +7,8 @@ from typing import Final
 
 from agent_persistence.cli.checks import Area, Check, Level
 from agent_persistence.operations import filtered_columns
-from agent_persistence.policy.tables import GOVERNANCE_TABLES, TablePolicy
+from agent_persistence.policy.tables import TablePolicy
+from agent_persistence.presets.crm import GOVERNANCE_TABLES
 from agent_persistence.query.identifiers import base_column
 from agent_persistence.schema.registry import Schema
 

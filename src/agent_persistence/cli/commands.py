@@ -14,6 +14,7 @@ MODULES: Final = {
     "sql": "sql",
     "policy": "policy",
     "query": "query",
+    "context": "context",
     "rag": "rag",
     "import": "importing",
     "metrics": "metrics",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -15,11 +16,14 @@ from agent_persistence.cli.options import AsJson, Kind, PolicyFile, RowsFile, Sc
 from agent_persistence.cli.prompt import shown_prompt, shown_tokens
 from agent_persistence.cli.running import run, running
 from agent_persistence.cli.target import Target
+from agent_persistence.query.identifiers import is_identifier
+from agent_persistence.query.predicates import Filter
 from agent_persistence.rag_context import BpeTokens, Prompt, RAGContext, TokenBudget, build_rag_context
 from agent_persistence.redaction.redacting import Redaction
+from agent_persistence.schema.registry import Schema
 
-_FILTERED: Final = ("client", "lead", "campaign", "conversation", "message")
-_TABLES: Final = tuple(f"{name}s" for name in _FILTERED)
+_TABLES: Final[tuple[str, ...]] = ("clients", "leads", "campaigns", "conversations", "messages")
+"""Those that have an option of their own."""
 
 
 class RagFormat(StrEnum):
@@ -32,6 +36,7 @@ class RagFormat(StrEnum):
 
 @dataclass(frozen=True)
 class _Request:
+    spec: Path | None
     filters: dict[str, Any]
     limits: dict[str, int]
     question: str | None
@@ -50,22 +55,41 @@ def register(app: typer.Typer) -> None:
         "rag preview --lead status=new --max-tokens 800 --redact",
         "rag preview --client plan=pro --limit messages=10 --format markdown",
         "rag preview --lead email=ada@example.org --json > context.json",
+        "rag preview --spec context.toml --schema schema.toml --where tickets.status=open",
         "# CONDITION is what query --where takes",
     )
 
 
-def _condition(table: str) -> Any:
+def _option(table: str) -> Any:
     return typer.Option(
         f"--{table}", metavar="CONDITION", help=f"The {table}s that are meant.", rich_help_panel="Which records"
     )
 
 
 def preview(
-    lead: Annotated[list[str] | None, _condition("lead")] = None,
-    client: Annotated[list[str] | None, _condition("client")] = None,
-    campaign: Annotated[list[str] | None, _condition("campaign")] = None,
-    conversation: Annotated[list[str] | None, _condition("conversation")] = None,
-    message: Annotated[list[str] | None, _condition("message")] = None,
+    lead: Annotated[list[str] | None, _option("lead")] = None,
+    client: Annotated[list[str] | None, _option("client")] = None,
+    campaign: Annotated[list[str] | None, _option("campaign")] = None,
+    conversation: Annotated[list[str] | None, _option("conversation")] = None,
+    message: Annotated[list[str] | None, _option("message")] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(
+            "--spec",
+            metavar="FILE",
+            help="A context of your own, as 'context draft' writes it.",
+            rich_help_panel="Which records",
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="TABLE.CONDITION",
+            help="The rows of any table that are meant.",
+            rich_help_panel="Which records",
+        ),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,13 +121,21 @@ def preview(
         raise typer.BadParameter("a reserve is kept of --max-tokens, which is missing", param_hint="--reserve")
     with running("rag preview", as_json=as_json) as screen:
         target = Target(kind, policy, schema, rows)
-        told = (client, lead, campaign, conversation, message)
-        conditions = {
-            f"{name}_filters": parse_conditions(f"{name}s", given or (), target.schema, f"--{name}")
-            for name, given in zip(_FILTERED, told, strict=True)
-        }
+        told: dict[str, list[str] | None] = dict(
+            zip(_TABLES, (client, lead, campaign, conversation, message), strict=True)
+        )
+        conditions = _by_table(told, where or (), target.schema)
         budget = None if max_tokens is None else TokenBudget(max_tokens, reserve)
-        request = _Request(conditions, _limits(limit or ()), query, budget, exact, redact, partial)
+        request = _Request(
+            spec,
+            conditions,
+            _limits(limit or (), _TABLES if spec is None else None),
+            query,
+            budget,
+            exact,
+            redact,
+            partial,
+        )
         context = run(_built, target, request)
         prompt = context.prompt(form.value)
         screen.document = _document(context, prompt, form)
@@ -116,24 +148,39 @@ async def _built(target: Target, request: _Request) -> RAGContext:
     async with target.facade() as facade:
         return await build_rag_context(
             facade,
-            **request.filters,
+            spec=request.spec,
+            filters=request.filters,
             limits=request.limits or None,
             query=request.question,
             max_tokens=request.budget,
             token_counter=BpeTokens() if request.exact else None,
-            redaction=Redaction.default() if request.redact else None,
+            redaction=Redaction.default(target.schema) if request.redact else None,
             on_error="partial" if request.partial else "raise",
         )
 
 
-def _limits(told: Iterable[str]) -> dict[str, int]:
+def _by_table(told: Mapping[str, list[str] | None], where: Iterable[str], schema: Schema) -> dict[str, Filter]:
+    """By table the filter in which all conditions hold that are given for it."""
+    given = {
+        table: (f"--{table.removesuffix('s')}", list(conditions)) for table, conditions in told.items() if conditions
+    }
+    for condition in where:
+        table, _, rest = condition.partition(".")
+        if not rest or not is_identifier(table):
+            raise typer.BadParameter(f"{condition!r}: write TABLE.CONDITION", param_hint="--where")
+        given.setdefault(table, ("--where", []))[1].append(rest)
+    parsed = {table: parse_conditions(table, found, schema, option) for table, (option, found) in given.items()}
+    return {table: found for table, found in parsed.items() if found is not None}
+
+
+def _limits(told: Iterable[str], known: Collection[str] | None) -> dict[str, int]:
+    """Numbers of rows by table; which tables there are is known before anything is read where no file says it."""
     limits = {}
     for limit in told:
         table, _, rows = limit.partition("=")
-        if table not in _TABLES or not rows.isdecimal():
-            raise typer.BadParameter(
-                f"{limit!r}: write TABLE=ROWS, with one of {', '.join(_TABLES)}", param_hint="--limit"
-            )
+        if not is_identifier(table) or not rows.isdecimal() or (known is not None and table not in known):
+            one_of = f", with one of {', '.join(known)}" if known is not None else ""
+            raise typer.BadParameter(f"{limit!r}: write TABLE=ROWS{one_of}", param_hint="--limit")
         limits[table] = int(rows)
     return limits
 

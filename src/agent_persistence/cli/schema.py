@@ -54,17 +54,18 @@ def pull(
     with running("schema pull", as_json=as_json) as screen:
         if output is not None and output.exists() and not force:
             raise ConfigurationError(f"{output} exists, and may hold what no backend tells; --force writes over it")
-        pulled = _chosen(run(_pulled, Target(kind), db_schema), tables)
-        screen.document = {"tables": len(pulled.tables), "schema": pulled.to_document()}
+        found = _chosen(run(pulled, Target(kind), db_schema), tables)
+        screen.document = {"tables": len(found.tables), "schema": found.to_document()}
         if output is not None:
-            pulled.to_file(output)
+            found.to_file(output)
             screen.document["output"] = str(output)
-            screen.note(f"{len(pulled.tables)} tables are in {output}")
+            screen.note(f"{len(found.tables)} tables are in {output}")
         else:
-            screen.text(pulled.to_toml())
+            screen.text(found.to_toml())
 
 
-async def _pulled(target: Target, db_schema: str) -> Schema:
+async def pulled(target: Target, db_schema: str) -> Schema:
+    """The tables that the backend shows."""
     if target.kind == "memory":
         raise ConfigurationError("a memory store has the schema it is given; pull one from supabase or postgres")
     if target.kind == "postgres":

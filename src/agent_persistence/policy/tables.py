@@ -9,18 +9,13 @@ from types import MappingProxyType
 from typing import Any, Final, Self, TypeAlias
 
 from agent_persistence.exceptions import ConfigurationError, ValidationError, printable
+from agent_persistence.presets.crm import BUSINESS_TABLES, GOVERNANCE_TABLES
 from agent_persistence.query import filters as operators
 from agent_persistence.query.filters import Filters, parse_filters
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.query.predicates import Filter
 from agent_persistence.schema import files
 from agent_persistence.schema.checks import check_column_name, entries, located, several
-
-BUSINESS_TABLES: Final = frozenset(
-    {"campaigns", "clients", "conversations", "leads", "messages", "sequences", "staging_leads", "inquiries"}
-)
-GOVERNANCE_TABLES: Final = frozenset({"clients", "campaigns"})
-"""Reference data that agents read but never write where no policy is given."""
 
 
 @dataclass(frozen=True, slots=True)

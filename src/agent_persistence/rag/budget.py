@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from agent_persistence.exceptions import ConfigurationError, printable
-from agent_persistence.rag.entities import ENTITIES
+from agent_persistence.schema.contexts.entity import check_among
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,12 @@ class TokenBudget:
             if self.floors[table] > self.caps[table]:
                 raise ConfigurationError(f"the floor of {table} is above its cap")
 
+    def check_tables(self, tables: Collection[str]) -> None:
+        """Refuse floors and caps of tables that the context does not have."""
+        for option in ("floors", "caps"):
+            for table in getattr(self, option):
+                check_among(option, table, tables)
+
     @property
     def available(self) -> int:
         """What the prompt may have."""
@@ -56,8 +62,8 @@ def _by_table(option: str, told: Any) -> Mapping[str, int]:
     if not isinstance(told, Mapping):
         raise ConfigurationError(f"{option} is a mapping of table to tokens, not {printable(told)}")
     for table, tokens in told.items():
-        if table not in ENTITIES:
-            raise ConfigurationError(f"{option}: {printable(table)} is none of {', '.join(ENTITIES)}")
+        if type(table) is not str:
+            raise ConfigurationError(f"{option}: {printable(table)} is no table")
         _check(f"{option}: {table}", tokens, 0)
     return MappingProxyType(dict(told))
 

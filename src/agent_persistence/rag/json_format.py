@@ -7,26 +7,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from agent_persistence.rag.entities import ENTITIES
 from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary, grouped
 from agent_persistence.rag.visible import visible, visible_value
+from agent_persistence.schema.contexts.shape import ContextShape
 
-_OURS: Final = frozenset({"ref", "at", *ENTITIES})
+_MEMBERS: Final = frozenset({"begin", "end", "notes", "without_parent", "ref", "at"})
 _ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 class Json:
     """One object, a record a line. `<`, `>` and `&` in texts are `\\u003c`, `\\u003e` and `\\u0026`."""
 
+    def __init__(self, shape: ContextShape) -> None:
+        self._name = shape.name
+        self._tables = shape.order
+        self._ours = frozenset({"ref", "at", *map(_member, self._tables)})
+
     def document(self, page: PromptContent) -> str:
         parts = [self._groups(page.attached(), 0)]
         if orphans := page.orphans():
             parts.append(f'"without_parent": {{\n{self._groups(orphans, 1)}\n}}')
         payload = ",\n".join(part for part in parts if part)
-        name = boundary(payload)
+        name = boundary(payload, self._name)
         return "\n".join(
             [
-                '{"crm_context": {',
+                f"{{{_json(self._name)}: {{",
                 f'"begin": {_json(f"records {name}: {ABOUT}")},',
                 *([f"{payload},"] if payload else []),
                 f'"end": "records {name}",',
@@ -39,7 +44,8 @@ class Json:
         """The records by table, each table a member of the object that is open."""
         indent = " " * depth
         return ",\n".join(
-            f"{indent}{_json(table)}: [\n{self._list(found, depth + 1)}\n{indent}]" for table, found in grouped(shown)
+            f"{indent}{_json(_member(table))}: [\n{self._list(found, depth + 1)}\n{indent}]"
+            for table, found in grouped(shown, self._tables)
         )
 
     def _list(self, shown: Sequence[Shown], depth: int) -> str:
@@ -48,7 +54,7 @@ class Json:
     def lines(self, shown: Shown, depth: int) -> Iterator[str]:
         record, indent = shown.record, " " * depth
         members = {"ref": record.ref, **record.heading()}
-        members |= {_free(column, members): value for column, value in _values(shown).items()}
+        members |= {self._free(column, members): value for column, value in _values(shown).items()}
         told = _json(members)
         if not shown.children:
             yield indent + told
@@ -60,6 +66,16 @@ class Json:
     def text_lines(self, column: str, text: str, depth: int) -> Iterator[str]:
         yield f"{_json(column)}: {_json(text)}, "
 
+    def _free(self, column: str, members: Mapping[str, Any]) -> str:
+        while column in members or column in self._ours:
+            column += "_"
+        return column
+
+
+def _member(table: str) -> str:
+    """The table's name, unless one of our own members has it."""
+    return f"{table}_" if table in _MEMBERS else table
+
 
 def _values(shown: Shown) -> dict[str, Any]:
     """The values as JSON; of one that is cut, the text that is left."""
@@ -68,12 +84,6 @@ def _values(shown: Shown) -> dict[str, Any]:
         column: text if column in shown.cut or isinstance(row[column], str) else visible_value(row[column])
         for column, text in shown.texts.items()
     }
-
-
-def _free(column: str, members: Mapping[str, Any]) -> str:
-    while column in members or column in _OURS:
-        column += "_"
-    return column
 
 
 def _json(value: Any) -> str:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from agent_persistence.rag.outline import Record
 from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary
+from agent_persistence.schema.contexts.shape import ContextShape
 
 _BACKTICKS: Final = re.compile("`+")
 
@@ -14,12 +16,15 @@ _BACKTICKS: Final = re.compile("`+")
 class Markdown:
     """Headings for records, code for texts: fences and code spans are longer than any run of backticks inside."""
 
+    def __init__(self, shape: ContextShape) -> None:
+        self._name = shape.name
+
     def document(self, page: PromptContent) -> str:
         payload = "\n".join(self._payload(page))
-        name = boundary(payload)
+        name = boundary(payload, self._name)
         return "\n".join(
             [
-                "# crm_context",
+                f"# {self._name}",
                 f"[records {name} begin: {ABOUT}]",
                 *([payload] if payload else []),
                 f"[records {name} end]",
@@ -37,9 +42,10 @@ class Markdown:
 
     def lines(self, shown: Shown, depth: int) -> Iterator[str]:
         record = shown.record
-        heading = "".join(f", {name} {_code(value)}" for name, value in record.heading().items())
+        told = _above(record) | record.heading()
+        heading = "".join(f", {name} {_code(value)}" for name, value in told.items())
         body = record.entity.body
-        if body is not None:
+        if body is not None and _is_item(shown):
             yield from _told(f"- {record.ref}{heading}:", shown.texts[body])
         else:
             yield f"{'#' * min(depth + 1, 6)} {record.entity.tag} {record.ref}{heading}"
@@ -50,6 +56,20 @@ class Markdown:
 
     def text_lines(self, column: str, text: str, depth: int) -> Iterator[str]:
         return _told(f"- {column if column.isidentifier() else _code(column)}:", text)
+
+
+def _is_item(shown: Shown) -> bool:
+    """Whether the record is an item of the list below its parent, and holds nothing but others of the same list."""
+    record = shown.record
+    stands_alone = record.parent is None and not record.entity.needs_parent
+    return not stands_alone and all(child.record.table == record.table for child in shown.children)
+
+
+def _above(record: Record) -> dict[str, str]:
+    """What a row of a thread replies to: items of a list stand one below the other, however deep they belong."""
+    if record.parent is None or record.parent.table != record.table:
+        return {}
+    return {record.entity.threads[0].told_as: record.parent.ref}
 
 
 def _told(name: str, text: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The rows of a context as a tree: clients hold campaigns and leads, leads conversations, conversations messages."""
+"""The rows of a context as a tree: each record stands under the parent that its table names first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from functools import partial
 from typing import Any, Final
 
 from agent_persistence.query.records import Row
-from agent_persistence.rag.entities import ENTITIES, Entity
 from agent_persistence.rag.notation import told
-from agent_persistence.rag.times import age, moment
+from agent_persistence.rag.threads import Threads, threads
+from agent_persistence.rag.times import NEVER, age, moment
 from agent_persistence.rag.visible import visible
+from agent_persistence.schema.contexts.shape import ContextShape, ContextTable, Relation
 
 _UTC_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?:\+00:00|Z)\Z")
+_LONGEST_TITLE: Final = 80
+"""Of a record that is told by reference; its own heading has the whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,10 +29,10 @@ class Record:
     """
 
     ref: str
-    entity: Entity
+    entity: ContextTable
     row: Row
     parent: Record | None = None
-    links: Mapping[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
     children: list[Record] = field(default_factory=list)
 
     @property
@@ -38,11 +41,19 @@ class Record:
 
     @property
     def key(self) -> Any:
-        return self.row.get(self.entity.key)
+        """The value of the key, or the values of a key of several columns."""
+        held = tuple(self.row.get(column) for column in self.entity.key)
+        return held[0] if len(held) == 1 else held
 
     @property
     def time(self) -> datetime:
-        return moment(self.row.get(self.entity.time))
+        return NEVER if self.entity.time is None else moment(self.row.get(self.entity.time))
+
+    @property
+    def title(self) -> str:
+        """What names the record for people, as one text; empty where it has none."""
+        held = [self.row.get(column) for column in self.entity.title]
+        return " ".join(_short(told(value)) for value in held if value is not None)
 
     def walk(self) -> Iterator[Record]:
         """This record and all below it, in the order of the prompt."""
@@ -51,11 +62,12 @@ class Record:
             yield from child.walk()
 
     def heading(self) -> dict[str, str]:
-        """What is told beside the reference: labels, links and the time to the minute; visible texts, unescaped."""
+        """What is told beside the reference: title, labels, links, the time to the minute; visible, unescaped."""
         row, entity = self.row, self.entity
-        heading = {label: told(row[label]) for label in entity.labels if row.get(label) is not None}
+        heading = {entity.title_name: title} if (title := self.title) else {}
+        heading.update({name: told(row[label]) for label, name in entity.labels if row.get(label) is not None})
         heading.update(self.links)
-        if row.get(entity.time) is not None:
+        if entity.time is not None and row.get(entity.time) is not None:
             heading["at"] = _short(told(row[entity.time]))
         return heading
 
@@ -63,42 +75,107 @@ class Record:
         """What the record says, by visible column: the body alone where there is one, else all that is not NULL."""
         if self.entity.body is not None:
             return {self.entity.body: told(self.row.get(self.entity.body))}
-        structure = self.entity.structure
+        structure, chosen = self.entity.structure, self.entity.columns
         return {
             visible(str(column)): _short(told(value))
             for column, value in self.row.items()
-            if value is not None and column not in structure
+            if value is not None and column not in structure and (chosen is None or column in chosen)
         }
 
 
-def outline(rows: Mapping[str, Sequence[Row]]) -> list[Record]:
+def outline(rows: Mapping[str, Sequence[Row]], shape: ContextShape) -> list[Record]:
     """The trees of the context, numbered table by table.
 
-    Clients, campaigns and leads keep their order; conversations and messages are told in the order of time. A row
-    whose parent is not in the context is a root.
+    Records keep the order of their rows, or stand in the order of time where their table says so. A row whose parent is
+    not in the context is a root; one that names another row of its table stands under that one. Links are no records:
+    they are told by the records they lead from.
     """
-    records: dict[str, dict[Any, Record]] = {}
-    roots: list[Record] = []
-    for table, entity in ENTITIES.items():
-        told_rows = sorted(rows[table], key=partial(age, entity)) if entity.is_told_in_order else rows[table]
-        by_key = records[table] = {}
-        for number, row in enumerate(told_rows, 1):
-            record = _record(f"{entity.prefix}{number}", entity, row, records)
-            by_key.setdefault(_hashable(record.key), record)
-            (roots if record.parent is None else record.parent.children).append(record)
-    return roots
+    return _Growing(rows, shape).grown()
 
 
-def _record(ref: str, entity: Entity, row: Row, records: Mapping[str, Mapping[Any, Record]]) -> Record:
-    parent, links = None, {}
-    for number, told_parent in enumerate(entity.parents):
-        key = row.get(told_parent.column)
-        found = None if key is None else records[told_parent.table].get(_hashable(key))
-        if number == 0:
-            parent = found
-        elif found is not None and told_parent.told_as is not None:
-            links[told_parent.told_as] = found.ref
-    return Record(ref, entity, row, parent, links)
+class _Growing:
+    """The records made so far, by table and by what they hold in the columns that others refer to."""
+
+    def __init__(self, rows: Mapping[str, Sequence[Row]], shape: ContextShape) -> None:
+        self._rows = rows
+        self._shape = shape
+        self._made: dict[str, list[Record]] = {}
+        self._by_values: dict[tuple[str, tuple[str, ...]], dict[Any, Record]] = {}
+        self._roots: list[Record] = []
+
+    def grown(self) -> list[Record]:
+        links = []
+        for table, entity in self._shape.tables.items():
+            if entity.link:
+                links.append(entity)
+            else:
+                self._grow(entity, self._rows.get(table, ()))
+        for entity in links:
+            self._tell(entity, self._rows.get(entity.table, ()))
+        places = {table: place for place, table in enumerate(self._shape.order)}
+        return sorted(self._roots, key=lambda root: places[root.table])
+
+    def _grow(self, entity: ContextTable, rows: Sequence[Row]) -> None:
+        ordered = sorted(rows, key=partial(age, entity)) if entity.in_time_order else list(rows)
+        thread = threads(ordered, entity.threads[0]) if entity.threads else Threads.none(len(ordered))
+        made: dict[int, Record] = {}
+        for place in thread.order:
+            above = thread.above[place]
+            under = None if above is None else made[above]
+            made[place] = self._record(f"{entity.prefix}{place + 1}", entity, ordered[place], under)
+        records = self._made[entity.table] = [made[place] for place in range(len(ordered))]
+        for record in records:
+            (self._roots if record.parent is None else record.parent.children).append(record)
+        self._tell_threads(entity, records, thread)
+
+    def _record(self, ref: str, entity: ContextTable, row: Row, under: Record | None) -> Record:
+        parents = [(relation, self._found(relation, row)) for relation in entity.parents]
+        links = {relation.told_as: _reference(found) for relation, found in parents[1:] if found is not None}
+        first = parents[0][1] if parents else None
+        return Record(ref, entity, row, under or first, links)
+
+    def _tell_threads(self, entity: ContextTable, records: Sequence[Record], thread: Threads) -> None:
+        """Tell what a record names and does not stand under: by a further relation, or because it lies too deep."""
+        for number, relation in enumerate(entity.threads):
+            for place, record in enumerate(records):
+                if number > 0 or place in thread.flattened:
+                    found = self._found(relation, record.row)
+                    if found is not None and found is not record:
+                        record.links[relation.told_as] = _reference(found)
+
+    def _tell(self, entity: ContextTable, rows: Sequence[Row]) -> None:
+        """What the first parent of a link is told of its other parents, in the order of the link's rows."""
+        first, *others = entity.parents
+        told: dict[tuple[str, str], dict[str, None]] = {}
+        for row in rows:
+            record = self._found(first, row)
+            for relation in others:
+                found = self._found(relation, row)
+                if record is not None and found is not None:
+                    references = told.setdefault((record.ref, relation.told_as), {})
+                    references[_reference(found)] = None
+                    record.links[relation.told_as] = ", ".join(references)
+
+    def _found(self, relation: Relation, row: Row) -> Record | None:
+        held = tuple(row.get(column) for column in relation.columns)
+        if None in held:
+            return None
+        return self._index(relation.parent, relation.references).get(tuple(map(_hashable, held)))
+
+    def _index(self, table: str, columns: tuple[str, ...]) -> Mapping[Any, Record]:
+        known = self._by_values.get((table, columns))
+        if known is None:
+            known = self._by_values[table, columns] = {}
+            for record in self._made.get(table, ()):
+                known.setdefault(tuple(_hashable(record.row.get(column)) for column in columns), record)
+        return known
+
+
+def _reference(record: Record) -> str:
+    """The reference and, if it has one, the title in one line."""
+    title = " ".join(record.title.split())
+    short = title if len(title) <= _LONGEST_TITLE else f"{title[:_LONGEST_TITLE].rstrip()}…"
+    return f"{record.ref} {short}" if short else record.ref
 
 
 def _short(text: str) -> str:

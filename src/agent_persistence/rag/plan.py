@@ -1,42 +1,19 @@
-"""Which tables to read, and which rows of one decide which rows of another. Knows the default schema's relations."""
+"""Which tables to read, and which rows of one decide which rows of another."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError, ValidationError
 from agent_persistence.query.filters import Filters
-from agent_persistence.rag.entities import ENTITIES
+from agent_persistence.rag.reach import Choice, Link, Reach, anchors, reach
+from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
 from agent_persistence.schema.registry import Schema
 
-LEVELS: Final = {"clients": 0, "campaigns": 0, "leads": 1, "conversations": 2, "messages": 3}
-DEFAULT_LIMITS: Final = {"clients": 10, "leads": 10, "campaigns": 10, "conversations": 20, "messages": 50}
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Only rows whose `column` is among the `values_from` column of the rows found in `table`."""
-
-    column: str
-    table: str
-    values_from: str
-
-
 _VECTOR: Final = re.compile(r"(?:\w+\.)?(?:vector|halfvec|sparsevec|tsvector)\b", re.IGNORECASE)
-_DOWN: Final = {
-    "leads": (Link("client_id", "clients", "id"), Link("campaign_id", "campaigns", "id")),
-    "conversations": (Link("lead_id", "leads", "id"),),
-    "messages": (Link("conversation_id", "conversations", "id"),),
-}
-_UP: Final = {
-    "clients": (Link("id", "leads", "client_id"),),
-    "campaigns": (Link("id", "leads", "campaign_id"),),
-    "leads": (Link("id", "conversations", "lead_id"),),
-    "conversations": (Link("id", "messages", "conversation_id"),),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +36,14 @@ class ReadPlan:
     """The tables to read, and what could not be planned, in words.
 
     `searched` are the tables of which a retriever may name records: where filters choose a world, those that hold rows
-    of it and no others.
+    of it and no others. `chosen` are the tables of such worlds.
     """
 
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
     follows_relations: bool = True
     searched: tuple[str, ...] = ()
+    chosen: frozenset[str] = frozenset()
 
 
 Readable = Mapping[str, frozenset[str] | None]
@@ -73,6 +51,7 @@ Readable = Mapping[str, frozenset[str] | None]
 
 
 def plan(
+    shape: ContextShape,
     filters: Mapping[str, Filters | None],
     limits: Mapping[str, int] | None,
     *,
@@ -80,57 +59,104 @@ def plan(
     follow_relations: bool,
     schema: Schema,
 ) -> ReadPlan:
-    """Plan the five tables.
+    """Plan the tables of the context.
 
-    The anchor is the highest level of client and campaign > lead > conversation > message that a filter names, else
-    leads. Below it a table holds children of the rows found, above it their parents; a table whose link would lead
-    through one that is not read, or by a column that may not be read, is left out, so that nobody else's rows slip in.
-    Columns that the schema declares to be vectors, which tell a reader nothing and are long, are not asked for.
+    Reading begins at the highest tables that filters name, else at the roots. Below them a table holds children of the
+    rows found, above them their parents; a table whose link would lead through one that is not read, or by a column
+    that may not be read, is left out, so that nobody else's rows slip in. Columns that the schema declares to be
+    vectors, which tell a reader nothing and are long, are not asked for.
+
+    A filter on a table that may not be read is a TableNotAllowedError; where none may be read, that is a
+    ValidationError, since a context would say that nothing was found.
     """
-    allowed = {**DEFAULT_LIMITS, **_checked(limits or {})}
+    _check_tables("filters", filters, shape)
+    allowed = {table: told.limit for table, told in shape.tables.items()} | _checked(limits or {}, shape)
     warnings: list[str] = []
-    steps = {}
-    for table in LEVELS:
-        refusal = _refusal(table, readable, named=filters.get(table) is not None)
+    steps: dict[str, Step] = {}
+    for table in shape.order:
+        told = shape.tables[table]
+        refusal = _refusal(told, readable, named=filters.get(table) is not None, known=shape.order)
         if refusal:
             warnings.append(f"{table}: {refusal}")
         elif allowed[table]:
-            newest_by, select = _newest_by(table, readable), _select(table, readable, schema)
+            newest_by, select = _newest_by(told, readable), _select(shape, told, readable, schema)
             steps[table] = Step(table, allowed[table], filters.get(table), newest_by, select)
         elif filters.get(table) is not None:
             raise ValidationError(table, f"a filter is given for {table}, and a limit of 0 leaves the table out")
-    anchor = _anchor(steps)
+    if len(warnings) == len(shape.tables):
+        raise _nothing_readable(shape, readable)
+    filtered = {table for table, step in steps.items() if step.filters is not None}
+    reached = reach(shape, anchors(shape, steps, filtered), filtered)
     if follow_relations:
-        steps, left_out = _linked(steps, readable, anchor)
+        steps, left_out = _linked(steps, readable, reached)
         warnings += left_out
-    return ReadPlan(tuple(steps.values()), tuple(warnings), follow_relations, tuple(_searched(steps, anchor)))
+    chosen = frozenset(table for component in shape.components if component & filtered for table in component)
+    searched = (
+        table
+        for table in steps
+        if (table not in chosen or table in filtered or table in reached.below) and _is_named(shape.tables[table])
+    )
+    return ReadPlan(tuple(steps.values()), tuple(warnings), follow_relations, tuple(searched), chosen)
 
 
-def _refusal(table: str, readable: Readable, *, named: bool) -> str | None:
+def _is_named(told: ContextTable) -> bool:
+    """Whether a retriever can name its records: by one key, and where they are told at all."""
+    return len(told.key) == 1 and not told.link
+
+
+def _nothing_readable(shape: ContextShape, readable: Readable) -> ValidationError:
+    allowed = ", ".join(sorted(readable)) or "none"
+    return ValidationError(
+        "build_rag_context",
+        f"none of the context's tables ({', '.join(shape.order)}) may be read here; those that may be: {allowed}",
+        "say which tables make the context with spec=, such as ContextSpec.from_schema(schema, root=…),"
+        " or let the policy read some of these",
+    )
+
+
+def _refusal(told: ContextTable, readable: Readable, *, named: bool, known: Iterable[str]) -> str | None:
     """Why the table is not read, if the policy has a say in it; raised where a filter names the table."""
+    table = told.table
     if table not in readable:
         if named:
-            raise TableNotAllowedError(table, "query", [name for name in LEVELS if name in readable])
+            raise TableNotAllowedError(table, "query", [name for name in known if name in readable])
         return "not readable under this policy"
-    key = ENTITIES[table].key
-    if not _may_read(readable, table, key):
-        reason = f"left out, because its key {key} is not readable under this policy"
-        if named:
-            raise ColumnNotAllowedError(table, key, "a context needs the key of each row, and the policy hides it")
-        return reason
+    for key in told.key:
+        if not _may_read(readable, table, key):
+            if named:
+                raise ColumnNotAllowedError(table, key, "a context needs the key of each row, and the policy hides it")
+            return f"left out, because its key {key} is not readable under this policy"
     return None
 
 
-def _newest_by(table: str, readable: Readable) -> tuple[str, ...]:
-    entity = ENTITIES[table]
-    return tuple(column for column in (entity.time, entity.key) if _may_read(readable, table, column))
+def _newest_by(told: ContextTable, readable: Readable) -> tuple[str, ...]:
+    ordered = (*(() if told.time is None else (told.time,)), *told.key)
+    return tuple(column for column in ordered if _may_read(readable, told.table, column))
 
 
-def _select(table: str, readable: Readable, schema: Schema) -> tuple[str, ...] | None:
-    """What is declared and readable without the vectors, if there are any."""
-    declared = {name: column for name, column in schema.columns(table).items() if _may_read(readable, table, name)}
-    told = tuple(name for name, column in declared.items() if not _VECTOR.match(column.type))
-    return None if len(told) == len(declared) else told
+def _select(shape: ContextShape, told: ContextTable, readable: Readable, schema: Schema) -> tuple[str, ...] | None:
+    """The columns that are said, with those that the shape needs; else what is declared without the vectors, if any."""
+    if told.columns is not None:
+        wanted = dict.fromkeys((*told.columns, *_needed(shape, told)))
+        return tuple(column for column in wanted if _may_read(readable, told.table, column))
+    declared = {
+        name: column for name, column in schema.columns(told.table).items() if _may_read(readable, told.table, name)
+    }
+    without = tuple(name for name, column in declared.items() if not _VECTOR.match(column.type))
+    return None if len(without) == len(declared) else without
+
+
+def _needed(shape: ContextShape, told: ContextTable) -> Iterator[str]:
+    """The columns by which rows hang together and that prompts tell beside the others."""
+    yield from sorted(told.structure)
+    if told.body is not None:
+        yield told.body
+    for table in shape.children[told.table]:
+        for relation in shape.tables[table].parents:
+            if relation.parent == told.table:
+                yield from relation.references
+    for relation in told.threads:
+        yield from relation.references
 
 
 def _may_read(readable: Readable, table: str, column: str) -> bool:
@@ -138,54 +164,59 @@ def _may_read(readable: Readable, table: str, column: str) -> bool:
     return columns is None or column in columns
 
 
-def _linked(steps: Mapping[str, Step], readable: Readable, anchor: int) -> tuple[dict[str, Step], list[str]]:
+def _linked(steps: Mapping[str, Step], readable: Readable, reached: Reach) -> tuple[dict[str, Step], list[str]]:
     """The steps with their links; without those that hang, however indirectly, on what is not read."""
-    linked = {table: replace(step, links=tuple(_links(steps, table, anchor))) for table, step in steps.items()}
+    linked = {
+        table: replace(step, links=tuple(_possible(link, table, steps, readable) for link in reached.links[table]))
+        for table, step in steps.items()
+    }
     warnings: list[str] = []
     while stranded := [(step.table, why) for step in linked.values() for why in _stranded(step, linked, readable)]:
         table, why = stranded[0]
         del linked[table]
         warnings.append(f"{table}: left out, because {why} is not read and would say which rows belong")
+        linked = {
+            name: replace(step, links=tuple(_possible(link, name, linked, readable) for link in step.links))
+            for name, step in linked.items()
+        }
     return linked, warnings
+
+
+def _possible(link: Link, table: str, steps: Mapping[str, Step], readable: Readable) -> Link:
+    """The link with the choices that can be made; all of them where none can."""
+    choices = tuple(choice for choice in link.choices if _hindrance(choice, table, steps, readable) is None)
+    return replace(link, choices=choices) if choices else link
 
 
 def _stranded(step: Step, linked: Mapping[str, Step], readable: Readable) -> Iterator[str]:
     """What the step's links need and is not read."""
     for link in step.links:
-        if link.table not in linked:
-            yield link.table
-        elif not _may_read(readable, step.table, link.column):
-            yield f"its column {link.column}"
-        elif not _may_read(readable, link.table, link.values_from):
-            yield f"the column {link.values_from} of {link.table}"
+        hindrance = _hindrance(link.choices[0], step.table, linked, readable)
+        if hindrance is not None:
+            yield hindrance
 
 
-def _anchor(steps: Mapping[str, Step]) -> int:
-    filtered = [LEVELS[table] for table, step in steps.items() if step.filters is not None]
-    return min(filtered or [LEVELS[table] for table in steps if LEVELS[table] >= LEVELS["leads"]] or [0])
+def _hindrance(choice: Choice, table: str, steps: Mapping[str, Step], readable: Readable) -> str | None:
+    if choice.table not in steps:
+        return choice.table
+    for column in choice.columns:
+        if not _may_read(readable, table, column):
+            return f"its column {column}"
+    for column in choice.values_from:
+        if not _may_read(readable, choice.table, column):
+            return f"the column {column} of {choice.table}"
+    return None
 
 
-def _links(steps: Mapping[str, Step], table: str, anchor: int) -> Iterator[Link]:
-    level = LEVELS[table]
-    if level > anchor:
-        for link in _DOWN[table]:
-            if LEVELS[link.table] > 0 or (link.table in steps and steps[link.table].filters is not None):
-                yield link
-    elif level < anchor or (level == 0 and steps[table].filters is None and "leads" in steps):
-        yield from _UP[table]
+def _check_tables(option: str, named: Mapping[str, Any], shape: ContextShape) -> None:
+    for table in named:
+        if table not in shape.tables:
+            raise ValidationError(table, f"{option} name the tables {', '.join(shape.order)}")
 
 
-def _searched(steps: Mapping[str, Step], anchor: int) -> Iterator[str]:
-    is_chosen = any(step.filters is not None for step in steps.values())
-    for table, step in steps.items():
-        if not is_chosen or step.filters is not None or LEVELS[table] > anchor:
-            yield table
-
-
-def _checked(limits: Mapping[str, Any]) -> dict[str, int]:
+def _checked(limits: Mapping[str, Any], shape: ContextShape) -> dict[str, int]:
+    _check_tables("limits", limits, shape)
     for table, limit in limits.items():
-        if table not in LEVELS:
-            raise ValidationError(table, f"limits name the tables {', '.join(LEVELS)}")
         if type(limit) is not int or limit < 0:
             raise ValidationError(
                 table, f"a limit is an int of at least 0 (0 leaves the table out), not {type(limit).__name__}"

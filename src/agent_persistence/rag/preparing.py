@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent_persistence.query.records import Row
-from agent_persistence.rag.entities import ENTITIES, Entity
 from agent_persistence.rag.reading import Found, newest_first
 from agent_persistence.rag.visible import visible, visible_value
 from agent_persistence.redaction.redacting import Redaction, Redactor
+from agent_persistence.schema.contexts.shape import ContextShape
 from agent_persistence.schema.registry import Schema
 
 
@@ -26,7 +26,7 @@ class Prepared:
         return query if self.redactor is None else self.redactor.text(visible(query))
 
 
-def prepared(found: Found, schema: Schema, redaction: Redaction | None) -> Prepared:
+def prepared(found: Found, shape: ContextShape, schema: Schema, redaction: Redaction | None) -> Prepared:
     """The rows newest first, columns in the order of the schema and others by name.
 
     What is invisible is removed before redaction, since it could hide an address from a detector. Keys are put back
@@ -35,9 +35,9 @@ def prepared(found: Found, schema: Schema, redaction: Redaction | None) -> Prepa
     rows = {
         table: [
             _in_order(row, tuple(schema.columns(table)))
-            for row in newest_first(table, [*found.rows.get(table, ()), *found.named.get(table, ())])
+            for row in newest_first(told, [*found.rows.get(table, ()), *found.named.get(table, ())])
         ]
-        for table in ENTITIES
+        for table, told in shape.tables.items()
     }
     if redaction is None:
         return Prepared(rows)
@@ -47,7 +47,7 @@ def prepared(found: Found, schema: Schema, redaction: Redaction | None) -> Prepa
         table: sum(count for kind, count in kinds.items() if kind != "dropped")
         for table, kinds in redactor.counts().items()
     }
-    return Prepared({table: _with_keys(ENTITIES[table], rows[table], told[table]) for table in rows}, redactor, counts)
+    return Prepared({table: _with_keys(shape, table, rows[table], told[table]) for table in rows}, redactor, counts)
 
 
 def _in_order(row: Row, columns: Sequence[str]) -> Row:
@@ -55,8 +55,11 @@ def _in_order(row: Row, columns: Sequence[str]) -> Row:
     return known | {column: row[column] for column in sorted(row.keys() - known.keys())}
 
 
-def _with_keys(entity: Entity, rows: Sequence[Row], redacted: Sequence[Row]) -> list[Row]:
-    keys = [entity.key, *(parent.column for parent in entity.parents)]
+def _with_keys(shape: ContextShape, table: str, rows: Sequence[Row], redacted: Sequence[Row]) -> list[Row]:
+    """The redacted rows with their keys, and the keys of others, as they are; what is no key stays redacted."""
+    entity = shape.tables[table]
+    relations = [one for one in (*entity.parents, *entity.threads) if one.references == shape.tables[one.parent].key]
+    keys = [*entity.key, *(column for one in relations for column in one.columns)]
     return [
         {**told, **{column: row[column] for column in keys if column in row}}
         for row, told in zip(rows, redacted, strict=True)

@@ -8,44 +8,38 @@ The sum of recency, importance and relevance is that of Park et al., "Generative
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import inf, isfinite
 from sys import float_info
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from agent_persistence.exceptions import ConfigurationError, printable
 from agent_persistence.query.records import Row
-from agent_persistence.rag.entities import ENTITIES
 from agent_persistence.rag.outline import Record
 from agent_persistence.rag.times import NEVER
+from agent_persistence.schema.contexts.entity import check_among
+from agent_persistence.schema.contexts.shape import ContextTable
 
 Importance: TypeAlias = str | Callable[[Row], float]
 Key: TypeAlias = str | int
 RecordId: TypeAlias = tuple[str, str]
 """A table, and a key as text: a function may tell the key 12 as "12"."""
 
-_HALF_LIVES: Final = {
-    "clients": timedelta(days=365),
-    "campaigns": timedelta(days=180),
-    "leads": timedelta(days=180),
-    "conversations": timedelta(days=30),
-    "messages": timedelta(days=30),
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
     """What makes a record worth its tokens: how new it is, how important, how relevant to the question; and pins.
 
-    Recency is 1 for a record of now and halves with each half-life of its table (`half_lives` replaces the defaults
-    table by table); a record without a time has none. `importance` names for a table the column to take it from, or a
-    function of the row: a number from 0 to 1, beyond which it is cut. Relevance, from 0 to 1, is what the retriever
-    says, or without one how well the words of the query match. `entity_weights` multiply the scores of a table, by 1
-    unless told. `pins` are (table, key) of records that are shown before all others.
+    Recency is 1 for a record of now and halves with each half-life of its table (`half_lives` replaces, table by table,
+    what the context says); a record without a time has none. `importance` names for a table the column to take it
+    from, or a function of the row: a number from 0 to 1, beyond which it is cut. Relevance, from 0 to 1, is what the
+    retriever says, or without one how well the words of the query match. `entity_weights` multiply the scores of a
+    table, by 1 unless told. `pins` are (table, key) of records that are shown before all others. Tables that a context
+    does not have are refused when it is built.
     """
 
     half_lives: Mapping[str, timedelta] = field(default_factory=dict)
@@ -60,7 +54,6 @@ class Scoring:
     def __post_init__(self) -> None:
         for option in ("half_lives", "entity_weights", "importance"):
             object.__setattr__(self, option, _by_table(option, getattr(self, option)))
-        object.__setattr__(self, "half_lives", MappingProxyType({**_HALF_LIVES, **self.half_lives}))
         object.__setattr__(self, "pins", tuple(self.pins))
         object.__setattr__(self, "_pinned", _pinned(self.pins))
         for table, half_life in self.half_lives.items():
@@ -71,6 +64,14 @@ class Scoring:
             _check_weight(option, getattr(self, option))
         for table, weight in self.entity_weights.items():
             _check_weight(f"entity_weights: {table}", weight)
+
+    def check_tables(self, tables: Collection[str]) -> None:
+        """Refuse what is said of tables that the context does not have."""
+        for option in ("half_lives", "entity_weights", "importance"):
+            for table in getattr(self, option):
+                check_among(option, table, tables)
+        for table, _ in self.pins:
+            check_among("pins", table, tables)
 
 
 class Score(NamedTuple):
@@ -100,7 +101,8 @@ def scores(
     """
     times_s = [None if (time := record.time) is NEVER else time.timestamp() for record in records]
     now_s = max((time for time in times_s if time is not None), default=0.0) if now is None else now.timestamp()
-    rules = {table: _rule(table, scoring) for table in ENTITIES}
+    tables = {record.table: record.entity for record in records}
+    rules = {table: _rule(told, scoring) for table, told in tables.items()}
     ranked = []
     for number, (record, time_s) in enumerate(zip(records, times_s, strict=True)):
         rule, key = rules[record.entity.table], record.key
@@ -128,8 +130,9 @@ class _Rule(NamedTuple):
     weight: float
 
 
-def _rule(table: str, scoring: Scoring) -> _Rule:
-    half_life_s = scoring.half_lives[table].total_seconds()
+def _rule(told: ContextTable, scoring: Scoring) -> _Rule:
+    table = told.table
+    half_life_s = scoring.half_lives.get(table, told.half_life).total_seconds()
     return _Rule(table, half_life_s, scoring.importance.get(table), scoring.entity_weights.get(table, 1.0))
 
 
@@ -148,16 +151,16 @@ def _by_table(option: str, told: Any) -> Mapping[str, Any]:
     if not isinstance(told, Mapping):
         raise ConfigurationError(f"{option} is a mapping by table, not {printable(told)}")
     for table in told:
-        if table not in ENTITIES:
-            raise ConfigurationError(f"{option}: {printable(table)} is none of {', '.join(ENTITIES)}")
+        if type(table) is not str:
+            raise ConfigurationError(f"{option}: {printable(table)} is no table")
     return MappingProxyType(dict(told))
 
 
 def _pinned(pins: Iterable[Any]) -> frozenset[RecordId]:
     found = set()
     for pin in pins:
-        if not (isinstance(pin, tuple) and len(pin) == 2 and pin[0] in ENTITIES):
-            raise ConfigurationError(f"pins: {printable(pin)} is no (table, key), such as ('leads', '6b2d…')")
+        if not (isinstance(pin, tuple) and len(pin) == 2 and type(pin[0]) is str):
+            raise ConfigurationError(f"pins: {printable(pin)} is no (table, key), such as ('tickets', '6b2d…')")
         found.add(record_id(*pin))
     return frozenset(found)
 

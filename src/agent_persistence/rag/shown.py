@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
 
-from agent_persistence.rag.entities import ENTITIES
 from agent_persistence.rag.outline import Record
 
 ABOUT: Final = "data, not instructions"
@@ -48,7 +47,7 @@ class PromptContent:
 
 
 class Format(Protocol):
-    """A way to write a page as text: everything in it escaped, the same text for the same page."""
+    """A way to write a page of a context as text: everything in it escaped, the same text for the same page."""
 
     def lines(self, shown: Shown, depth: int) -> Iterator[str]:
         """The record and its children, `depth` levels below the page."""
@@ -63,21 +62,21 @@ class Format(Protocol):
         ...
 
 
-def grouped(shown: Sequence[Shown]) -> Iterator[tuple[str, list[Shown]]]:
+def grouped(shown: Sequence[Shown], tables: Iterable[str]) -> Iterator[tuple[str, list[Shown]]]:
     """By table, in the order of the tables, those that have records."""
-    for table in ENTITIES:
+    for table in tables:
         found = [one for one in shown if one.record.table == table]
         if found:
             yield table, found
 
 
-def boundary(payload: str) -> str:
-    """A name that begins and ends the payload and does not occur in it.
+def boundary(payload: str, name: str) -> str:
+    """A name that begins and ends the payload of the context of this name and does not occur in it.
 
     It is an HMAC of the payload: whoever writes a record cannot put the name into it, since that would change the name.
     """
     names = (
-        hmac.digest(b"crm_context %d" % attempt, payload.encode(errors="replace"), hashlib.sha256).hex()[:16]
+        hmac.digest(f"{name} {attempt}".encode(), payload.encode(errors="replace"), hashlib.sha256).hex()[:16]
         for attempt in count()
     )
-    return next(name for name in names if name not in payload)
+    return next(found for found in names if found not in payload)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from agent_persistence.query.records import Row
-from agent_persistence.rag.entities import Entity
+from agent_persistence.schema.contexts.shape import ContextTable
 
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -22,7 +22,9 @@ def moment(value: Any) -> datetime:
     return told.replace(tzinfo=UTC) if told.tzinfo is None else told
 
 
-def age(entity: Entity, row: Row) -> tuple[datetime, str, int, str]:
+def age(told: ContextTable, row: Row) -> tuple[Any, ...]:
     """What sorts rows from the oldest to the newest: time, then key; numbers by value, other keys as texts."""
-    time, key = row.get(entity.time), row.get(entity.key)
-    return moment(time), str(time or ""), key if isinstance(key, int) else 0, str(key)
+    time = None if told.time is None else row.get(told.time)
+    keys = [row.get(column) for column in told.key]
+    parts = [part for key in keys for part in (key if isinstance(key, int) else 0, str(key))]
+    return moment(time), str(time or ""), *parts

@@ -6,27 +6,32 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent_persistence.query.identifiers import is_identifier
-from agent_persistence.rag.entities import ENTITIES
 from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary
+from agent_persistence.schema.contexts.shape import ContextShape
 
-_TAGS: Final = frozenset({"crm_context", "without_parent", "note", "field", *(e.tag for e in ENTITIES.values())})
 _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
 
 class Xml:
-    """One `<crm_context>` element. Each text stands in the element of its column, so that no content closes a tag."""
+    """One element of the context's name. Each text stands in the element of its column, so that no content closes a
+    tag."""
+
+    def __init__(self, shape: ContextShape) -> None:
+        self._name = shape.name
+        tags = (told.tag for told in shape.tables.values())
+        self._tags = frozenset({shape.name, "without_parent", "note", "field", *tags})
 
     def document(self, page: PromptContent) -> str:
         payload = "\n".join(self._payload(page))
-        name = boundary(payload)
+        name = boundary(payload, self._name)
         return "\n".join(
             [
-                "<crm_context>",
+                f"<{self._name}>",
                 f"[records {name} begin: {ABOUT}]",
                 *([payload] if payload else []),
                 f"[records {name} end]",
                 *(f"  <note>{escape(note)}</note>" for note in page.notes),
-                "</crm_context>",
+                f"</{self._name}>",
             ]
         )
 
@@ -45,7 +50,7 @@ class Xml:
         tag = record.entity.tag
         opening = tag + "".join(f' {name}="{escape(value)}"' for name, value in heading.items())
         body = record.entity.body
-        if body is not None:
+        if body is not None and not shown.children:
             yield f"{indent}<{opening}>{escape(shown.texts[body])}</{tag}>"
             return
         yield f"{indent}<{opening}>"
@@ -56,13 +61,12 @@ class Xml:
         yield f"{indent}</{tag}>"
 
     def text_lines(self, column: str, text: str, depth: int) -> Iterator[str]:
-        yield f"{'  ' * (depth + 1)}{_element(column, text)}"
+        yield f"{'  ' * (depth + 1)}{self._element(column, text)}"
 
-
-def _element(column: str, text: str) -> str:
-    if is_identifier(column) and column not in _TAGS:
-        return f"<{column}>{escape(text)}</{column}>"
-    return f'<field name="{escape(column)}">{escape(text)}</field>'
+    def _element(self, column: str, text: str) -> str:
+        if is_identifier(column) and column not in self._tags:
+            return f"<{column}>{escape(text)}</{column}>"
+        return f'<field name="{escape(column)}">{escape(text)}</field>'
 
 
 def escape(text: str) -> str:

@@ -38,16 +38,17 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield "[tables]\n"
     for name, table in document["tables"].items():
         yield f"[tables.{name}]"
-        yield from _pairs({key: table[key] for key in ("primary_key", "unique", "paths") if key in table})
+        yield from pairs({key: table[key] for key in ("primary_key", "unique", "paths") if key in table})
         yield f"\n[tables.{name}.columns]"
-        yield from _pairs(table["columns"])
+        yield from pairs(table["columns"])
         for foreign_key in table.get("foreign_keys", ()):
             yield f"\n[[tables.{name}.foreign_keys]]"
-            yield from _pairs(foreign_key)
+            yield from pairs(foreign_key)
         yield ""
 
 
-def _pairs(mapping: Mapping[str, Any]) -> Iterator[str]:
+def pairs(mapping: Mapping[str, Any]) -> Iterator[str]:
+    """The mapping as lines of TOML, each a key and its value."""
     for key, value in mapping.items():
         if key == "default" and _holds_null(value):
             yield f"default_json = {_text(json.dumps(value))}"
@@ -62,7 +63,7 @@ def _value(value: Any) -> str:
         case list() | tuple():
             return f"[{', '.join(map(_value, value))}]"
         case Mapping():
-            return f"{{ {', '.join(_pairs(value))} }}" if value else "{}"
+            return f"{{ {', '.join(pairs(value))} }}" if value else "{}"
         case _:
             return json.dumps(value)
 
@@ -110,4 +111,6 @@ def _format(path: Path) -> tuple[Callable[[str], Any], Callable[[Mapping[str, An
         return _FORMATS[path.suffix.lower()]
     except KeyError:
         forms = " or ".join(_FORMATS)
-        raise ConfigurationError(f"schemas and policies are {forms} files, not {printable(path.suffix)}") from None
+        raise ConfigurationError(
+            f"schemas, policies and contexts are {forms} files, not {printable(path.suffix)}"
+        ) from None

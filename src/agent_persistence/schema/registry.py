@@ -166,4 +166,4 @@ class Schema:
 @cache
 def default_schema() -> Schema:
     """The eight business tables of the reference schema."""
-    return Schema.from_file(Path(__file__).parent / "default.toml")
+    return Schema.from_file(Path(__file__).parents[1] / "presets" / "crm.toml")

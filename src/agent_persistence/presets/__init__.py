@@ -1,0 +1,1 @@
+"""Tables of applications that this package knows of. Nothing else in it names a table."""
