@@ -24,13 +24,13 @@ demo-server: $(DEV)
 
 test: lint
 	$(BIN)/pytest -q -n 2
-	AGENT_PERSISTENCE_STACK="aiohttp shared" $(BIN)/pytest -q -n 2 tests/contract tests/security/test_columns_and_rows.py \
+	AGENT_PERSISTENCE_STACK="httpx shared" $(BIN)/pytest -q -n 2 tests/contract tests/security/test_columns_and_rows.py \
 		-k "not trio and not postgres"
 
 # The contract, the differential suite and the adversaries with thousands of examples instead of hundreds, over each
 # transport, with shared requests and without.
 test-deep: $(DEV)
-	for stack in "" aiohttp shared "aiohttp shared"; do \
+	for stack in "" httpx shared "httpx shared"; do \
 		AGENT_PERSISTENCE_STACK="$$stack" AGENT_PERSISTENCE_DEEP=1 \
 			$(BIN)/pytest -q -n 2 tests/contract tests/differential tests/security || exit 1; \
 	done

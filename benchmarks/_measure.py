@@ -18,7 +18,7 @@ from typing import Any
 import anyio.lowlevel
 
 PACKAGES = ("agent-persistence", "httpx", "anyio", "pydantic", "tenacity")
-PEERS = ("aiohttp", "asyncpg", "postgrest", "supabase")
+PEERS = ("asyncpg", "httptools", "postgrest", "supabase", "uvloop")
 """What is told too where it is installed, as the dependency group `bench` does."""
 
 

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from _measure import Rounds, arguments, interleave, pinned, report
 from canned_server import ROW, canned_server
@@ -22,13 +22,14 @@ from throughput import KEY, READ, RECORD, Floor, service, written
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.transport.admission import Slots
 from agent_persistence.backends.transport.messages import Request, Response
-from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
 from agent_persistence.backends.transport.over_httpcore import HttpcorePool
+from agent_persistence.backends.transport.over_httptools import HttptoolsPool
 from agent_persistence.backends.transport.over_httpx import base_url
+
+T = TypeVar("T")
 
 CALLS: Final = 400
 ANSWER: Final = Response(200, {"content-type": "application/json"}, json.dumps([ROW], ensure_ascii=False).encode())
-STORED: Final = {"id": KEY, **RECORD}
 
 
 class Unparsed(asyncio.Protocol):
@@ -56,6 +57,9 @@ class Answering:
 
     async def send(self, request: Request) -> Response:
         return ANSWER
+
+    async def ask(self, request: Request, parse: Callable[[Response], T]) -> T:
+        return parse(ANSWER)
 
     async def aclose(self) -> None: ...
 
@@ -89,8 +93,8 @@ def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
 
     call: Callable[[], Awaitable[object]]
     if writes:
-        call, alone = partial(whole.write, "leads", RECORD), partial(adapter.write, "leads", STORED)
-        render: Callable[[], Request] = partial(rendering.render_insert, "leads", [STORED])
+        call, alone = partial(whole.write, "leads", RECORD), partial(adapter.write, "leads", RECORD)
+        render: Callable[[], Request] = partial(rendering.render_insert, "leads", [RECORD])
     else:
         call, alone = partial(whole.read, "leads", KEY), partial(adapter.read, "leads", KEY)
         render = partial(rendering.render_read, "leads", "id", KEY)
@@ -98,7 +102,7 @@ def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
         "verb, chain and adapter": partial(computing, call),
         "of them the adapter": partial(computing, alone),
         "of it rendering": partial(plain, render),
-        "of it credentials": partial(plain, partial(adapter._signed, render(), None)),
+        "of it credentials": partial(plain, partial(adapter._credentials.sign, render(), None)),
         "of it parsing the rows": partial(plain, partial(parsing.parse_rows, ANSWER, verb, "leads")),
         "a slot, taken and released": partial(computing, slot),
     }
@@ -106,7 +110,7 @@ def pieces(verb: str) -> dict[str, Callable[[], Awaitable[float]]]:
 
 async def measure(url: str, rounds: int) -> dict[str, dict[str, Rounds]]:
     base = base_url(url, allow_http=False)
-    httpx, aiohttp, floor = HttpcorePool(base), AiohttpPool(base), Floor(url)
+    httpx, httptools, floor = HttpcorePool(base), HttptoolsPool(base), Floor(url)
     address = base.host, base.port or 80
     _, unparsed = await asyncio.get_running_loop().create_connection(Unparsed, *address)
     connection = socket.create_connection(address)
@@ -114,13 +118,13 @@ async def measure(url: str, rounds: int) -> dict[str, dict[str, Rounds]]:
     for verb, request in (("read", READ), ("write", written())):
         cases = pieces(verb)
         cases["transport httpx"] = partial(computing, partial(httpx.send, request))
-        cases["transport aiohttp"] = partial(computing, partial(aiohttp.send, request))
+        cases["transport httptools"] = partial(computing, partial(httptools.send, request))
         cases["floor"] = partial(computing, partial(floor.send, floor.raw(request)))
         cases["asyncio protocol alone"] = partial(computing, partial(unparsed, floor.raw(request)))
         cases["blocking socket"] = partial(plain, partial(blocking, connection, floor.raw(request)))
         found[verb] = await interleave(cases, rounds=rounds)
     await httpx.aclose()
-    await aiohttp.aclose()
+    await httptools.aclose()
     floor.close()
     unparsed.transport.close()
     connection.close()

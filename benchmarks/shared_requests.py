@@ -89,7 +89,7 @@ async def clients(server: LocalServer) -> AsyncIterator[Clients]:
     # persistence-guard: allow AP003 it is the peer
     peer = AsyncPostgrestClient(f"{server.url}/rest/v1", headers={"apikey": key, "Authorization": f"Bearer {key}"})
     services, counts = {}, {}
-    for transport in ("httpx", "aiohttp"):
+    for transport in ("httpx", "httptools"):
         # persistence-guard: allow AP001 it is what is measured
         adapter = SupabaseAdapter(server.url, key, transport=transport)
         counts[f"coalescing, {transport}"] = counting = Counting(adapter._http)
@@ -198,6 +198,6 @@ def main(rounds: int, as_json: bool, svg: Path | None) -> None:
 
 if __name__ == "__main__":
     options = drawing(arguments(__doc__, rounds=7)).parse_args()
-    if absent := missing("aiohttp", "asyncpg", "postgrest"):
+    if absent := missing("httptools", "asyncpg", "postgrest"):
         sys.exit(absent)
     main(options.rounds, options.json, options.svg)

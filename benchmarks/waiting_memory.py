@@ -56,7 +56,7 @@ def in_a_process(transport: str) -> float:
 
 
 def main(rounds: int, as_json: bool) -> None:
-    found: dict[str, Any] = {name: [in_a_process(name) for _ in range(rounds)] for name in ("httpx", "aiohttp")}
+    found: dict[str, Any] = {name: [in_a_process(name) for _ in range(rounds)] for name in ("httpx", "httptools")}
     table = [f"{name:<10} {max(mb):6.1f} MB, {max(mb) * 1000 / CALLERS:.1f} KB a caller" for name, mb in found.items()]
     targets = [Target(f"{CALLERS:,} waiting, {name}", max(mb), TARGET_MB, " MB") for name, mb in found.items()]
     report(table, targets, found, as_json=as_json)

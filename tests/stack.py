@@ -1,7 +1,7 @@
 """Which way the suites go to the server: AGENT_PERSISTENCE_STACK names what is not as by default.
 
-`aiohttp` sends what runs under asyncio over that transport, `shared` lets callers share requests; "aiohttp shared" does
-both. Without it nothing is changed. What is true of a call must be true on each of them.
+`httpx` sends over that transport what would go over httptools, `shared` lets callers share requests; "httpx shared"
+does both. Without it nothing is changed. What is true of a call must be true on each of them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
-import httpx
 import pytest
 
-from agent_persistence import AsyncPersistenceService
-from agent_persistence.backends.transport import over_httpcore
-from agent_persistence.backends.transport.connections import HttpConnection, Lifetimes
-from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
+from agent_persistence import AsyncPersistenceService, SupabaseAdapter
 from agent_persistence.context import CallContext
-from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.filters import Filters, parse_filters
 from agent_persistence.operations import Count, Operation, Query, Read, Write
 from agent_persistence.pipeline.chain import compose
@@ -38,34 +33,18 @@ AT_ONCE: Final = 3
 
 A = TypeVar("A")
 
-if STACK - {"aiohttp", "shared"}:
-    raise ValueError(f"AGENT_PERSISTENCE_STACK is of aiohttp and shared, not {' '.join(sorted(STACK))}")
+if STACK - {"httpx", "shared"}:
+    raise ValueError(f"AGENT_PERSISTENCE_STACK is of httpx and shared, not {' '.join(sorted(STACK))}")
 
 
 def chosen() -> Iterator[None]:
     """While it is suspended, adapters and services are made as STACK says."""
     with pytest.MonkeyPatch.context() as patch:
-        if "aiohttp" in STACK:
-            patch.setattr(over_httpcore, "HttpcorePool", _PoolOfTheLoop)
+        if "httpx" in STACK:
+            patch.setitem(SupabaseAdapter.__init__.__kwdefaults__ or {}, "transport", "httpx")
         if "shared" in STACK:
             patch.setitem(AsyncPersistenceService.__init__.__kwdefaults__ or {}, "coalesce", True)
         yield
-
-
-class _PoolOfTheLoop(AiohttpPool):
-    """aiohttp's under asyncio, httpcore's under trio."""
-
-    _POOL = over_httpcore.HttpcorePool
-
-    def __init__(self, url: httpx.URL, *, lifetimes: Lifetimes | None = None) -> None:
-        super().__init__(url, lifetimes=lifetimes)
-        self._elsewhere = self._POOL(url, lifetimes=lifetimes)
-
-    def _new_connection(self) -> HttpConnection:
-        try:
-            return super()._new_connection()
-        except ConfigurationError:
-            return self._elsewhere._new_connection()
 
 
 def as_chosen(adapter: A) -> A:

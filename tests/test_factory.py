@@ -358,16 +358,28 @@ async def test_the_agents_own_factory_delegates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "transport"), [({}, "HttpcorePool"), ({"PERSIST_TRANSPORT": "aiohttp"}, "AiohttpPool")]
+    ("variable", "transport"),
+    [
+        ({}, "AutomaticPool"),
+        ({"PERSIST_TRANSPORT": "httpx"}, "HttpcorePool"),
+        ({"PERSIST_TRANSPORT": "httptools"}, "HttptoolsPool"),
+    ],
 )
 def test_the_environment_chooses_the_transport(variable: dict[str, str], transport: str) -> None:
-    """httpx unless PERSIST_TRANSPORT says otherwise."""
+    """The event loop does unless PERSIST_TRANSPORT says otherwise."""
     config = PersistenceConfig.from_env({"SUPABASE_URL": "https://p.supabase.co", "SUPABASE_KEY": SECRET, **variable})
     adapter: Any = create_persistence_agent(config=config).service._adapter
     assert type(adapter._http).__name__ == transport
 
 
+def test_the_earlier_name_of_a_transport_is_taken_and_told_of() -> None:
+    """Where the adapter is made."""
+    settings = {"SUPABASE_URL": "https://p.supabase.co", "SUPABASE_KEY": SECRET, "PERSIST_TRANSPORT": "aiohttp"}
+    with pytest.warns(DeprecationWarning, match='called "httptools"'):
+        create_persistence_agent(config=PersistenceConfig.from_env(settings))
+
+
 def test_a_transport_that_does_not_exist_is_refused() -> None:
     """The error names those that do."""
-    with pytest.raises(ConfigurationError, match="'httpx' or 'aiohttp'"):
+    with pytest.raises(ConfigurationError, match="'auto', 'httpx', 'httptools' or"):
         PersistenceConfig.from_env({"PERSIST_TRANSPORT": "curl"})

@@ -68,7 +68,7 @@ MAKERS: Final[dict[str, Callable[[Any], Any]]] = {
     "over one client": lambda client: SupabaseAdapter(NOBODY, "sb_publishable_x", client=client),
     "over clients of their own": lambda client: SupabaseAdapter(NOBODY, "sb_publishable_x", client=answering()),
     "PostgresAdapter": lambda client: PostgresAdapter("postgresql://u:p@127.0.0.1:1/d"),
-    "aiohttp": lambda client: SupabaseAdapter(NOBODY, "sb_publishable_x", transport="aiohttp"),
+    "httptools": lambda client: SupabaseAdapter(NOBODY, "sb_publishable_x", transport="httptools"),
     "InMemoryAdapter": lambda client: InMemoryAdapter(),
 }
 

@@ -6,16 +6,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio
 import pytest
 
 from agent_persistence import AsyncPersistenceService, SupabaseAdapter
-from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
+from agent_persistence.backends.transport.choice import AutomaticPool
 from agent_persistence.backends.transport.over_httpcore import HttpcorePool
+from agent_persistence.backends.transport.over_httptools import HttptoolsPool
 from agent_persistence.pipeline.coalescing.layer import Coalescing
 from tests import stack
 from tests.backends.doubles import SECRET, URL
-from tests.backends.stub_server import answer, stub_server
 from tests.doubles import RecordingAdapter
 
 
@@ -30,23 +29,15 @@ def transport() -> Any:
     return SupabaseAdapter(URL, SECRET)._http
 
 
-@pytest.mark.parametrize("chosen", ["aiohttp", "aiohttp shared"], indirect=True)
+@pytest.mark.parametrize("chosen", ["httpx", "httpx shared"], indirect=True)
 @pytest.mark.usefixtures("chosen")
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_aiohttp_carries_what_runs_under_asyncio(backend: str) -> None:
-    """Under trio, which it cannot serve, requests go as by default."""
-
-    async def main() -> None:
-        adapter = SupabaseAdapter(server.url, SECRET)
-        assert isinstance(adapter._http, AiohttpPool)
-        assert await adapter.query("leads") == []
-        await adapter.aclose()
-
-    with stub_server(answer()) as server:
-        anyio.run(main, backend=backend)
+def test_httpx_is_taken_where_nothing_else_is_asked_for() -> None:
+    """In the place of what the event loop would choose."""
+    assert isinstance(transport(), HttpcorePool)
+    assert isinstance(SupabaseAdapter(URL, SECRET, transport="httptools")._http, HttptoolsPool)
 
 
-@pytest.mark.parametrize("chosen", ["shared", "aiohttp shared"], indirect=True)
+@pytest.mark.parametrize("chosen", ["shared", "httpx shared"], indirect=True)
 @pytest.mark.usefixtures("chosen")
 @pytest.mark.asyncio
 async def test_callers_share_what_they_read() -> None:
@@ -63,5 +54,5 @@ def test_nothing_is_changed_by_default() -> None:
     """Control for the tests above."""
     adapter = RecordingAdapter()
     assert stack.as_chosen(adapter) is adapter
-    assert isinstance(transport(), HttpcorePool)
+    assert isinstance(transport(), AutomaticPool)
     assert not any(isinstance(layer, Coalescing) for layer in AsyncPersistenceService(adapter).layers)

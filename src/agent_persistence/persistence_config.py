@@ -5,7 +5,7 @@
 | `SUPABASE_URL` | base URL of the project, `https://<project>.supabase.co` |
 | `SUPABASE_SERVICE_KEY`, else `SUPABASE_KEY` | the API key |
 | `DATABASE_URL` | the database itself, `postgresql://<user>:<password>@<host>:5432/<database>`, for kind "postgres" |
-| `PERSIST_TRANSPORT` | `aiohttp` sends what goes to Supabase over the extra of this name; `httpx` is the default |
+| `PERSIST_TRANSPORT` | how requests go to Supabase: `httptools`, `httpx`, or `auto`, the default, which chooses |
 | `PERSIST_ALLOWED_TABLES` | stands in for the eight business tables, where nothing below is set |
 | `PERSIST_READ_TABLES` | the whole read allow-list |
 | `PERSIST_WRITE_TABLES` | the whole write allow-list |
@@ -61,7 +61,7 @@ class PersistenceConfig(BaseModel):
     write_tables: frozenset[str] | None = None
     write_deny: frozenset[str] | None = None
     logging: bool = False
-    transport: Literal["httpx", "aiohttp"] = "httpx"
+    transport: Literal["auto", "httpx", "httptools", "aiohttp"] = "auto"
 
     def __init__(self, **options: Any) -> None:
         options.update({name: hidden(options[name]) for name in _SECRETS if name in options})
@@ -147,7 +147,7 @@ def _read(environ: Mapping[str, str]) -> dict[str, Any]:
         "supabase_key": next(iter(keys), None),
         "database_url": SecretStr(environ["DATABASE_URL"].strip()) if environ.get("DATABASE_URL", "").strip() else None,
         "logging": LOGGING_VARIABLE in environ,
-        "transport": environ.get(TRANSPORT_VARIABLE, "").strip() or "httpx",
+        "transport": environ.get(TRANSPORT_VARIABLE, "").strip() or "auto",
         **{option: _split(environ[variable]) for option, variable in _LISTS.items() if variable in environ},
     }
 

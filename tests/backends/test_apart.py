@@ -24,7 +24,7 @@ from tests.backends.test_misdelivered import service_over
 
 pytestmark = pytest.mark.asyncio
 
-OWN = ("httpx", "aiohttp")
+OWN = ("httpx", "httptools")
 CLIENTS = (*OWN, "injected")
 LEAD = {"id": "0192f0c1-2b3c-7d4e-8f50-617283940a1b", "email": "a@x.io", "company": "old"}
 NEW = {"email": "a@x.io", "company": "new"}

@@ -27,8 +27,8 @@ import pytest
 from agent_persistence.backends.transport import admission, connections, over_httpcore, over_httpx
 from agent_persistence.backends.transport.failures import mapped_exceptions
 from agent_persistence.backends.transport.messages import Request
-from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
 from agent_persistence.backends.transport.over_httpcore import HttpcorePool
+from agent_persistence.backends.transport.over_httptools import HttptoolsPool
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState, OverloadedError
 from tests.backends.doubles import BACKENDS, SELF_SIGNED, Backend, self_signed_context, subclasses
@@ -39,7 +39,7 @@ GET = Request("GET", "/rest/v1/leads?select=*")
 POST = Request("POST", "/rest/v1/leads", (("Content-Type", "application/json"),), b'{"email":"a"}')
 SENTINEL = "s3ntinel"
 
-Transport: TypeAlias = HttpcorePool | AiohttpPool | InjectedClient
+Transport: TypeAlias = HttpcorePool | HttptoolsPool | InjectedClient
 Body: TypeAlias = Callable[[Transport], Awaitable[None]]
 
 
@@ -48,17 +48,24 @@ class Way:
     """A way to the server: an event loop, and what moves the bytes on it."""
 
     backend: Backend
-    client: Literal["httpx", "aiohttp", "injected"]
+    client: Literal["httpx", "httptools", "injected"]
+    loop: Literal["", "uvloop"] = ""
 
     @property
     def is_injected(self) -> bool:
         return self.client == "injected"
 
     def __str__(self) -> str:
-        return f"{self.backend} {self.client}"
+        return " ".join(filter(None, (self.backend, self.client, self.loop)))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What anyio.run takes beside the backend."""
+        return {"use_uvloop": True} if self.loop else {}
 
 
-OWN = [Way("asyncio", "httpx"), Way("trio", "httpx"), Way("asyncio", "aiohttp")]
+HTTPTOOLS = [Way("asyncio", "httptools"), Way("asyncio", "httptools", "uvloop")]
+OWN = [Way("asyncio", "httpx"), Way("trio", "httpx"), *HTTPTOOLS]
 WAYS = [*OWN, Way("asyncio", "injected"), Way("trio", "injected")]
 
 
@@ -83,8 +90,8 @@ def way(request: pytest.FixtureRequest) -> Way:
     return found
 
 
-def pool_of(own: Way, url: str, **options: Any) -> HttpcorePool | AiohttpPool:
-    made = AiohttpPool if own.client == "aiohttp" else HttpcorePool
+def pool_of(own: Way, url: str, **options: Any) -> HttpcorePool | HttptoolsPool:
+    made = HttptoolsPool if own.client == "httptools" else HttpcorePool
     return made(base_url(url, allow_http=False), **options)
 
 
@@ -103,7 +110,7 @@ def run(way: Way, url: str, body: Body, **options: Any) -> None:
                 finally:
                     await pool.aclose()
 
-    anyio.run(main, backend=way.backend)
+    anyio.run(main, backend=way.backend, backend_options=way.options)
 
 
 def raised_by(way: Way, url: str, request: Request = GET, **options: Any) -> AdapterError:

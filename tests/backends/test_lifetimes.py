@@ -90,7 +90,7 @@ class Timer:
 @pytest.fixture
 def timer(monkeypatch: pytest.MonkeyPatch) -> Timer:
     made = Timer()
-    monkeypatch.setattr(anyio, "current_time", lambda: made.now_s)
+    monkeypatch.setattr(connections, "clock", lambda: lambda: made.now_s)
     monkeypatch.setattr(connections, "later", made.later)
     return made
 
@@ -179,7 +179,7 @@ async def test_the_event_loops_own_timer_does_it(lifetimes: Lifetimes) -> None:
         await lines.made[0].closed.wait()
 
 
-@pytest.mark.parametrize("transport", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("transport", ["httpx", "httptools"])
 async def test_the_server_sees_an_idle_connection_end(anyio_backend_name: str, transport: Any) -> None:
     """Nobody has to ask for anything."""
     transport = transport if anyio_backend_name == "asyncio" else "httpx"

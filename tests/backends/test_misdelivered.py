@@ -24,7 +24,7 @@ from tests.backends.stub_server import Exchange, Received, Script, StubServer, a
 pytestmark = pytest.mark.asyncio
 
 Ask: TypeAlias = Callable[[SupabaseAdapter, int], Awaitable[Any]]
-CLIENTS = ("httpx", "aiohttp", "injected")
+CLIENTS = ("httpx", "httptools", "injected")
 
 
 def key(number: int) -> str:

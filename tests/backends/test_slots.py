@@ -65,6 +65,26 @@ async def test_who_came_first_goes_first() -> None:
     assert door.order == [0, 1, 2, 3, 4]
 
 
+async def test_a_slot_that_is_given_to_one_who_has_just_given_up_is_not_lost() -> None:
+    """Both in the same turn of the event loop, in either order."""
+    for cancelled_first in (True, False):
+        slots = Slots(1)
+        await slots.take(writing=True)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_entered, slots)
+            await anyio.wait_all_tasks_blocked()
+            steps = [group.cancel_scope.cancel, lambda slots=slots: slots.release(writing=True)]
+            for step in steps if cancelled_first else reversed(steps):
+                step()
+        assert slots.take_free(writing=True)
+        assert slots.waiting == 0
+
+
+async def _entered(slots: Slots) -> None:
+    async with slots.taken(writing=True):
+        pass
+
+
 class Narrow(InMemoryAdapter):
     """One write at a time, and each takes `takes_s`."""
 

@@ -26,7 +26,7 @@ class Stack:
 
 
 HTTPX: Final = Stack("httpx")
-AIOHTTP: Final = Stack("aiohttp")
-TRANSPORTS: Final = (HTTPX, AIOHTTP)
-COALESCING: Final = (Stack("httpx", coalesce=True), Stack("aiohttp", coalesce=True))
+HTTPTOOLS: Final = Stack("httptools")
+TRANSPORTS: Final = (HTTPX, HTTPTOOLS)
+COALESCING: Final = (Stack("httpx", coalesce=True), Stack("httptools", coalesce=True))
 STACKS: Final = (*TRANSPORTS, *COALESCING)

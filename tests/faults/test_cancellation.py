@@ -17,7 +17,7 @@ from agent_persistence import AsyncPersistenceService, AuditEvent
 from tests.faults.faults import Answered, Fault
 from tests.faults.house import SLOTS
 from tests.faults.lane import POLICY_AFTERWARDS, POLICY_UNDER_FAULTS, service
-from tests.faults.stacks import AIOHTTP, COALESCING, HTTPX, Stack
+from tests.faults.stacks import COALESCING, HTTPTOOLS, HTTPX, Stack
 from tests.faults.steps import WAYS, Way, cancelled_at
 from tests.faults.threaded import Threaded, threaded
 from tests.faults.verbs import VERBS, Verb
@@ -29,7 +29,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "applied, answer lost": (Answered("502 with HTML", "after"),),
 }
 LEAST_STEPS = {"no fault": 1, "no connection": 2, "not applied, retried": 3, "applied, answer lost": 3}
-"""A call awaits every connection, answer and pause once at least; over aiohttp that is all."""
+"""A call awaits every connection, answer and pause once at least; over httptools that is all."""
 MOST_STEPS = 200
 ROUNDS = 5
 POLICY = replace(POLICY_UNDER_FAULTS, attempt_s=20.0, read_deadline_s=60.0, write_deadline_s=60.0)
@@ -114,8 +114,8 @@ CLOSELY = ("write", "batch_write", "upsert, merging", "update by key", "read")
 """Verbs that are cancelled in every way under every fault; the others by a scope alone."""
 
 
-LOOPS: list[tuple[Stack, Loop]] = [(HTTPX, "asyncio"), (HTTPX, "trio"), (AIOHTTP, "asyncio")]
-"""aiohttp is for asyncio alone."""
+LOOPS: list[tuple[Stack, Loop]] = [(HTTPX, "asyncio"), (HTTPX, "trio"), (HTTPTOOLS, "asyncio")]
+"""httptools is for asyncio alone."""
 
 
 def combinations() -> Iterator[tuple[str, Stack, Loop, Way, str]]:

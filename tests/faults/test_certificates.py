@@ -13,23 +13,23 @@ import httpx
 import pytest
 
 from agent_persistence import AdapterError, AsyncPersistenceService, RetryPolicy, SupabaseAdapter
-from agent_persistence.backends.transport import over_aiohttp, over_httpcore
+from agent_persistence.backends.transport import over_httpcore, over_httptools
 from agent_persistence.exceptions import FailureState
 from tests.backends.stub_server import StubServer, answer, stub_server
 from tests.faults.certificates import DAY, authority
 from tests.faults.lane import API_KEY
 from tests.faults.verbs import POLICY
 
-Client = Literal["httpx", "aiohttp", "injected"]
+Client = Literal["httpx", "httptools", "injected"]
 HERE = ("127.0.0.1", "localhost")
 KEY = "018f0000-0000-7000-8000-000000000001"
 ROW = answer(b'[{"id":"%s","subject":"one"}]' % KEY.encode(), status=201)
 
 
-@pytest.fixture(params=["httpx", "aiohttp", "injected"])
+@pytest.fixture(params=["httpx", "httptools", "injected"])
 def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Client:
     """What moves the bytes; each of them trusts the tests' authority and no other."""
-    for module in (over_httpcore, over_aiohttp):
+    for module in (over_httpcore, over_httptools):
         monkeypatch.setattr(module, "tls_context", authority().trusting)
     found: Client = request.param
     return found
@@ -100,7 +100,7 @@ def test_a_good_certificate_by_nobody_known_is_not_accepted(
     """The error tells how to trust an authority of one's own."""
     monkeypatch.undo()
     with stub_server(ROW, tls=authority().serving(tmp_path, *HERE)) as server:
-        error, pauses = written(server, "aiohttp" if client == "aiohttp" else "httpx")
+        error, pauses = written(server, "httptools" if client == "httptools" else "httpx")
         assert server.requests == []
     assert (error.state, pauses) == (FailureState.REJECTED, 0)
     assert "verify=" in (error.hint or "")

@@ -26,10 +26,10 @@ from tests.faults.judge import Scores
 from tests.faults.lane import ATTEMPT_S, MakeClient, patient, protocol
 from tests.faults.loop import run
 from tests.faults.runs import measured, run_cases
-from tests.faults.stacks import AIOHTTP, COALESCING, HTTPX, TRANSPORTS, Stack
+from tests.faults.stacks import COALESCING, HTTPTOOLS, HTTPX, TRANSPORTS, Stack
 from tests.faults.verbs import CROWDS, VERBS
 
-CASES_A_VERB = {HTTPX: 80, AIOHTTP: 50}
+CASES_A_VERB = {HTTPX: 80, HTTPTOOLS: 50}
 CASES_A_CROWD = 50
 PAIRS = 500
 SEED = 20260301

@@ -20,7 +20,7 @@ from tests.faults.lane import PATIENT_POLICY, Lane, MakeClient, service, under
 from tests.faults.loop import run
 from tests.faults.machine import Killed, Machine, Terminated
 from tests.faults.sql import SqlStore
-from tests.faults.stacks import AIOHTTP, HTTPX, TRANSPORTS, Stack
+from tests.faults.stacks import HTTPTOOLS, HTTPX, TRANSPORTS, Stack
 from tests.faults.verbs import VERBS
 from tests.server import LocalServer
 
@@ -96,7 +96,7 @@ def test_a_client_that_retries_blindly_doubles_what_was_committed(server: LocalS
     ("verb", "stack"),
     [
         *((name, HTTPX) for name, verb in VERBS.items() if verb.kind != "read" and verb.succeeds and not verb.cautious),
-        ("batch_write", AIOHTTP),
+        ("batch_write", HTTPTOOLS),
     ],
 )
 def test_a_backend_terminated_in_mid_write_costs_nothing(

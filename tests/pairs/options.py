@@ -44,7 +44,7 @@ Transcript: TypeAlias = dict[str, Any]
 
 ADAPTERS: Final = ("memory", "postgrest", "postgres")
 AXES: Final[dict[str, tuple[str, ...]]] = {
-    "transport": ("aiohttp",),
+    "transport": ("httptools",),
     "identity": ("as_user", "callable"),
     "retry": ("retry=False", "a fault in each call"),
     "cache": ("cache",),
@@ -60,8 +60,8 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
 """What each option may be besides its default."""
 
 MEANINGLESS: Final[dict[tuple[str, str], str]] = {
-    ("memory", "aiohttp"): "nothing is sent",
-    ("postgres", "aiohttp"): "PostgreSQL's protocol is not HTTP",
+    ("memory", "httptools"): "nothing is sent",
+    ("postgres", "httptools"): "PostgreSQL's protocol is not HTTP",
     ("memory", "callable"): "the store in memory knows no users",
 }
 
@@ -135,7 +135,7 @@ class Stage:
             claims: Any = {"claims": lambda: {"role": ROLE}} if "callable" in options else {"role": ROLE}
             return PostgresAdapter(self.server.database_url, **claims)
         asked: Any = {"access_token": partial(self.server.token, ROLE)} if "callable" in options else {}
-        transport: Any = "aiohttp" if "aiohttp" in options else "httpx"
+        transport: Any = "httptools" if "httptools" in options else "httpx"
         return SupabaseAdapter(self.server.url, self.server.service_key, transport=transport, **asked)
 
     def user(self, options: Options) -> dict[str, Any]:

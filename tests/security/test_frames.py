@@ -139,7 +139,7 @@ async def reply(exchange: Exchange, reaction: str) -> None:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("reaction", REACTIONS)
-@pytest.mark.parametrize("transport", ["httpx", "aiohttp", "injected"])
+@pytest.mark.parametrize("transport", ["httpx", "httptools", "injected"])
 async def test_no_frame_holds_a_secret_where_a_call_over_rest_fails(
     transport: str, reaction: str, call: Callable[[Any], Awaitable[object]]
 ) -> None:
@@ -162,7 +162,7 @@ async def test_no_frame_holds_a_secret_where_a_call_over_rest_fails(
                         assert reaction == "500" or call is CALLS["get_columns"], "the call was meant to fail"
 
 
-@pytest.mark.parametrize("transport", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("transport", ["httpx", "httptools"])
 async def test_no_frame_holds_a_secret_where_nobody_listens(transport: Transport) -> None:
     """The connection is refused before anything is sent."""
     adapter = SupabaseAdapter("http://127.0.0.1:1", KEY, access_token=TOKEN, transport=transport)

@@ -19,7 +19,7 @@ from tests.security.doors import DOORS, Action, Door, Topic, asks_who
 from tests.security.users import REFUSED, SHARING, A, B, LeakError, Memory, Postgres, Rest, Way
 from tests.server import LocalServer
 
-BACKENDS: Final = ("httpx", "aiohttp", "postgres", "memory")
+BACKENDS: Final = ("httpx", "httptools", "postgres", "memory")
 WAYS: Final = ("callable", "as_user", "refreshing", "tenant", "row rules")
 COURSES: Final = ("one after the other", "concurrent", "leader cancelled", "leader fails")
 
@@ -89,7 +89,7 @@ class World:
     def __post_init__(self) -> None:
         self._backends: dict[str, Any] = {
             "httpx": Rest(self.server, "httpx"),
-            "aiohttp": Rest(self.server, "aiohttp"),
+            "httptools": Rest(self.server, "httptools"),
             "postgres": Postgres(self.server),
             "memory": Memory(),
         }
@@ -228,7 +228,7 @@ SHOWN_BY: Final = {
 
 
 @pytest.mark.parametrize("way", ["callable", "as_user"])
-@pytest.mark.parametrize("backend", ["httpx", "aiohttp", "postgres"])
+@pytest.mark.parametrize("backend", ["httpx", "httptools", "postgres"])
 @pytest.mark.parametrize("shares", SHOWN_BY)
 def test_a_key_without_the_identity_is_found(
     shares: str, backend: str, way: str, world: World, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,8 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 def same(sent: Any, stored: Any) -> bool:
     """Whether the stored JSON value is certainly what was sent, in whatever form PostgreSQL prints it."""
+    if isinstance(sent, str) and isinstance(stored, str):
+        return sent == stored or _same_uuid(sent, stored) or _same_time(sent, stored)
     if isinstance(sent, bool) or isinstance(stored, bool) or sent is None or stored is None:
         return sent is stored
     if isinstance(sent, Mapping):
@@ -26,8 +28,6 @@ def same(sent: Any, stored: Any) -> bool:
         return isinstance(stored, list) and len(sent) == len(stored) and all(map(same, sent, stored))
     if isinstance(stored, (Mapping, list)):
         return False
-    if isinstance(sent, str) and isinstance(stored, str):
-        return sent == stored or _same_uuid(sent, stored) or _same_time(sent, stored)
     return _same_number(sent, stored)
 
 

@@ -42,12 +42,13 @@ class Record:
     @property
     def key(self) -> Any:
         """The value of the key, or the values of a key of several columns."""
-        held = tuple(self.row.get(column) for column in self.entity.key)
-        return held[0] if len(held) == 1 else held
+        key = self.entity.key
+        return self.row.get(key[0]) if len(key) == 1 else tuple(map(self.row.get, key))
 
     @property
     def time(self) -> datetime:
-        return NEVER if self.entity.time is None else moment(self.row.get(self.entity.time))
+        time = self.entity.time
+        return NEVER if time is None else moment(self.row.get(time))
 
     @property
     def title(self) -> str:

@@ -3,13 +3,14 @@ needs a connection of its own."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
 import anyio
+
+from agent_persistence.runtime.event_loop import asyncio_loop, current_time
 
 
 class _Attempt:
@@ -62,7 +63,7 @@ class waiting_in_line:  # noqa: N801  it is used as a function; as one it would 
         attempt = self._attempt
         if attempt is not None and error_class is None:
             attempt.unsent = False
-            attempt.scope.deadline = min(attempt.latest, anyio.current_time() + attempt.limit_s)
+            attempt.scope.deadline = min(attempt.latest, current_time() + attempt.limit_s)
 
 
 class connecting:  # noqa: N801  as above
@@ -108,12 +109,8 @@ def ending_in(delay_s: float) -> anyio.CancelScope:
 
     Where asyncio runs this task, the class of scope that the search found once serves from then on.
     """
-    try:
-        if asyncio.current_task() is not None:
-            return _asyncio_scope()(deadline=asyncio.get_running_loop().time() + delay_s)
-    except RuntimeError:  # no asyncio loop in this thread
-        pass
-    return anyio.move_on_after(delay_s)
+    loop = asyncio_loop()
+    return anyio.move_on_after(delay_s) if loop is None else _asyncio_scope()(deadline=loop.time() + delay_s)
 
 
 @cache

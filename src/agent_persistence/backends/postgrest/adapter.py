@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from pydantic import SecretStr
 from pydantic_core import to_json
 
-from agent_persistence._extras import command_for
 from agent_persistence.backends.backend import Capabilities, UsersBackend, sent_rows
 from agent_persistence.backends.base import CAPABILITIES, only_row
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.postgrest.credentials import ApiKey, checked_user
 from agent_persistence.backends.postgrest.expected import ExpectedRows
 from agent_persistence.backends.postgrest.units import parse_unit, render_unit
+from agent_persistence.backends.transport.choice import Transport as Transport, checked_transport, pool_for
 from agent_persistence.backends.transport.connections import HttpTransport, Lifetimes
 from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.transport.over_httpx import InjectedClient, base_url
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
     import httpx
 
 AccessToken: TypeAlias = str | SecretStr | RefreshingToken | Callable[[], str | Awaitable[str]]
-Transport: TypeAlias = Literal["httpx", "aiohttp"]
 
 T = TypeVar("T")
 HOSTED: Final = ".supabase.co"
@@ -85,10 +84,11 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
     a callable (plain or async) that returns the token of whoever asks, and is asked for every call. `client` is an
     httpx.AsyncClient of the caller's, used in place of connections of our own and never closed. `schema` tells columns
     where the server does not, `db_schema` is the database schema the tables are in. `http://` is refused but for
-    loopback or `allow_http`. `transport="aiohttp"`, which the extra of this name installs, is faster and works under
-    asyncio alone. A connection that was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is closed;
-    nothing under way is cut. `error_texts` repeats in errors what functions and triggers of the database raise (P0001,
-    PTxxx), row content included if they tell it.
+    loopback or `allow_http`. `transport="auto"` sends over httptools what runs under asyncio, where the extra `fast`
+    has installed it, and over httpx's engine all else; "httptools" and "httpx" stand for one alone. A connection that
+    was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is closed; nothing under way is cut.
+    `error_texts` repeats in errors what functions and triggers of the database raise (P0001, PTxxx), row content
+    included if they tell it.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         schema: Schema | None = None,
         db_schema: str = "public",
         allow_http: bool = False,
-        transport: Transport = "httpx",
+        transport: Transport = "auto",
         max_idle_s: float = 60.0,
         max_age_s: float = 900.0,
         error_texts: bool = False,
@@ -399,19 +399,9 @@ def _with_texts(parse: Callable[[Response], T], response: Response) -> T:
 def _http_transport(
     url: httpx.URL, client: httpx.AsyncClient | None, transport: Transport, lifetimes: Lifetimes
 ) -> HttpTransport:
-    if transport not in get_args(Transport):
-        raise ConfigurationError(f"transport is {' or '.join(map(repr, get_args(Transport)))}")
-    if client is not None:
-        if transport != "httpx":
-            raise ConfigurationError('client is an httpx.AsyncClient; leave out transport="aiohttp", or the client')
-        return InjectedClient(client, url)
-    if transport == "httpx":
-        from agent_persistence.backends.transport.over_httpcore import HttpcorePool
-
-        return HttpcorePool(url, lifetimes=lifetimes)
-    try:
-        from agent_persistence.backends.transport.over_aiohttp import AiohttpPool
-    except ImportError as error:
-        remedy = command_for("aiohttp")
-        raise ConfigurationError(f'transport="aiohttp" needs aiohttp, 3.12 or later: {remedy}') from error
-    return AiohttpPool(url, lifetimes=lifetimes)
+    transport = checked_transport(transport, stacklevel=3)
+    if client is None:
+        return pool_for(url, transport, lifetimes)
+    if transport == "httptools":
+        raise ConfigurationError('client is an httpx.AsyncClient; leave out transport="httptools", or the client')
+    return InjectedClient(client, url)

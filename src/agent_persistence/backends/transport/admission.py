@@ -11,6 +11,7 @@ import anyio
 
 from agent_persistence.exceptions import OverloadedError
 from agent_persistence.runtime.attempts import waiting_in_line
+from agent_persistence.runtime.event_loop import gate
 
 MAX_WAITING: Final = 10_000
 
@@ -85,12 +86,17 @@ class Slots(_Emptying):
 
         A call whose deadline passes while it waits is told so by its attempt: nothing was sent.
         """
+        if not self.take_free(writing=writing):
+            await self._wait(self._writes if writing else self._reads)
+
+    def take_free(self, *, writing: bool) -> bool:
+        """Take a slot if nobody need wait for one; whether it was taken."""
         line = self._writes if writing else self._reads
-        if self._free and line.free and not line.length:
-            self._free -= 1
-            line.free -= 1
-        else:
-            await self._wait(line)
+        if line.length or not (line.free and self._free):
+            return False
+        self._free -= 1
+        line.free -= 1
+        return True
 
     def release(self, *, writing: bool) -> None:
         self._return(self._writes if writing else self._reads)
@@ -98,19 +104,25 @@ class Slots(_Emptying):
     def _return(self, line: _Line) -> None:
         self._free += 1
         line.free += 1
-        self._admit()
+        if self._reads.length or self._writes.length:
+            self._admit()
         self._tell()
 
     def _admit(self) -> None:
         """Give what is free to those who wait."""
-        while self._free:
-            open_lines = [line for line in (self._reads, self._writes) if line.length and line.free]
-            if not open_lines:
-                return
-            line = min(open_lines, key=_came)
+        while self._free and (line := self._next_line()) is not None:
             self._free -= 1
             line.free -= 1
-            line.leave().admitted.set()
+            line.leave().admit()
+
+    def _next_line(self) -> _Line | None:
+        """The line whose first has waited longest, of those whose kind has a slot left."""
+        reads, writes = self._reads, self._writes
+        if not (reads.length and reads.free):
+            return writes if writes.length and writes.free else None
+        if not (writes.length and writes.free):
+            return reads
+        return min(reads, writes, key=_came)
 
     async def _wait(self, line: _Line) -> None:
         if self.waiting >= MAX_WAITING:
@@ -120,9 +132,9 @@ class Slots(_Emptying):
         line.join(waiter)
         try:
             with waiting_in_line():
-                await waiter.admitted.wait()
+                await waiter.gate.wait()
         except BaseException:
-            if waiter.admitted.is_set():
+            if waiter.is_admitted:
                 self._return(line)
             else:
                 line.drop(waiter)
@@ -140,10 +152,18 @@ class Slots(_Emptying):
 
 
 class _Waiter:
+    __slots__ = ("came", "gate", "gone", "is_admitted")
+
     def __init__(self, came: int) -> None:
         self.came = came
-        self.admitted = anyio.Event()
+        self.gate = gate()
+        self.is_admitted = False
         self.gone = False
+
+    def admit(self) -> None:
+        """Let it in; if it has just given up, it gives the slot back."""
+        self.is_admitted = True
+        self.gate.set()
 
 
 class _Line:

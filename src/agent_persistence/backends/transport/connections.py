@@ -20,6 +20,7 @@ from agent_persistence.exceptions import AdapterError
 from agent_persistence.policy.retry import checked_seconds
 from agent_persistence.runtime.attempts import is_set_apart
 from agent_persistence.runtime.background import later
+from agent_persistence.runtime.event_loop import clock
 from agent_persistence.runtime.per_loop import PerLoop
 
 MAX_RESPONSE_BYTES: Final = 64 * 2**20
@@ -120,7 +121,8 @@ class Pool(Generic[Asked, Told]):
         if not here.is_kept:
             await here.begin()
         writing = self._is_writing(request)
-        await here.slots.take(writing=writing)
+        if not here.slots.take_free(writing=writing):
+            await here.slots.take(writing=writing)
         try:
             if self._closed:
                 raise closed()
@@ -130,7 +132,7 @@ class Pool(Generic[Asked, Told]):
 
     async def _exchange(self, here: _Idle[Asked, Told], request: Asked, parse: Callable[[Told], T]) -> T:
         kind = self._kind(request)
-        kept = await here.taken(kind) or _Kept(self._new_connection(), kind, anyio.current_time())
+        kept = here.fresh(kind) or await here.taken(kind) or here.aged(self._new_connection(), kind)
         fit = False
         try:
             response = await kept.connection.exchange(request)
@@ -174,12 +176,13 @@ class HttpPool(Pool[Request, Response]):
 
 @dataclass(slots=True, eq=False)
 class _Kept(Generic[Asked, Told]):
-    """A connection, the kind of its requests, when it was made and since when it is idle, on the event loop's clock."""
+    """A connection, the kind of its requests, until when it may live and until when it may be used again; on the event
+    loop's clock."""
 
     connection: Connection[Asked, Told]
     kind: str | None
-    made_at: float
-    idle_since: float = inf
+    lives_until: float
+    good_until: float = inf
 
 
 class _Idle(Generic[Asked, Told]):
@@ -193,6 +196,7 @@ class _Idle(Generic[Asked, Told]):
         self.is_kept = False
         self._call_off: Callable[[], None] | None = None
         self._lifetimes = lifetimes
+        self._now = clock()
 
     async def begin(self) -> None:
         """Have the event loop close what is idle when it ends."""
@@ -201,7 +205,7 @@ class _Idle(Generic[Asked, Told]):
 
     def keep(self, kept: _Kept[Asked, Told]) -> None:
         """Add a connection that is fit for another request; it is closed when its time is over."""
-        kept.idle_since = anyio.current_time()
+        kept.good_until = min(self._now() + self._lifetimes.max_idle_s, kept.lives_until)
         self.kept.append(kept)
         if self._call_off is None:
             self._expire_later()
@@ -210,28 +214,38 @@ class _Idle(Generic[Asked, Told]):
         """A connection of the kind that is still good; those that are not are closed. Where there is none, there is
         room for a new one."""
         while (kept := self._last_of(kind)) is not None:
+            if (good := self.fresh(kind)) is not None:
+                return good
             self.kept.remove(kept)
-            if self._left_s(kept) > 0 and not kept.connection.is_stale():
-                return kept
             await _discard(kept.connection)
         while self.kept and len(self.kept) + self.slots.under_way > self._size:
             await _discard(self.kept.popleft().connection)
         return None
 
+    def fresh(self, kind: str | None) -> _Kept[Asked, Told] | None:
+        """The connection of the kind that was used last, if it is still good."""
+        kept = self._last_of(kind)
+        if kept is not None and kept.good_until > self._now() and not kept.connection.is_stale():
+            self.kept.remove(kept)
+            return kept
+        return None
+
     def _last_of(self, kind: str | None) -> _Kept[Asked, Told] | None:
         return next((kept for kept in reversed(self.kept) if kept.kind == kind), None)
 
-    def _left_s(self, kept: _Kept[Asked, Told]) -> float:
-        end = min(kept.idle_since + self._lifetimes.max_idle_s, kept.made_at + self._lifetimes.max_age_s)
-        return end - anyio.current_time()
+    def aged(self, connection: Connection[Asked, Told], kind: str | None) -> _Kept[Asked, Told]:
+        """A new connection, whose time begins."""
+        return _Kept(connection, kind, self._now() + self._lifetimes.max_age_s)
 
     def _expire_later(self) -> None:
-        self._call_off = later(max(0.0, min(map(self._left_s, self.kept))), self.expire)
+        end = min(kept.good_until for kept in self.kept)
+        self._call_off = later(max(0.0, end - self._now()), self.expire)
 
     async def expire(self) -> None:
         """Close the connections whose time is over."""
         self._call_off = None
-        over = [kept for kept in self.kept if self._left_s(kept) <= 0]
+        now = self._now()
+        over = [kept for kept in self.kept if kept.good_until <= now]
         self.kept = deque(kept for kept in self.kept if kept not in over)
         if self.kept:
             self._expire_later()
@@ -283,11 +297,16 @@ class RequestBody:
 
 def is_readable(connection: socket.socket | int) -> bool:
     """Whether bytes, or the connection's end, have come."""
+    return watched(connection)()
+
+
+def watched(connection: socket.socket | int) -> Callable[[], bool]:
+    """What tells, whenever it is called, whether bytes, or the connection's end, have come."""
     if not hasattr(select, "poll"):  # as on Windows
-        return bool(select.select([connection], [], [], 0)[0])
+        return lambda: bool(select.select([connection], [], [], 0)[0])
     waiting = select.poll()
     waiting.register(connection, select.POLLIN)
-    return bool(waiting.poll(0))
+    return lambda: bool(waiting.poll(0))
 
 
 def looked_up(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

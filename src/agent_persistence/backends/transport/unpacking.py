@@ -23,6 +23,8 @@ class Unpacked:
         self._left = max_bytes
 
     def add(self, piece: bytes) -> None:
+        if self._gunzip and self._gunzip.eof:
+            raise self._unreadable("something follows its compression")
         try:
             chunk = self._gunzip.decompress(piece, self._left + 1) if self._gunzip else piece
         except zlib.error as error:
