@@ -6,10 +6,11 @@
 create schema if not exists "{schema}";
 
 create or replace function "{schema}".caller() returns text
-language sql stable set search_path = '' as $caller$
-  select pg_catalog.concat_ws(' ', current_user::text,
-    nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::json->>'sub')
-$caller$;
+language plpgsql stable set search_path = '' as $caller$
+begin
+  return pg_catalog.concat_ws(' ', current_user::text,
+    nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::json->>'sub');
+end $caller$;
 comment on function "{schema}".caller() is 'Who calls: the role, and the subject of the token.';
 
 -- What was applied, by the key that came with it. Who finds the key here gets the result, and nothing is applied again.
@@ -125,23 +126,29 @@ end $target$;
 
 -- Names as a list of SQL, null for none.
 create or replace function "{schema}".named(columns json, form text default '%I') returns text
-language sql immutable set search_path = '' as $named$
-  select pg_catalog.string_agg(pg_catalog.format(form, name), ', ' order by n)
-  from pg_catalog.json_array_elements_text(columns) with ordinality as names(name, n)
-$named$;
+language plpgsql immutable set search_path = '' as $named$
+begin
+  return (
+    select pg_catalog.string_agg(pg_catalog.format(form, name), ', ' order by n)
+    from pg_catalog.json_array_elements_text(columns) with ordinality as names(name, n));
+end $named$;
 
 -- The records with values of earlier results in the places that `references` names, [record, column, reference] each.
 create or replace function "{schema}".filled(records json, refer json, results json[]) returns json
-language sql stable set search_path = '' as $filled$
-  select case when pg_catalog.json_array_length(coalesce(refer, '[]')) = 0 then records else (
+language plpgsql stable set search_path = '' as $filled$
+begin
+  if refer is null then
+    return records;
+  end if;
+  return (
     select pg_catalog.json_agg((
       select pg_catalog.json_object_agg(key, value) from (
         select key, value from pg_catalog.json_each(record)
         union all
         select one->>1, "{schema}".told(one->2, results) from pg_catalog.json_array_elements(refer) as one
         where (one->>0)::integer = n - 1) as columns) order by n)
-    from pg_catalog.json_array_elements(records) with ordinality as rows(record, n)) end
-$filled$;
+    from pg_catalog.json_array_elements(records) with ordinality as rows(record, n));
+end $filled$;
 
 -- The text of an insert whose records are $1. Records of different keys take defaults, which `values` alone knows.
 create or replace function "{schema}".insertion(operation json, records json, target regclass, of_table text) returns text
