@@ -1,4 +1,4 @@
-"""What is said where the package that an exporter needs is not installed."""
+"""What is said where the package that an integration needs is not installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from agent_persistence import ConfigurationError
 
 @pytest.mark.parametrize(
     ("module", "package", "extra"),
-    [("opentelemetry", "opentelemetry", "opentelemetry"), ("prometheus", "prometheus_client", "prometheus")],
+    [
+        ("langgraph", "langgraph", "langgraph"),
+        ("openai_agents", "agents", "openai-agents"),
+        ("opentelemetry", "opentelemetry", "opentelemetry"),
+        ("prometheus", "prometheus_client", "prometheus"),
+    ],
 )
 def test_a_missing_package_is_named_with_its_extra(
     module: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
