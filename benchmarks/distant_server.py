@@ -74,7 +74,8 @@ def distant(url: str, *, round_trip_s: float) -> Iterator[str]:
     process.start()
     theirs.close()  # so that a relay that could not start ends the wait for its port
     try:
-        yield urlunsplit(place._replace(netloc=f"{place.username}:{place.password}@127.0.0.1:{ours.recv()}"))
+        login = f"{place.username}:{place.password}@" if place.username else ""
+        yield urlunsplit(place._replace(netloc=f"{login}127.0.0.1:{ours.recv()}"))
     finally:
         process.terminate()
         process.join()
