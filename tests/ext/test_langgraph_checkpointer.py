@@ -212,7 +212,7 @@ async def test_a_list_over_all_threads_is_sorted_over_all(back_end: BackEnd) -> 
 @pytest.mark.asyncio
 async def test_more_channels_than_one_request_takes_are_read(back_end: BackEnd) -> None:
     """The list of versions is split where it is too long for a URL."""
-    values = {f"channel-{number}": number for number in range(300)}
+    values = {f"channel-{number}": [number] for number in range(300)}
     checkpoint: Checkpoint = {
         **made(),
         "channel_values": values,
@@ -229,8 +229,8 @@ async def test_more_channels_than_one_request_takes_are_read(back_end: BackEnd) 
 async def test_pruning_leaves_what_the_newest_checkpoint_refers_to(back_end: BackEnd) -> None:
     """Values of older versions go; the newest has no parent any more."""
     async with opened(back_end) as saver, back_end.agent(TABLES) as agent:
-        old = {**made({"a": 1, "b": 1}), "channel_versions": {"a": "1", "b": "1"}}
-        new = {**made({"a": 1, "b": 2}), "channel_versions": {"a": "1", "b": "2"}}
+        old = {**made({"a": [1], "b": [1]}), "channel_versions": {"a": "1", "b": "1"}}
+        new = {**made({"a": [1], "b": [2]}), "channel_versions": {"a": "1", "b": "2"}}
         first = await saver.aput(config(), old, told(), {"a": "1", "b": "1"})  # type: ignore[arg-type]
         await saver.aput_writes(first, [("b", 2)], "task")
         await saver.aput(first, new, told(), {"b": "2"})  # type: ignore[arg-type]
@@ -238,7 +238,7 @@ async def test_pruning_leaves_what_the_newest_checkpoint_refers_to(back_end: Bac
         found = await saver.aget_tuple(config())
         left = await agent.query("langgraph_checkpoint_parts", select=["kind", "name", "ref"])
     assert found is not None
-    assert found.checkpoint["channel_values"] == {"a": 1, "b": 2}
+    assert found.checkpoint["channel_values"] == {"a": [1], "b": [2]}
     assert found.parent_config is None
     assert sorted((row["kind"], row["name"]) for row in left) == [("blob", "a"), ("blob", "b"), ("checkpoint", "")]
 
@@ -247,15 +247,15 @@ async def test_pruning_leaves_what_the_newest_checkpoint_refers_to(back_end: Bac
 async def test_deleting_a_run_leaves_values_to_which_another_run_refers(back_end: BackEnd) -> None:
     """And no value to which nobody does."""
     async with opened(back_end) as saver, back_end.agent(TABLES) as agent:
-        old = {**made({"a": 1, "b": 1}), "channel_versions": {"a": "1", "b": "1"}}
-        new = {**made({"a": 1, "b": 2}), "channel_versions": {"a": "1", "b": "2"}}
+        old = {**made({"a": [1], "b": [1]}), "channel_versions": {"a": "1", "b": "1"}}
+        new = {**made({"a": [1], "b": [2]}), "channel_versions": {"a": "1", "b": "2"}}
         await saver.aput(config(), old, told(run_id="r1"), {"a": "1", "b": "1"})  # type: ignore[arg-type]
         await saver.aput(config(), new, told(run_id="r2"), {"b": "2"})  # type: ignore[arg-type]
         await saver.adelete_for_runs(["r1"])
         found = await saver.aget_tuple(config())
         left = await agent.count("langgraph_checkpoint_parts")
     assert found is not None
-    assert found.checkpoint["channel_values"] == {"a": 1, "b": 2}
+    assert found.checkpoint["channel_values"] == {"a": [1], "b": [2]}
     assert left == 3
 
 

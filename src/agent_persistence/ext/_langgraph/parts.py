@@ -57,6 +57,7 @@ PARTS: Final = Table(
     primary_key=KEY,
 )
 STORED: Final = tuple(name for name in PARTS.columns if name != "created_at")
+SHORT_CHARS: Final = 100
 INDEXES: Final = ((TABLE, ("run_id",)),)
 
 Part: TypeAlias = dict[str, Any]
@@ -108,17 +109,24 @@ def checkpoint_parts(
     values = checkpoint["channel_values"]
     told = get_serializable_checkpoint_metadata(config, metadata)
     bare = {name: value for name, value in checkpoint.items() if name != "channel_values"}
+    short = {name: values[name] for name in checkpoint["channel_versions"] if name in values and is_short(values[name])}
     run_id = told.get("run_id")
-    parts = [
+    blobs = [
         _part(place, "blob", str(version), channel, serde, values[channel])
         for channel, version in new_versions.items()
-        if channel in values
+        if channel in values and channel not in short
     ]
-    own = _part(place, "checkpoint", checkpoint["id"], "", serde, (bare, told))
+    own = _part(place, "checkpoint", checkpoint["id"], "", serde, (bare, told, short))
     own["parent_id"] = (config.get("configurable") or {}).get("checkpoint_id") or NULL
     own["run_id"] = NULL if run_id is None else str(run_id)
     own["metadata"] = searchable(cast("Mapping[str, Any]", told))
-    return [*parts, own]
+    others = dict.fromkeys(("parent_id", "run_id", "metadata"), NULL)
+    return [*({**blob, **others} for blob in blobs), own]
+
+
+def is_short(value: Any) -> bool:
+    """Whether the value of a channel stands in each checkpoint, and needs no row of its own."""
+    return value is None or type(value) in (bool, int, float) or (type(value) is str and len(value) <= SHORT_CHARS)
 
 
 def write_parts(
@@ -143,7 +151,6 @@ def write_parts(
 def _part(place: Namespace, kind: str, ref: str, name: str, serde: SerializerProtocol, value: Any) -> Part:
     type_name, data = serde.dumps_typed(value)
     return {
-        **dict.fromkeys(STORED, NULL),
         **place.filters,
         "kind": kind,
         "ref": ref,
@@ -182,17 +189,20 @@ class Stored:
     parent_id: str | None
     checkpoint: Checkpoint
     metadata: CheckpointMetadata
+    short: Mapping[str, Any]
+    """The values of channels that stand in the checkpoint itself."""
 
     @classmethod
     def of(cls, row: Row, serde: SerializerProtocol) -> Stored:
-        checkpoint, metadata = loaded(row, serde)
+        checkpoint, metadata, short = loaded(row, serde)
         place = Namespace(row["thread_id"], row["checkpoint_ns"])
-        return cls(place, row["ref"], row["parent_id"], checkpoint, metadata)
+        return cls(place, row["ref"], row["parent_id"], checkpoint, metadata, short)
 
     @property
     def versions(self) -> set[tuple[str, str]]:
         """The blobs that it refers to, as channel and version."""
-        return {(channel, str(version)) for channel, version in self.checkpoint["channel_versions"].items()}
+        versions = self.checkpoint["channel_versions"]
+        return {(channel, str(version)) for channel, version in versions.items() if channel not in self.short}
 
     @property
     def refs(self) -> list[str]:
@@ -202,7 +212,7 @@ class Stored:
     def whole(self, parts: Iterable[Row], serde: SerializerProtocol) -> CheckpointTuple:
         """The checkpoint with what belongs to it of the parts, which are all of its namespace."""
         versions = self.versions
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = dict(self.short)
         writes: list[tuple[tuple[str, str, int], PendingWrite]] = []
         for part in parts:
             if part["kind"] == "blob" and (part["name"], part["ref"]) in versions:
