@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
+import anyio
 import pytest
 from agents.items import TResponseInputItem
 from langchain_core.runnables import RunnableConfig
@@ -126,6 +128,30 @@ async def test_two_users_are_apart(server: LocalServer, name: str) -> None:
             await Store(agent.as_user(access_token=server.anon_key) if name == "supabase" else agent).aput(
                 ("n",), "x", {}
             )
+
+
+async def test_users_of_one_checkpointer_never_share_a_request(server: LocalServer) -> None:
+    """Where the adapter is told the user of each call, by whatever carries out the request."""
+    user: ContextVar[str] = ContextVar("user")
+    claims = lambda: {"sub": user.get(), "role": "authenticated"}  # noqa: E731
+    async with installed(server, USERS, "postgres"):
+        adapter = PostgresAdapter(server.database_url, role="authenticated", claims=claims)
+        saver = Checkpointer(create_persistence_agent(adapter=adapter, **allowing(tables(USERS))))
+
+        async def put(own: str, thread: str) -> None:
+            user.set(own)
+            config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+            await saver.aput(config, empty_checkpoint(), TOLD, {})
+
+        async with anyio.create_task_group() as group:
+            for number in range(12):
+                group.start_soon(put, ADA if number % 2 else BOB, f"{number % 2}")
+        await adapter.aclose()
+        rows = server.execute(
+            "select user_id::text as id, thread_id as thread, count(*) as n from langgraph_checkpoint_parts"
+            " group by 1, 2 order by 1"
+        )
+    assert rows == [{"id": ADA, "thread": "1", "n": 6}, {"id": BOB, "thread": "0", "n": 6}]
 
 
 @pytest.mark.parametrize("name", ["memory", "postgres", "supabase"])

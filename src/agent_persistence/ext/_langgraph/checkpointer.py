@@ -20,6 +20,7 @@ from agent_persistence._verbs import AllVerbs
 from agent_persistence.concurrency import together
 from agent_persistence.exceptions import ConflictError
 from agent_persistence.ext._langgraph import clearing
+from agent_persistence.ext._langgraph.outbox import Outbox
 from agent_persistence.ext._langgraph.parts import (
     INDEXES,
     PARTS,
@@ -74,6 +75,7 @@ class Checkpointer(BaseCheckpointSaver[str]):
         super().__init__(serde=serde)
         self._agent: AllVerbs = checked_agent(agent, {TABLE: PARTS}, "Checkpointer")
         self._key = self._agent.schema.primary_key(TABLE)
+        self._outbox = Outbox(self._agent)
 
     @staticmethod
     def tables(owner: OwnerColumn | None = None) -> dict[str, Table]:
@@ -122,8 +124,12 @@ class Checkpointer(BaseCheckpointSaver[str]):
             await self._add_missing(parts)
 
     async def _send(self, parts: Sequence[Part], *, merge: bool = False) -> None:
-        """All parts are stored, or none; with `merge` in place of those that are there."""
-        await self._agent.bulk_write(TABLE, parts, self._key if merge else None)
+        """All parts are stored, or none; with `merge` in place of those that are there. The one place where a
+        checkpoint's rows are sent."""
+        if merge:
+            await self._agent.bulk_write(TABLE, parts, self._key)
+        else:
+            await self._outbox.insert(parts)
 
     async def _add_missing(self, parts: Sequence[Part]) -> None:
         """Leave the ordinary writes that are there as they are, and let the special ones count."""
