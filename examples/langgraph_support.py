@@ -30,16 +30,16 @@ class Case(TypedDict):
     messages: Annotated[list[str], operator.add]
 
 
-async def remember(case: Case) -> dict[str, Any]:
+async def remember(state: Case) -> dict[str, Any]:
     """What is known of the customer from earlier conversations."""
-    known = await get_store().asearch(("customers", case["customer"]))
+    known = await get_store().asearch(("customers", state["customer"]))
     return {"messages": [f"known: {', '.join(item.value['fact'] for item in known) or 'nothing'}"]}
 
 
-async def refund(case: Case) -> dict[str, Any]:
+async def refund(state: Case) -> dict[str, Any]:
     """A person decides; until then the graph rests in the database."""
-    decision = interrupt(f"Refund {case['customer']}?")
-    await get_store().aput(("customers", case["customer"]), "refund", {"fact": f"a refund was {decision}"})
+    decision = interrupt(f"Refund {state['customer']}?")
+    await get_store().aput(("customers", state["customer"]), "refund", {"fact": f"a refund was {decision}"})
     return {"messages": [f"refund: {decision}"]}
 
 
