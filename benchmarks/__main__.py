@@ -38,6 +38,7 @@ SUITE: Final = (
     Benchmark("many_users", quick=("--rounds", "1")),
     Benchmark("units", quick=("--rounds", "1")),
     Benchmark("related_rows", quick=("--rounds", "3")),
+    Benchmark("graph_checkpoints"),
     Benchmark("rag_against_peer", quick=("--rounds", "3"), draws=True),
     Benchmark("bulk_import"),
     Benchmark("waiting_memory"),

@@ -125,15 +125,24 @@ def _iterating(
 
     @wraps(method)
     def iteration(self: _HasInner, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        items: AsyncGenerator[T] = getattr(self._inner, name)(*args, **kwargs)
-        try:
-            while taken := _thread.call(_next_items, items, take):
-                yield from taken
-        finally:
-            if not _thread.has_ended:  # else the event loop has closed it
-                _thread.call(items.aclose)
+        return wait_for_each(getattr(self._inner, name)(*args, **kwargs), take=take)
 
     return iteration
+
+
+def wait_for(function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """What an async function returns, carried out in the background loop; for blocking methods beside async ones."""
+    return _thread.call(function, *args, **kwargs)
+
+
+def wait_for_each(items: AsyncGenerator[T], *, take: int = 100) -> Iterator[T]:
+    """The items, from the background loop, which is entered once for `take` of them."""
+    try:
+        while taken := _thread.call(_next_items, items, take):
+            yield from taken
+    finally:
+        if not _thread.has_ended:  # else the event loop has closed it
+            _thread.call(items.aclose)
 
 
 async def _next_items(items: AsyncIterator[T], count: int) -> list[T]:

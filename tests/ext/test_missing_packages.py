@@ -13,7 +13,9 @@ from agent_persistence import ConfigurationError
 @pytest.mark.parametrize(
     ("module", "package", "extra"),
     [
+        ("langgraph", "langgraph", "langgraph"),
         ("mcp", "mcp", "mcp"),
+        ("openai_agents", "agents", "openai-agents"),
         ("opentelemetry", "opentelemetry", "opentelemetry"),
         ("prometheus", "prometheus_client", "prometheus"),
         ("pydantic_ai", "pydantic_ai", "pydantic-ai"),

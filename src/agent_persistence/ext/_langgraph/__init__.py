@@ -1,0 +1,1 @@
+"""What `agent_persistence.ext.langgraph` is made of."""
