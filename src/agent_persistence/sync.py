@@ -312,6 +312,7 @@ def create_persistence_agent(
     merge_defaults: bool = False,
     adapter: PersistenceAdapter | None = None,
     service: PersistenceService | None = None,
+    path: str | os.PathLike[str] | None = None,
     **service_options: Unpack[async_service.ServiceOptions],
 ) -> PersistenceAgent:
     """Return a blocking agent; the arguments are those of `agent_persistence.create_persistence_agent`."""
@@ -323,6 +324,7 @@ def create_persistence_agent(
             merge_defaults=merge_defaults,
             adapter=adapter,
             service=None if service is None else service._inner,
+            path=path,
             **service_options,
         )
     )
@@ -334,6 +336,7 @@ def create_readonly_rag_facade(
     config: PersistenceConfig | None = None,
     adapter: PersistenceAdapter | None = None,
     service: PersistenceService | None = None,
+    path: str | os.PathLike[str] | None = None,
     **service_options: Unpack[async_service.ServiceOptions],
 ) -> ReadOnlyPersistenceFacade:
     """Return a blocking façade; the arguments are those of `agent_persistence.create_readonly_rag_facade`."""
@@ -343,6 +346,7 @@ def create_readonly_rag_facade(
             config=config,
             adapter=adapter,
             service=None if service is None else service._inner,
+            path=path,
             **service_options,
         )
     )

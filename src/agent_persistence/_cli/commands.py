@@ -15,6 +15,7 @@ MODULES: Final = {
     "query": "query",
     "rag": "rag",
     "import": "importing",
+    "local": "local",
     "metrics": "metrics",
     "audit": "audit",
     "guard": "guard",

@@ -46,6 +46,7 @@ def listed(names: Collection[str]) -> str:
 
 @asynccontextmanager
 async def database_of(target: Target) -> AsyncIterator[Database]:
-    """The database that DATABASE_URL names, with its connections closed at the end."""
-    async with replace(target, kind="postgres").agent(retry=False) as agent:
+    """The local database, or else the one that DATABASE_URL names, with its connections closed at the end."""
+    kind = "local" if target.kind == "local" else "postgres"
+    async with replace(target, kind=kind).agent(retry=False) as agent:
         yield Database(agent.service._adapter)

@@ -67,7 +67,7 @@ def pull(
 async def _pulled(target: Target, db_schema: str) -> Schema:
     if target.kind == "memory":
         raise ConfigurationError("a memory store has the schema it is given; pull one from supabase or postgres")
-    if target.kind == "postgres":
+    if target.kind in ("postgres", "local"):
         async with database_of(target) as database:
             return await pulled_schema(database, db_schema)
     async with rest_of(target) as rest:
