@@ -1,7 +1,5 @@
 """Kind "local": a PostgreSQL that is started here, kept between runs, and stopped behind its last user."""
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 import os

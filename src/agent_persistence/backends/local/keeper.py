@@ -1,9 +1,9 @@
 """Starts PostgreSQL, waits until it has no user left, and stops it. Run as a script: `python -IS keeper.py ORDER`.
 
-ORDER is the JSON of a KeeperOrder. The script ends when the server is ready, or with what went wrong on stderr; what remains
-is a process in a session of its own, the keeper. It holds the lock `keeper` as long as it lives, and waits for the lock
-`users`, of which each user holds a share that the kernel takes back from a process that ends. A server whose keeper was
-killed runs on, and gets a new one from whoever uses it next. Nothing but the standard library is imported.
+ORDER is the JSON of a KeeperOrder. The script ends when the server is ready, or with what went wrong on stderr; what
+remains is a process in a session of its own, the keeper. It holds the lock `keeper` as long as it lives, and waits for
+the lock `users`, of which each user holds a share that the kernel takes back from a process that ends. A server whose
+keeper was killed runs on, and gets a new one from whoever uses it next. Nothing but the standard library is imported.
 """
 
 from __future__ import annotations
