@@ -60,16 +60,21 @@ class Owner:
         return bool(found.st_mode & (stat.S_IXUSR if found.st_uid == self.uid else stat.S_IXOTH))
 
 
-def owner_of(data: Path) -> Owner:
-    """Who runs PostgreSQL on this data: whom it belongs to, and where there is none yet this user, `nobody` for root.
+def new_owner() -> Owner:
+    """Who runs PostgreSQL on data that are yet to be made: this user, and `nobody` for root."""
+    ours = os.geteuid()
+    owner = Owner(pwd.getpwnam(_UNPRIVILEGED).pw_uid if ours == 0 else ours, is_other=ours == 0)
+    _check_named(owner.uid)
+    return owner
 
-    Data of somebody else raise ConfigurationError, except for root.
-    """
+
+def owner_of(data: Path) -> Owner:
+    """Who runs PostgreSQL on these data: whom they belong to. Data of others raise ConfigurationError, but for root."""
     ours = os.geteuid()
     try:
         uid = data.stat().st_uid
     except FileNotFoundError:
-        uid = pwd.getpwnam(_UNPRIVILEGED).pw_uid if ours == 0 else ours
+        return new_owner()
     except PermissionError:
         raise ConfigurationError(f"{data} is closed to this user; choose another path=") from None
     _check_named(uid)
