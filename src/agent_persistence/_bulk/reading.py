@@ -1,0 +1,49 @@
+"""The reader of a source, by its format and options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from agent_persistence._bulk.columns import ImportTarget
+from agent_persistence._bulk.csv_records import CsvReader
+from agent_persistence._bulk.excel import sheet_records
+from agent_persistence._bulk.json_array import array_items
+from agent_persistence._bulk.json_lines import JsonReader
+from agent_persistence._bulk.lines import text_lines
+from agent_persistence._bulk.misfits import check_fits
+from agent_persistence._bulk.opening import Opened
+from agent_persistence._bulk.rejecting import Reader
+from agent_persistence._bulk.settings import SourceOptions
+
+
+def text_reader(reading: SourceOptions, opened: Opened, target: ImportTarget) -> Reader:
+    """The rows of a CSV file, a spreadsheet, JSON lines or a JSON array.
+
+    A source that is none of what the format says raises SourceError when its first row is asked for.
+    """
+    if reading.format == "excel":
+        records = sheet_records(opened.file, reading.sheet, reading.dialect, reading.skip_lines)
+        return CsvReader([], reading.dialect, reading.columns, target, spelling=reading.spelling, records=records)
+    blocks = _fitting(opened.blocks(), str(reading.format))
+    return line_reader(reading, text_lines(blocks, reading.encoding), target)
+
+
+def line_reader(reading: SourceOptions, lines: Iterable[str], target: ImportTarget) -> Reader:
+    """The rows of lines that have been read already."""
+    if reading.format == "csv":
+        return CsvReader(
+            lines,
+            reading.dialect,
+            reading.columns,
+            target,
+            spelling=reading.spelling,
+            skip_lines=reading.skip_lines,
+        )
+    return JsonReader(array_items(lines) if reading.format == "json" else lines, reading.columns, target)
+
+
+def _fitting(blocks: Iterator[bytes], format: str) -> Iterator[bytes]:
+    first = next(blocks)
+    check_fits(first, format)
+    yield first
+    yield from blocks
