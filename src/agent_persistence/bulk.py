@@ -13,7 +13,7 @@ from typing import IO, Any, Final, Protocol, TypeAlias, TypedDict, TypeGuard, Un
 
 import anyio.to_thread
 
-from agent_persistence._bulk.columns import Columns
+from agent_persistence._bulk.columns import REST as REST, Columns
 from agent_persistence._bulk.job import ImportJob, import_target
 from agent_persistence._bulk.looking import FileLook, look
 from agent_persistence._bulk.pace import Tell
@@ -157,8 +157,8 @@ async def look_at(
     """Look at the beginning of a file, and return what it is and with which options it fits the table.
 
     `given` are options of `bulk_import` that are certain; what is found beside them is only told, and counts when it is
-    passed on: `bulk_import(agent, "leads", path, **look.options)`. Nothing is written. A file that cannot be opened
-    raises ConfigurationError; what is wrong with what it holds are the look's `problems`.
+    passed on: `bulk_import(agent, "leads", path, **look.options)`. Nothing is written. What is wrong
+    with the file, also that it cannot be opened, are the look's `problems`.
     """
     service = _service(target)
     seen = import_target(service, table)

@@ -394,6 +394,14 @@ def bulk_import(
         _thread.call(items.aclose)
 
 
+def look_at(
+    target: _Writing[Any], table: str, source: str | os.PathLike[str], **given: Unpack[bulk.ImportOptions]
+) -> bulk.FileLook:
+    """`agent_persistence.bulk.look_at` without `await`."""
+    inner: Any = getattr(target, "_inner", target)
+    return _thread.call(bulk.look_at, inner, table, source, **given)
+
+
 async def _each(taken: AsyncIterator[list[Any]]) -> AsyncIterator[Any]:
     async for some in taken:
         for item in some:

@@ -349,7 +349,9 @@ FILES = [
     ),
     PeopleFile("archive.zip.csv", b"PK\x03\x04" + b"\0" * 40, refused="unpack it"),
     PeopleFile("report.pdf.csv", b"%PDF-1.7\n...", refused="export the table itself as CSV"),
-    PeopleFile("no_header.csv", text("ada@a.example,Ada,Lovelace\nbob@b.example,Bob,x\n"), refused="columns=['email'"),
+    PeopleFile(
+        "no_header.csv", text("ada@a.example,Ada,Lovelace\nbob@b.example,Bob,x\n"), refused="columns=['email', …]"
+    ),
     PeopleFile("strange_headings.csv", text("alpha,beta\nx,y\n"), refused="columns={heading: column}"),
     PeopleFile("no_email.csv", text("First Name,Company\nAda,Engines\n"), refused="email is needed"),
     PeopleFile(

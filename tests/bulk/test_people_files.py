@@ -10,6 +10,7 @@ import pytest
 from agent_persistence import TablePolicy
 from agent_persistence.bulk import FileLook, Reject, bulk_import, look_at
 from agent_persistence.policy import BUSINESS_TABLES
+from agent_persistence.schema_registry import default_schema
 from agent_persistence.service import AsyncPersistenceService
 from tests.bulk.imports import service
 from tests.bulk.people_files import FILES, PeopleFile
@@ -30,7 +31,7 @@ def made(file: PeopleFile, directory: Path) -> Path:
 
 
 async def looked(file: PeopleFile, directory: Path) -> tuple[AsyncPersistenceService, Path, FileLook]:
-    target, path = service(policy=ALL), made(file, directory)
+    target, path = service(policy=ALL, schema=default_schema()), made(file, directory)
     given: dict[str, Any] = dict(file.given)
     return target, path, await look_at(target, file.table, path, **given)
 
@@ -71,3 +72,16 @@ async def test_the_first_rows_are_shown_as_they_are_stored(file: PeopleFile, tmp
     _, _, look = await looked(file, tmp_path)
     assert len(look.rows) == min(len(file.rows), 5)
     assert not any(isinstance(row, Reject) for row in look.rows)
+
+
+async def test_of_a_table_that_is_not_declared_headings_that_could_be_columns_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "file.csv"
+    path.write_text("email,nickname,Shoe Size\nada@a.example,Ada,38\n")
+    look = await look_at(service(policy=ALL), "leads", path)
+    assert look.options["columns"] == {"email": "email", "nickname": "nickname", "*": None}
+    assert look.left_out == ("Shoe Size",)
+
+
+async def test_a_file_that_is_not_there_is_a_problem_of_the_look(tmp_path: Path) -> None:
+    look = await look_at(service(policy=ALL), "leads", tmp_path / "none.csv")
+    assert "cannot be opened" in look.problems[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -28,6 +29,7 @@ from agent_persistence._bulk.settings import SourceOptions, format_of_name
 from agent_persistence._bulk.spelling import trimmed
 from agent_persistence._bulk.values import Reject
 from agent_persistence.exceptions import PersistenceError
+from agent_persistence.identifiers import are_columns
 
 HEAD_BYTES: Final = 1 << 18
 SAMPLE_RECORDS: Final = 1_000
@@ -125,7 +127,6 @@ class _Looking:
             return ()
         if form != named:
             self._find("format", form, remedy(kind) if kind != "text" else "the ending tells nothing")
-        self._options.setdefault("format", form)
         if form == "parquet":
             self._words.append("Parquet")
             return ()
@@ -143,7 +144,7 @@ class _Looking:
             if found.is_guessed:
                 self._find("encoding", found.name, f"the bytes are no UTF-8, and look like {found.name}")
             encoding = found.name
-        self._words.append(encoding or "UTF-8 or marked")
+        self._words.append(encoding or ("UTF-16" if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "UTF-8"))
         lines: list[str] = []
         try:
             lines.extend(text_lines([head], encoding))
@@ -289,10 +290,10 @@ class _Looking:
             }
             self._check_needed()
             return
-        meant = matches(headings, self._target.columns)
+        meant = self._taken_headings(headings)
         self._left_out = tuple(name for name in headings if name not in meant)
         self._columns = meant
-        if not meant and self._target.columns:
+        if not meant:
             self._problems.append(
                 f"no heading names a column of {self._target.table}: say columns={{heading: column}}; the headings are"
                 f" {', '.join(map(repr, headings[:30]))}, the columns {', '.join(self._target.columns)}"
@@ -303,8 +304,15 @@ class _Looking:
             self._find("columns", {**mapping, REST: None}, "headings that name columns otherwise, or none")
         self._check_needed()
 
+    def _taken_headings(self, headings: Sequence[str]) -> dict[str, str]:
+        """By heading its column. Where the table is not declared, it may have others: what could be one is taken."""
+        meant = matches(headings, self._target.columns)
+        if not self._target.is_declared:
+            meant |= {name: name for name in headings if are_columns((name,)) and name not in meant.values()}
+        return {name: meant[name] for name in headings if name in meant}
+
     def _check_needed(self) -> None:
-        if self._given.get("on_conflict"):
+        if self._given.get("on_conflict") or not self._target.is_declared:
             return
         for name, column in self._target.columns.items():
             if not column.nullable and column.default is None and name not in self._columns.values():
