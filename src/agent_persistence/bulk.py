@@ -15,12 +15,12 @@ import anyio.to_thread
 
 from agent_persistence._bulk.columns import REST as REST, Columns
 from agent_persistence._bulk.job import ImportJob, import_target
-from agent_persistence._bulk.looking import FileLook, look
+from agent_persistence._bulk.looking import look
 from agent_persistence._bulk.pace import Tell
 from agent_persistence._bulk.rejecting import Rejects
 from agent_persistence._bulk.settings import Format, SourceOptions, at_least_one, is_file, is_path, names
 from agent_persistence._bulk.spelling import DecimalMark
-from agent_persistence._bulk.values import ImportReport, ImportStoppedError, Progress, Reject
+from agent_persistence._bulk.values import FileLook, ImportReport, ImportStoppedError, Progress, Reject
 from agent_persistence._bulk.writing import Writing
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, TableNotAllowedError
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade

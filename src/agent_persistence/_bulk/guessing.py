@@ -74,7 +74,7 @@ def infer(texts: Mapping[str, Sequence[str]], columns: Mapping[str, Column], giv
     not asked for."""
     found, asked = Inferred(), _ASKED - set(given)
     bare = {name: [text for text in map(trimmed, values) if text] for name, values in texts.items()}
-    if "trim" in asked and any(text != trimmed(text) for values in texts.values() for text in values):
+    if "trim" in asked and any(_has_blanks(values, columns.get(name)) for name, values in texts.items()):
         found.add("trim", True, "texts have blanks around them")
     nulls = _nulls(bare, columns) if "null" in asked else []
     if nulls:
@@ -92,6 +92,12 @@ def infer(texts: Mapping[str, Sequence[str]], columns: Mapping[str, Column], giv
 def _is_typed(column: Column | None) -> bool:
     """Whether not every text is a value of the column."""
     return column is not None and family(column.type) not in (Family.TEXT, Family.UNKNOWN)
+
+
+def _has_blanks(values: Sequence[str], column: Column | None) -> bool:
+    """Whether blanks around texts come of how the file is written: around any value, or around most texts."""
+    count = sum(text != trimmed(text) for text in values)
+    return count > 0 if _is_typed(column) else count > len(values) / 2
 
 
 def _nulls(texts: Mapping[str, Sequence[str]], columns: Mapping[str, Column]) -> list[str]:

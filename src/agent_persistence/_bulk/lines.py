@@ -50,6 +50,13 @@ def text_lines(blocks: Iterable[bytes], encoding: str | None = None, *, most: in
             yield from _decoded(lines, encoding)
 
 
+def text_chunks(blocks: Iterable[bytes], encoding: str | None = None) -> Iterator[str]:
+    """The text of the blocks, in the encoding that `text_lines` finds; SourceError for bytes that are none of it."""
+    encoding, blocks = _encoding_of(blocks, encoding)
+    for block in _as_utf8(blocks, encoding):
+        yield block.decode()
+
+
 def known_encoding(name: str) -> str:
     """The codec's own name; ConfigurationError for a name that is none of a text encoding."""
     try:

@@ -9,59 +9,30 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from agent_persistence._bulk.columns import REST, ImportTarget, is_filled, told_apart
+from agent_persistence._bulk.columns import MARKS, REST, ImportTarget, is_filled
 from agent_persistence._bulk.csv_records import CsvReader, Dialect, Record, csv_records
 from agent_persistence._bulk.encodings import found_encoding
 from agent_persistence._bulk.excel import sheet_names, sheet_records
 from agent_persistence._bulk.guessing import infer
+from agent_persistence._bulk.headers import DELIMITERS, best_delimiter, header_place, headings, most_meant
 from agent_persistence._bulk.headings import matches
 from agent_persistence._bulk.json_array import array_items
 from agent_persistence._bulk.lines import text_lines
-from agent_persistence._bulk.misfits import kind_of, remedy
+from agent_persistence._bulk.misfits import Kind, kind_of, remedy
 from agent_persistence._bulk.opening import Opened
 from agent_persistence._bulk.reading import line_reader
 from agent_persistence._bulk.rows import Row, SourceError
 from agent_persistence._bulk.settings import SourceOptions, format_of_name
-from agent_persistence._bulk.spelling import trimmed
-from agent_persistence._bulk.values import Reject
+from agent_persistence._bulk.values import FileLook, Reject
 from agent_persistence.exceptions import PersistenceError
 from agent_persistence.identifiers import are_columns
 
 HEAD_BYTES: Final = 1 << 18
 SAMPLE_RECORDS: Final = 1_000
-HEADER_WITHIN: Final = 40
-_DELIMITERS: Final = (",", ";", "\t", "|")
-_NAMES: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _MARKED: Final = re.compile(r"sep=(.)\r?", re.IGNORECASE)
-_DATA: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[-+]?[\d.,/:-]*\d[\d.,/:-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class FileLook:
-    """What a file is, and what it takes to import it.
-
-    `kind` says it in words. `options` are those for `bulk_import`: what was given, and what was found beside it, which
-    `found` tells with the reason of each. `problems` are what no finding solves, each with what helps; with any of them
-    the file does not fit. `columns` is by heading the column it goes into, of those that are taken, `left_out` the rest
-    of the headings. `rows` are the first ones as they would be stored, or the reason why one would not.
-    """
-
-    kind: str
-    options: Mapping[str, Any]
-    found: Mapping[str, str]
-    problems: tuple[str, ...] = ()
-    columns: Mapping[str, str] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
-    rows: tuple[Mapping[str, Any] | Reject, ...] = ()
-
-    @property
-    def fits(self) -> bool:
-        """Whether the file can be imported as it was asked for, with nothing found beside that."""
-        return not (self.found or self.problems)
 
 
 def look(path: str | os.PathLike[str], target: ImportTarget, given: Mapping[str, Any], *, rows: int = 5) -> FileLook:
@@ -121,9 +92,10 @@ class _Looking:
         if kind in ("html", "xml", "zip", "binary", "pdf"):
             self._problems.append(f"the file is {remedy(kind)}")
             return ()
-        form = "csv" if kind == "text" and named not in ("jsonl", "json", "parquet", "excel") else kind
-        if kind == "text" and named in ("json", "jsonl", "parquet", "excel"):
-            self._problems.append(f"the file is no {named}, but a text: say format='csv' if it is CSV")
+        if kind in ("text", "json", "jsonl"):
+            self._lines = self._text_lines(head, is_whole=is_whole or kind == "json")
+        form = self._form(kind, named)
+        if form is None:
             return ()
         if form != named:
             self._find("format", form, remedy(kind) if kind != "text" else "the ending tells nothing")
@@ -132,8 +104,19 @@ class _Looking:
             return ()
         if form == "excel":
             return self._examined_sheet()
-        self._lines = self._text_lines(head, is_whole=is_whole)
-        return self._examined_json(form) if form in ("json", "jsonl") else self._examined_csv()
+        return self._examined_csv() if form == "csv" else self._examined_json(form)
+
+    def _form(self, kind: Kind, named: str | None) -> str | None:
+        """The format; None where the file is none of the one that was asked for, which is a problem then."""
+        is_json = named in ("json", "jsonl") and any(line.lstrip()[:1] in ("{", "[") for line in self._lines)
+        form = str(named) if kind == "text" and is_json else "csv" if kind == "text" else kind
+        if form == named or ("format" not in self._given and (named is None or kind != "text")):
+            return form
+        if kind == "text":
+            self._problems.append(f"the file is no {named}, but a text: say format='csv' if it is CSV")
+        else:
+            self._problems.append(f"the file is {remedy(kind)}")
+        return None
 
     def _text_lines(self, head: bytes, *, is_whole: bool) -> list[str]:
         encoding = self._given.get("encoding")
@@ -157,18 +140,24 @@ class _Looking:
 
     def _examined_json(self, form: str) -> tuple[Mapping[str, Any] | Reject, ...]:
         self._words.insert(0, "a JSON array" if form == "json" else "JSON lines")
-        lines: Iterator[str] = iter(self._lines)
+        if form == "json":
+            self._lines = self._array_lines()
         sample = []
-        with suppress(SourceError):  # the head may end within an item
-            for text in islice(array_items(lines) if form == "json" else lines, SAMPLE_RECORDS):
-                with suppress(ValueError):
-                    sample.append(json.loads(text))
+        for text in self._lines[:SAMPLE_RECORDS]:
+            with suppress(ValueError):
+                sample.append(json.loads(text))
         objects = [item for item in sample if isinstance(item, dict)]
         if not objects:
             self._problems.append("there is no JSON object in it")
             return ()
         self._match(list(dict.fromkeys(name for item in objects for name in item)))
         return self._preview(self._lines)
+
+    def _array_lines(self) -> list[str]:
+        found: list[str] = []
+        with suppress(SourceError):  # the head may end within an item
+            found.extend(islice(array_items(f"{line}\n" for line in self._lines), SAMPLE_RECORDS))
+        return found
 
     # Spreadsheets
 
@@ -177,7 +166,7 @@ class _Looking:
         with closing(Opened(self._path)) as opened:
             names = sheet_names(opened.file)
         if len(names) > 1 and "sheet" not in self._given:
-            best = max(names, key=lambda name: self._most_meant(self._sheet(name)))
+            best = max(names, key=lambda name: most_meant(self._sheet(name), self._target.columns))
             self._find("sheet", best, f"of the sheets {', '.join(map(repr, names))}")
         records = self._sheet(self._options.get("sheet"))
         self._examine_records(records)
@@ -201,35 +190,14 @@ class _Looking:
             self._find("delimiter", marked[1], "the first line says so")
         delimiter = self._reading().dialect.delimiter
         if "delimiter" not in self._options:
-            best = self._best_delimiter(begin) or delimiter
+            best = best_delimiter(self._lines, begin, self._target.columns) or delimiter
             if best != delimiter:
-                self._find("delimiter", best, f"fields are parted by {_NAMES[best]}")
+                self._find("delimiter", best, f"fields are parted by {DELIMITERS[best]}")
                 delimiter = best
         self._words.append(f"delimiter {delimiter!r}")
         records = list(islice(csv_records(self._lines, Dialect(delimiter), begin), SAMPLE_RECORDS))
         self._examine_records(records, begin)
         return self._preview(self._lines)
-
-    def _best_delimiter(self, begin: int) -> str | None:
-        scores = {mark: self._score(mark, begin) for mark in _DELIMITERS}
-        best = max(scores, key=lambda mark: scores[mark])
-        return best if scores[best] > (0, 0, 0) else None
-
-    def _score(self, delimiter: str, begin: int) -> tuple[int, float, int]:
-        """How well the delimiter parts the lines: headings that mean columns, the share of records of one width, it."""
-        records = [r for r in islice(csv_records(self._lines, Dialect(delimiter), begin), 200) if r[1].strip()]
-        widths = Counter(len(record[2]) for record in records if len(record[2]) > 1)
-        if not widths:
-            return 0, 0, 0
-        width, count = max(widths.items(), key=lambda item: (item[1], item[0]))
-        return self._most_meant(records), count / len(records), width
-
-    def _most_meant(self, records: Sequence[Record]) -> int:
-        """How many columns the best header among the first records names."""
-        return max((len(self._meant(record)) for record in records[:HEADER_WITHIN]), default=0)
-
-    def _meant(self, record: Record) -> dict[str, str]:
-        return matches([trimmed(field or "") for field in record[2]], self._target.columns)
 
     # What CSV and spreadsheets share
 
@@ -238,7 +206,8 @@ class _Looking:
         if columns is not None and not isinstance(columns, Mapping):
             self._infer(list(columns), records)
             return
-        place = self._header_place(records)
+        named = None if columns is None else [name for name in columns if name != REST]
+        place = header_place(records, self._target.columns, named)
         if place is None:
             self._problems.append(
                 "there is no header that names a column: say columns=['email', …] for a file without one, or"
@@ -249,54 +218,28 @@ class _Looking:
         if above > begin and any(record[1].strip() for record in records[:place]):
             self._find("skip_lines", above, f"the header is in line {above + 1}, below a title")
         self._words.append(f"header in line {above + 1}")
-        header = told_apart([field or "" for field in records[place][2]])
+        header = headings(records[place])
         self._match(list(header))
         self._infer(list(header), records[place + 1 :])
 
-    def _header_place(self, records: Sequence[Record]) -> int | None:
-        """Which of the first records is the header: the one that names most columns, or that a given mapping names."""
-        first = list(records[:HEADER_WITHIN])
-        named = self._given.get("columns")
-        if isinstance(named, Mapping):
-            wanted = {name for name in named if name != REST}
-            counts = [len(wanted & set(told_apart([field or "" for field in record[2]]))) for record in first]
-        else:
-            counts = [len(self._meant(record)) for record in first]
-        most = max(counts, default=0)
-        if most:
-            place = counts.index(most)
-            return None if self._is_data(first[place]) else place
-        return self._unknown_header(first)
-
-    def _unknown_header(self, first: Sequence[Record]) -> int | None:
-        """The first record of the usual width that holds nothing that looks like data."""
-        widths = Counter(len(record[2]) for record in first)
-        width = widths.most_common(1)[0][0] if widths else 0
-        for place, record in enumerate(first):
-            if len(record[2]) == width and record[1].strip():
-                return None if self._is_data(record) else place
-        return None
-
-    def _is_data(self, record: Record) -> bool:
-        return any(_DATA.fullmatch(trimmed(field)) for field in record[2] if field)
-
-    def _match(self, headings: list[str]) -> None:
+    def _match(self, found: list[str]) -> None:
         """Which column each heading goes into; the mapping is a finding unless the headings are the columns."""
         given = self._given.get("columns")
+        names = [name for name in found if name not in MARKS or name in self._target.columns]
         if isinstance(given, Mapping):
             rest = REST not in given
             self._columns = {
-                name: str(given.get(name, name)) for name in headings if given.get(name, name if rest else None)
+                name: str(given.get(name, name)) for name in names if given.get(name, name if rest else None)
             }
             self._check_needed()
             return
-        meant = self._taken_headings(headings)
-        self._left_out = tuple(name for name in headings if name not in meant)
+        meant = self._taken_headings(names)
+        self._left_out = tuple(name for name in names if name not in meant)
         self._columns = meant
         if not meant:
             self._problems.append(
                 f"no heading names a column of {self._target.table}: say columns={{heading: column}}; the headings are"
-                f" {', '.join(map(repr, headings[:30]))}, the columns {', '.join(self._target.columns)}"
+                f" {', '.join(map(repr, names[:30]))}, the columns {', '.join(self._target.columns)}"
             )
             return
         if self._left_out or any(heading != column for heading, column in meant.items()):
@@ -304,12 +247,12 @@ class _Looking:
             self._find("columns", {**mapping, REST: None}, "headings that name columns otherwise, or none")
         self._check_needed()
 
-    def _taken_headings(self, headings: Sequence[str]) -> dict[str, str]:
+    def _taken_headings(self, names: Sequence[str]) -> dict[str, str]:
         """By heading its column. Where the table is not declared, it may have others: what could be one is taken."""
-        meant = matches(headings, self._target.columns)
+        meant = matches(names, self._target.columns)
         if not self._target.is_declared:
-            meant |= {name: name for name in headings if are_columns((name,)) and name not in meant.values()}
-        return {name: meant[name] for name in headings if name in meant}
+            meant |= {name: name for name in names if are_columns((name,)) and name not in meant.values()}
+        return {name: meant[name] for name in names if name in meant}
 
     def _check_needed(self) -> None:
         if self._given.get("on_conflict") or not self._target.is_declared:

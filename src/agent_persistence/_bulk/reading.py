@@ -9,7 +9,7 @@ from agent_persistence._bulk.csv_records import CsvReader
 from agent_persistence._bulk.excel import sheet_records
 from agent_persistence._bulk.json_array import array_items
 from agent_persistence._bulk.json_lines import JsonReader
-from agent_persistence._bulk.lines import text_lines
+from agent_persistence._bulk.lines import text_chunks, text_lines
 from agent_persistence._bulk.misfits import check_fits
 from agent_persistence._bulk.opening import Opened
 from agent_persistence._bulk.rejecting import Reader
@@ -25,11 +25,13 @@ def text_reader(reading: SourceOptions, opened: Opened, target: ImportTarget) ->
         records = sheet_records(opened.file, reading.sheet, reading.dialect, reading.skip_lines)
         return CsvReader([], reading.dialect, reading.columns, target, spelling=reading.spelling, records=records)
     blocks = _fitting(opened.blocks(), str(reading.format))
+    if reading.format == "json":
+        return JsonReader(array_items(text_chunks(blocks, reading.encoding)), reading.columns, target)
     return line_reader(reading, text_lines(blocks, reading.encoding), target)
 
 
 def line_reader(reading: SourceOptions, lines: Iterable[str], target: ImportTarget) -> Reader:
-    """The rows of lines that have been read already."""
+    """The rows of lines that have been read already, of CSV or of JSON."""
     if reading.format == "csv":
         return CsvReader(
             lines,
@@ -39,7 +41,7 @@ def line_reader(reading: SourceOptions, lines: Iterable[str], target: ImportTarg
             spelling=reading.spelling,
             skip_lines=reading.skip_lines,
         )
-    return JsonReader(array_items(lines) if reading.format == "json" else lines, reading.columns, target)
+    return JsonReader(lines, reading.columns, target)
 
 
 def _fitting(blocks: Iterator[bytes], format: str) -> Iterator[bytes]:

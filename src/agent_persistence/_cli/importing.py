@@ -238,7 +238,7 @@ async def _imported(target: Target, order: _Order, screen: Screen) -> ImportRepo
     """The report; None where options are needed first."""
     async with target.agent() as agent:
         reading = order.reading
-        if not order.is_stdin and order.table in agent.service.policy.write:
+        if order.source.is_file() and order.table in agent.service.policy.write:  # a pipe can be read only once
             given = {**reading, "on_conflict": order.options["on_conflict"]}
             look = await look_at(agent, order.table, order.source, **given)
             found = {name: value for name, value in look.options.items() if name in READING}
