@@ -20,6 +20,7 @@ from unittest import mock
 
 import pytest
 
+from tests.local.users import make
 from tests.server import LocalServer
 
 ROOT: Final = Path(__file__).parents[1]
@@ -157,6 +158,8 @@ def test_every_python_block_of_a_page_runs_and_prints_what_the_page_says(
     """A reader can copy the blocks of a page, in order, and gets what the page shows."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PERSIST_LOCAL_PATH", str(tmp_path))
+    if '"local"' in page.read_text(encoding="utf-8"):
+        make(tmp_path)
     variables = {}
     if MARKER in page.read_text(encoding="utf-8"):
         server: LocalServer = request.getfixturevalue("server")

@@ -11,6 +11,7 @@ import pytest
 
 from agent_persistence import metrics
 from examples import closing_example, closing_example_sync, crm_data, crm_demo
+from tests.local.users import make
 from tests.server import LocalServer
 
 
@@ -56,6 +57,7 @@ def test_a_second_run_of_the_demo_finds_what_the_first_one_wrote(
 ) -> None:
     """Without a server to be named, the rows are in a PostgreSQL that is started for it."""
     monkeypatch.setenv("PERSIST_LOCAL_PATH", str(tmp_path))
+    make(tmp_path)
     for first_words in ("Loaded", "loaded already, with 1 calls that earlier runs", "loaded already, with 2 calls"):
         anyio.run(crm_demo.main)
         assert first_words in capsys.readouterr().out

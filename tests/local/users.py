@@ -10,15 +10,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from agent_persistence import RetryPolicy
 from agent_persistence.backends.local.places import LocalFiles
 from agent_persistence.backends.local.server import LocalServer
+from agent_persistence.sync import PersistenceAgent, create_persistence_agent
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
+PATIENT = RetryPolicy(read_deadline_s=60.0, write_deadline_s=60.0)
+"""For calls that make a database, on a machine that has much else to do."""
 _USER = """
 import sys
+from agent_persistence import RetryPolicy
 from agent_persistence.sync import create_persistence_agent
-agent = create_persistence_agent("local", path=sys.argv[1])
+patient = RetryPolicy(read_deadline_s=60.0, write_deadline_s=60.0)
+agent = create_persistence_agent("local", path=sys.argv[1], retry=patient)
 for line in sys.stdin:
     if line.strip() == "close":
         agent.close()
@@ -66,8 +73,20 @@ def user(path: Path) -> Iterator[User]:
             process.kill()
 
 
+def local_agent(path: Path, **options: Any) -> PersistenceAgent:
+    """An agent of the database, with time enough to make it."""
+    return create_persistence_agent("local", path=path, retry=PATIENT, **options)
+
+
+def make(path: Path) -> None:
+    """The database is there, so that a call with the usual deadline finds it."""
+    server = LocalServer(path)
+    server.join()
+    server.leave()
+
+
 def wait_until(holds: Callable[[], bool]) -> None:
-    """It holds, within half a minute."""
+    """It holds, within a minute."""
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline, "it did not come about"

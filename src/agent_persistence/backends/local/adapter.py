@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio.to_thread
 
+from agent_persistence.attempts import waiting_in_line
 from agent_persistence.backends.local.places import dsn
 from agent_persistence.backends.local.server import LocalServer
 from agent_persistence.backends.local.tables import EXISTING, missing_tables
@@ -44,7 +45,8 @@ class LocalAdapter(PostgresAdapter):
         ConfigurationError tells what is wrong with the directory, the installation or the schema.
         """
         if not self._local.is_joined:
-            await anyio.to_thread.run_sync(self._local.join, self._make_tables, abandon_on_cancel=True)
+            with waiting_in_line():  # nothing is sent meanwhile, and the call's own deadline alone counts
+                await anyio.to_thread.run_sync(self._local.join, self._make_tables, abandon_on_cancel=True)
 
     async def _run(self, verb: str, table: str, statement: Statement | None, **about: Any) -> TransactionResult:
         await self.started()
