@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from functools import cache
+from math import inf
 
 import anyio
 
@@ -75,6 +76,30 @@ class connecting:  # noqa: N801  as above
     def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
         if self._attempt is not None and error_class is None:
             self._attempt.unsent = False
+
+
+class starting:  # noqa: N801  as above
+    """The server is started within: the call's deadline does not run, and what was left of it is left behind it.
+
+    Nothing is sent within.
+    """
+
+    def __init__(self) -> None:
+        self._attempt = _current.get()
+        self._began = anyio.current_time()
+
+    def __enter__(self) -> None:
+        if self._attempt is not None:
+            self._attempt.unsent = True
+            self._attempt.scope.deadline = inf
+
+    def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
+        attempt = self._attempt
+        if attempt is not None and error_class is None:
+            now = anyio.current_time()
+            attempt.unsent = False
+            attempt.latest += now - self._began
+            attempt.scope.deadline = min(attempt.latest, now + attempt.limit_s)
 
 
 def ending_in(delay_s: float) -> anyio.CancelScope:

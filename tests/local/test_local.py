@@ -6,8 +6,8 @@ import os
 import shutil
 import signal
 import sys
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -15,7 +15,6 @@ import pytest
 from pydantic import BaseModel
 
 from agent_persistence import (
-    BackendUnavailableError,
     ConfigurationError,
     InMemoryAdapter,
     PersistenceConfig,
@@ -28,7 +27,7 @@ from agent_persistence.backends.local.server import LocalServer
 from agent_persistence.factory import create_persistence_agent as create_async_agent
 from agent_persistence.schema_registry import Schema
 from agent_persistence.sync import PersistenceAgent, create_persistence_agent, create_readonly_rag_facade
-from tests.local.users import PATIENCE_S, PATIENT, is_stopped, kill_keeper, local_agent, process_of, user, wait_until
+from tests.local.users import PATIENT, is_stopped, kill_keeper, local_agent, process_of, user, wait_until
 
 NOTES = TablePolicy(read={"notes"}, write={"notes"})
 
@@ -66,16 +65,19 @@ def test_an_agent_works_in_one_event_loop_after_the_other(path: Path) -> None:
     wait_until(lambda: is_stopped(path))
 
 
-def test_a_write_that_did_not_wait_for_the_start_was_not_sent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not perhaps applied: it can be made again."""
-    end = threading.Event()
-    monkeypatch.setattr(LocalServer, "join", lambda server, prepare: end.wait(PATIENCE_S))
-    with create_persistence_agent("local", path=path, retry=RetryPolicy(write_deadline_s=0.2)) as agent:
-        try:
-            with pytest.raises(BackendUnavailableError, match="nothing was applied"):
-                agent.write("inquiries", {"body": "x"})
-        finally:
-            end.set()
+def test_the_deadline_of_a_call_does_not_run_while_the_server_starts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join = LocalServer.join
+
+    def slowly(server: LocalServer, prepare: Callable[[LocalServer], object]) -> None:
+        time.sleep(4.2)
+        join(server, prepare)
+
+    monkeypatch.setattr(LocalServer, "join", slowly)
+    retry = RetryPolicy(read_deadline_s=4.0, write_deadline_s=4.0, attempt_s=4.0)
+    with create_persistence_agent("local", path=path, retry=retry) as agent:
+        assert agent.write("inquiries", {"body": "x"})["body"] == "x"
 
 
 def test_making_an_agent_starts_and_makes_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from agent_persistence.attempts import waiting_in_line
+from agent_persistence.attempts import starting
 from agent_persistence.backends.local.places import dsn
 from agent_persistence.backends.local.server import LocalServer
 from agent_persistence.backends.local.tables import EXISTING, missing_tables
@@ -23,10 +23,11 @@ class LocalAdapter(PostgresAdapter):
     """A PostgresAdapter for the database in the directory `path`, which all processes of this machine share.
 
     The first call starts the server, and makes the database where there is none; the tables and columns of `schema`
-    that are missing are made then, and none is changed. The server ends when the last process that uses it has closed
-    its adapters or has ended, in whatever way; the rows stay. `options` are those of PostgresAdapter. Calls are those
-    of the superuser, under which row-level security does not hold: `role=`, `claims=` or `as_user(claims=…)` take on
-    the role that it holds for; anon, authenticated and service_role are there.
+    that are missing are made then, and none is changed. The call's deadline does not run meanwhile. The server ends
+    when the last process that uses it has closed its adapters or has ended, in whatever way; the rows stay. `options`
+    are those of PostgresAdapter. Calls are those of the superuser, under which row-level security does not hold:
+    `role=`, `claims=` or `as_user(claims=…)` take on the role that it holds for; anon, authenticated and service_role
+    are there.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, schema: Schema | None = None, **options: Any) -> None:
@@ -45,7 +46,7 @@ class LocalAdapter(PostgresAdapter):
         ConfigurationError tells what is wrong with the directory, the installation or the schema.
         """
         if not self._local.is_joined:
-            with waiting_in_line():  # nothing is sent meanwhile, and the call's own deadline alone counts
+            with starting():
                 await anyio.to_thread.run_sync(self._local.join, self._make_tables, abandon_on_cancel=True)
 
     async def _run(self, verb: str, table: str, statement: Statement | None, **about: Any) -> TransactionResult:
