@@ -61,11 +61,11 @@ class LocalFiles:
         return self.data / "postmaster.pid"
 
     def sockets(self, owner: Owner) -> Path:
-        """The directory of the server's socket: inside `home`, or where its path would be too long for a socket or is
-        closed to the owner, in /tmp under a name made from `home`."""
+        """The directory of the server's socket: inside `home`, or in /tmp under a name made from `home`, where its path
+        would be too long for a socket, is closed to the owner, or holds a comma, at which libpq parts hosts."""
         inside = self.home / "run"
-        is_short = len(bytes(inside / _SOCKET_NAME)) <= _LONGEST_SOCKET
-        if is_short and owner.may_enter(_existing(self.home)):
+        will_do = len(bytes(inside / _SOCKET_NAME)) <= _LONGEST_SOCKET and "," not in str(inside)
+        if will_do and owner.may_enter(_existing(self.home)):
             return inside
         return Path("/tmp") / f"agent-persistence-{sha256(bytes(self.home)).hexdigest()[:20]}"  # noqa: S108  checked
 
