@@ -148,6 +148,8 @@ def keep(order: KeeperOrder) -> None:
         fcntl.flock(users, fcntl.LOCK_EX)
     finally:
         stop(order["data"], order["socket"])
+        with contextlib.suppress(OSError):  # of what is not empty something is still in use
+            Path(order["socket"]).parent.rmdir()
         os.close(own)  # before the users' lock: whoever gets that shall find no keeper
 
 
