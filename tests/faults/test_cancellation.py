@@ -32,6 +32,8 @@ LEAST_STEPS = {"no fault": 1, "no connection": 2, "not applied, retried": 3, "ap
 """A call awaits every connection, answer and pause once at least; over httptools that is all."""
 MOST_STEPS = 200
 ROUNDS = 5
+KINDS = 2
+"""What reads and what writes have connections of their own."""
 POLICY = replace(POLICY_UNDER_FAULTS, attempt_s=20.0, read_deadline_s=60.0, write_deadline_s=60.0)
 """Here the proxy has a thread of its own, and no fault is a silence."""
 SEED = 20260303
@@ -68,7 +70,7 @@ async def every_step(loop: Loop, way: Way, stack: Stack, verb: Verb, there: Thre
             )
             doubled = await service(adapter, VERBS["call"], POLICY_AFTERWARDS).call("double", {"n": 4})
             assert doubled == {"doubled": 8}
-            await there.settled(1)
+            await there.settled(KINDS)
             effect = verb.effect(there.rows(verb.table))
             assert effect in (0, 1)
             [event] = events
