@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
+from agent_persistence._rag.answering import answered
+from agent_persistence._rag.blending import blended
 from agent_persistence._rag.budget import TokenBudget, token_budget
-from agent_persistence._rag.composing import compose_all, compose_within, everything
+from agent_persistence._rag.compact_format import Compact
 from agent_persistence._rag.entities import ENTITIES
 from agent_persistence._rag.json_format import Json
-from agent_persistence._rag.lexical import terms, word_relevance
+from agent_persistence._rag.lexical import terms
 from agent_persistence._rag.markdown_format import Markdown
-from agent_persistence._rag.notes import Known, walk
-from agent_persistence._rag.outline import Record, outline
 from agent_persistence._rag.plan import plan
-from agent_persistence._rag.preparing import Prepared, prepared
-from agent_persistence._rag.reading import RETRIEVER, Found, Search, read
+from agent_persistence._rag.preparing import prepared
+from agent_persistence._rag.reading import Search, read
 from agent_persistence._rag.relevance import Relevance, Retriever
-from agent_persistence._rag.scoring import RecordId, Score, Scoring, record_id, scores
+from agent_persistence._rag.scoring import RecordId, Score, Scoring, record_id
 from agent_persistence._rag.shown import Format
+from agent_persistence._rag.telling import Prompt, Settings, Telling, TokenUse, state
 from agent_persistence._rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
+from agent_persistence._rag.widening import widened
+from agent_persistence._rag.words import question_words
 from agent_persistence._rag.xml_format import Xml
+from agent_persistence._redaction.actions import Drop
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.filters import Filters
 from agent_persistence.records import Row
-from agent_persistence.redaction import Redaction, Redactor
+from agent_persistence.redaction import Redaction
 from agent_persistence.service import ReadOnlyPersistenceFacade
 
 __all__ = [
@@ -45,9 +49,14 @@ __all__ = [
 ]
 
 OnError: TypeAlias = Literal["raise", "partial"]
-PromptFormat: TypeAlias = Literal["xml", "markdown", "json"]
+PromptFormat: TypeAlias = Literal["xml", "markdown", "json", "compact"]
 
-_FORMATS: Final[Mapping[str, Format]] = {"xml": Xml(), "markdown": Markdown(), "json": Json()}
+_FORMATS: Final[Mapping[str, Format]] = {
+    "xml": Xml(),
+    "markdown": Markdown(),
+    "json": Json(),
+    "compact": Compact(),
+}
 _WHERE: Final = "build_rag_context"
 
 
@@ -55,50 +64,6 @@ class ReadableSource(Protocol):
     """Whatever can give a read-only façade of itself: an agent, a service, a façade."""
 
     def readonly(self) -> ReadOnlyPersistenceFacade: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TokenUse:
-    """What a prompt uses of what it may: `used` tokens as `counter` counts them, exactly or by estimate.
-
-    `budget` is the total, of which `reserve` is not the prompt's; None where there is no bound.
-    """
-
-    counter: str
-    exact: bool
-    used: int
-    budget: int | None
-    reserve: int
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt, and what is to be known about it.
-
-    `refs` are the references of the records in it, in their order. `report` tells by table how many rows were fetched,
-    kept in the prompt, dropped by the budget and by the limit, and clipped; how many values were redacted; and whether
-    more rows exist than the limit let through.
-    """
-
-    text: str
-    refs: tuple[str, ...]
-    report: dict[str, dict[str, Any]]
-    tokens: TokenUse
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """How the rows came about, and how prompts are to be made of them."""
-
-    found: Found = field(default_factory=Found)
-    scoring: Scoring = field(default_factory=Scoring)
-    question: str = ""
-    relevance: Mapping[RecordId, float] = field(default_factory=dict)
-    now: datetime | None = None
-    budget: TokenBudget | None = None
-    counter: TokenCounter = field(default_factory=EstimatedTokens)
-    redactor: Redactor | None = None
-    redacted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -115,86 +80,57 @@ class RAGContext:
     messages: list[Row] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     complete: bool = True
-    _settings: _Settings = field(default_factory=_Settings, repr=False, compare=False)
+    _settings: Settings = field(default_factory=Settings, repr=False, compare=False)
+    _told: Telling | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def sources(self) -> dict[str, tuple[str, Any]]:
         """The (table, key) behind each short reference; a reference is the same in all prompts of this context."""
-        return {record.ref: (record.table, record.key) for record in self._records()}
+        return {record.ref: (record.table, record.key) for record in self._telling().records}
 
     @property
     def report(self) -> dict[str, dict[str, Any]]:
         """What became of the rows of each table in the prompt that `to_prompt()` gives; see `Prompt`."""
         if self._settings.budget is None:
-            return self._known().report(everything(self._roots()))
+            return self._telling().report(None)
         return self.prompt().report
 
-    def to_prompt(self, format: PromptFormat = "xml", *, max_tokens: int | TokenBudget | None = None) -> str:
+    def to_prompt(self, format: PromptFormat | None = None, *, max_tokens: int | TokenBudget | None = None) -> str:
         """Return the context as text: the same bytes for the same rows, everything in them escaped.
 
         With `max_tokens`, by default that of `build_rag_context`, the text has no more of them, as the context's
         counter counts: it holds the records with the best scores for their tokens, each with those it belongs to, and
-        long texts are cut before a record is left out. Where not even a page without records fits, it is empty.
+        long texts are cut before a record is left out. Where not even a page without records fits, it is empty. The
+        format is by default "compact" where there is a budget, and "xml" where there is none.
         """
         return self.prompt(format, max_tokens=max_tokens).text
 
-    def prompt(self, format: PromptFormat = "xml", *, max_tokens: int | TokenBudget | None = None) -> Prompt:
-        """The text that `to_prompt` gives, with its references, its report and the tokens it uses."""
-        if format not in _FORMATS:
-            raise ValidationError("to_prompt", f"format is 'xml', 'markdown' or 'json', not {format!r:.40}")
-        form, counter = _FORMATS[format], self._settings.counter
+    def prompt(self, format: PromptFormat | None = None, *, max_tokens: int | TokenBudget | None = None) -> Prompt:
+        """The text that `to_prompt` gives, with its references, its report and the tokens it uses.
+
+        It is composed once, and again only when rows of the context were changed.
+        """
         budget = self._settings.budget if max_tokens is None else token_budget(max_tokens)
-        roots, known = self._roots(), self._known()
-        if budget is None:
-            composed = compose_all(roots, form, known.notes)
-        else:
-            composed = compose_within(
-                roots,
-                self.explain(),
-                form,
-                known.notes,
-                budget=budget,
-                counter=counter,
-                wanted=frozenset(terms(self._settings.question)),
-            )
-        return Prompt(
-            composed.text,
-            tuple(one.record.ref for one in walk(composed.shown)),
-            known.report(composed.shown),
-            TokenUse(
-                counter.name,
-                counter.exact,
-                counter.count(composed.text),
-                None if budget is None else budget.total,
-                0 if budget is None else budget.reserve,
-            ),
-        )
+        name = format or ("xml" if budget is None else "compact")
+        if name not in _FORMATS:
+            known = ", ".join(map(repr, _FORMATS))
+            raise ValidationError("to_prompt", f"format is one of {known}, not {format!r:.40}")
+        return self._telling().prompt(name, _FORMATS[name], budget)
 
     def explain(self) -> list[Score]:
         """The score of each record by term, best first, which is the order in which a budget prefers them."""
-        settings = self._settings
-        return scores(self._records(), settings.scoring, settings.relevance, settings.now)
+        return list(self._telling().scores())
 
     def restore(self, text: str) -> str:
         """The text, such as a model's answer, with the values back in the place of their labels."""
         redactor = self._settings.redactor
         return text if redactor is None else redactor.restore(text)
 
-    def _roots(self) -> list[Record]:
-        return outline({table: getattr(self, table) for table in ENTITIES})
-
-    def _records(self) -> list[Record]:
-        return _walk(self._roots())
-
-    def _known(self) -> Known:
-        found = self._settings.found
-        return Known(
-            {table: len(getattr(self, table)) for table in ENTITIES},
-            found.beyond_limit,
-            self._settings.redacted,
-            [table for table in found.failures if table != RETRIEVER],
-            found.full,
-        )
+    def _telling(self) -> Telling:
+        rows = {table: getattr(self, table) for table in ENTITIES}
+        if self._told is None or self._told.state != state(rows):
+            self._told = Telling({table: list(given) for table, given in rows.items()}, self._settings)
+        return self._told
 
 
 async def build_rag_context(
@@ -257,23 +193,35 @@ async def build_rag_context(
     }
     readable = {table: facade.readable_columns(table) for table in facade.readable_tables}
     planned = plan(filters, limits, readable=readable, follow_relations=follow_relations, schema=facade.schema)
+    words = question_words(query) if query else []
     search = Search(retriever, query) if retriever is not None and query else None
-    found = await read(facade, planned, search, tolerates_failures=on_error == "partial")
-    ready = prepared(found, facade.schema, redaction)
-    question = ready.question(query) if query else ""
+    reading = planned
+    if words:
+        most, can = facade.scan_rows, facade.capabilities
+        reading = widened(planned, words, most=most, reads_all=most == facade.max_rows, can=can)
+    found = await read(facade, reading, search, tolerates_failures=on_error == "partial")
+    answer = answered(found, planned, reading, limited=limits or {}, hides=_hides(redaction))
+    ready = prepared(answer.rows, facade.schema, redaction)
+    shown, reserve = _divided(ready.rows, answer.reserved)
     return RAGContext(
-        clients=ready.rows["clients"],
-        leads=ready.rows["leads"],
-        campaigns=ready.rows["campaigns"],
-        conversations=ready.rows["conversations"],
-        messages=ready.rows["messages"],
-        warnings=[*planned.warnings, *(f"{name}: could not be read ({why})" for name, why in found.failures.items())],
+        clients=shown["clients"],
+        leads=shown["leads"],
+        campaigns=shown["campaigns"],
+        conversations=shown["conversations"],
+        messages=shown["messages"],
+        warnings=[
+            *planned.warnings,
+            *answer.warnings,
+            *(f"{name}: could not be read ({why})" for name, why in found.failures.items()),
+        ],
         complete=not found.failures,
-        _settings=_Settings(
-            found,
+        _settings=Settings(
+            answer,
+            reserve,
             scoring or Scoring(),
-            question,
-            _relevance(found, ready, question),
+            bool(answer.matches or answer.named),
+            _wanted(ready.question(query)) if query else frozenset(),
+            blended(answer.matches, answer.named),
             now,
             token_budget(max_tokens),
             token_counter or EstimatedTokens(),
@@ -283,16 +231,22 @@ async def build_rag_context(
     )
 
 
-def _relevance(found: Found, ready: Prepared, question: str) -> dict[RecordId, float]:
-    """What the retriever says; where there is none, or it failed, how well the words of the query match."""
-    if found.relevance is not None:
-        told: dict[RecordId, float] = {}
-        for one in found.relevance:
-            record = record_id(one.table, one.key)
-            told[record] = max(one.score, told.get(record, 0.0))
-        return told
-    return word_relevance(question, _walk(outline(ready.rows))) if question else {}
+def _divided(
+    rows: Mapping[str, Sequence[Row]], reserved: Collection[RecordId]
+) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """The rows of the context's lists, and those in reserve."""
+    shown: dict[str, list[Row]] = {table: [] for table in ENTITIES}
+    reserve: dict[str, list[Row]] = {table: [] for table in ENTITIES}
+    for table, entity in ENTITIES.items():
+        for row in rows[table]:
+            (reserve if record_id(table, row.get(entity.key)) in reserved else shown)[table].append(row)
+    return shown, reserve
 
 
-def _walk(roots: Iterable[Record]) -> list[Record]:
-    return [record for root in roots for record in root.walk()]
+def _hides(redaction: Redaction | None) -> Callable[[str, str], bool]:
+    """Whether a redaction leaves a column out: a question finds nothing by it either."""
+    return lambda table, column: redaction is not None and isinstance(redaction.action(table, column), Drop)
+
+
+def _wanted(question: str) -> frozenset[str]:
+    return frozenset(term for word in question_words(question) for term in terms(word.text))

@@ -56,6 +56,8 @@ from agent_persistence.typed import Model, TypedTable
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
 T = TypeVar("T")
+SCAN_ROWS: Final = 1_999
+"""How many rows of a table a search reads of an adapter that does not say: with the next one two pages of 1,000."""
 
 
 class ServiceOptions(TypedDict, total=False):
@@ -295,6 +297,12 @@ class AsyncPersistenceService(AllVerbs, Closing):
     def schema(self) -> Schema:
         """The declared tables."""
         return self._schema
+
+    @property
+    def scan_rows(self) -> int:
+        """How many rows of a table a search reads, to look at each, before it leaves the rest to the database."""
+        told: float = getattr(self._adapter, "scan_rows", SCAN_ROWS)
+        return int(min(told, self._policy.max_rows))
 
     @property
     def cache(self) -> Caching | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agent_persistence._rag.entities import ENTITIES
+from agent_persistence._rag.words import Word
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError, ValidationError
 from agent_persistence.filters import Filters
 from agent_persistence.schema_registry import Schema
@@ -44,6 +45,7 @@ class Step:
     """One table to read: the caller's own filters and what the rows of other tables add to them, newest rows first.
 
     `newest_by` are the columns that say which rows are the newest, `select` those to ask for; None is all of them.
+    `sought` are the words that further rows may have.
     """
 
     table: str
@@ -52,6 +54,7 @@ class Step:
     newest_by: tuple[str, ...] = ()
     select: tuple[str, ...] | None = None
     links: tuple[Link, ...] = ()
+    sought: tuple[Filters, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,15 @@ class ReadPlan:
     """The tables to read, and what could not be planned, in words.
 
     `searched` are the tables of which a retriever may name records: where filters choose a world, those that hold rows
-    of it and no others.
+    of it and no others. `words` are those of a question, for which what the rows found belong to is read after them,
+    and the turns around those that hold a word.
     """
 
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
     follows_relations: bool = True
     searched: tuple[str, ...] = ()
+    words: tuple[Word, ...] = ()
 
 
 Readable = Mapping[str, frozenset[str] | None]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent_persistence._rag.entities import ENTITIES, Entity
-from agent_persistence._rag.reading import Found, newest_first
+from agent_persistence._rag.reading import newest_first
 from agent_persistence._rag.visible import visible, visible_value
 from agent_persistence.records import Row
 from agent_persistence.redaction import Redaction, Redactor
@@ -26,17 +26,14 @@ class Prepared:
         return query if self.redactor is None else self.redactor.text(visible(query))
 
 
-def prepared(found: Found, schema: Schema, redaction: Redaction | None) -> Prepared:
+def prepared(found: Mapping[str, Sequence[Row]], schema: Schema, redaction: Redaction | None) -> Prepared:
     """The rows newest first, columns in the order of the schema and others by name.
 
     What is invisible is removed before redaction, since it could hide an address from a detector. Keys are put back
     after it: they tell which rows belong together, and stay out of prompts.
     """
     rows = {
-        table: [
-            _in_order(row, tuple(schema.columns(table)))
-            for row in newest_first(table, [*found.rows.get(table, ()), *found.named.get(table, ())])
-        ]
+        table: [_in_order(row, tuple(schema.columns(table))) for row in newest_first(table, found.get(table, ()))]
         for table in ENTITIES
     }
     if redaction is None:

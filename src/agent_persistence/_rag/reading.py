@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import anyio
 
+from agent_persistence._rag.candidates import ROWS_A_WORD, best_talks, without
 from agent_persistence._rag.entities import ENTITIES
 from agent_persistence._rag.plan import ReadPlan, Step
 from agent_persistence._rag.relevance import Relevance, Retriever
 from agent_persistence._rag.scope import missing_parents, within
-from agent_persistence._rag.times import age
+from agent_persistence._rag.times import age, is_plain
 from agent_persistence.concurrency import together
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.filters import Filters, all_of, in_
@@ -25,7 +26,11 @@ KEYS_A_QUERY: Final = 500
 """The most keys of parents in one query; more of them make several queries, at once."""
 MOST_NAMED: Final = 50
 """How many records a retriever is asked to name."""
+MOST_TURNS: Final = 999
+"""How many turns are read around those with words of the question."""
 RETRIEVER: Final = "retriever"
+AROUND: Final = "what was found"
+"""What is told to have failed where the records around those found could not be read."""
 
 
 @dataclass(slots=True)
@@ -34,15 +39,20 @@ class Found:
 
     Whether more rows exist is not known of the tables that are `full`: as many were found as may be asked for.
     `named` are further rows that the retriever named, and their parents; `relevance` is what it said of them, or None
-    where there was none to ask or it failed.
+    where there was none to ask or it failed. `worded` are rows beyond the limit that hold words of the question,
+    `unsought` says by table why they could not be asked for; `around` are what all of these belong to, and the turns
+    around those with words.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     beyond_limit: dict[str, int] = field(default_factory=dict)
     full: set[str] = field(default_factory=set)
     named: dict[str, list[Row]] = field(default_factory=dict)
+    worded: dict[str, list[Row]] = field(default_factory=dict)
+    around: dict[str, list[Row]] = field(default_factory=dict)
     relevance: Sequence[Relevance] | None = None
     failures: dict[str, Exception] = field(default_factory=dict)
+    unsought: dict[str, AdapterError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +90,12 @@ class _Reading:
                 group.start_soon(self._settle, step, group.cancel_scope)
             if self._search is not None:
                 group.start_soon(self._retrieve, self._search, group.cancel_scope)
+            if self._plan.words:
+                group.start_soon(self._read_around, group.cancel_scope)
         failures = self._found.failures
-        self._found.failures = {name: failures[name] for name in (*self._settled, RETRIEVER) if name in failures}
+        self._found.failures = {
+            name: failures[name] for name in (*self._settled, RETRIEVER, AROUND) if name in failures
+        }
         for failure in self._found.failures.values():
             if not self._is_tolerated(failure):
                 raise failure
@@ -95,8 +109,11 @@ class _Reading:
             for link in step.links:
                 if link.table in self._found.failures:
                     raise self._found.failures[link.table]
-            newest = await self._newest(step)
+            newest, with_words = await self._newest(step)
             self._found.rows[step.table] = newest[: step.limit]
+            if len(newest) >= step.limit and with_words:
+                known = newest[: step.limit]
+                self._found.worded[step.table] = without(ENTITIES[step.table], with_words, known)
             self._found.beyond_limit[step.table] = len(newest[step.limit :])
             if len(newest) == step.limit == self._facade.max_rows:
                 self._found.full.add(step.table)
@@ -113,18 +130,33 @@ class _Reading:
     def _is_tolerated(self, error: Exception) -> bool:
         return self._tolerates_failures and isinstance(error, AdapterError)
 
-    async def _newest(self, step: Step) -> list[Row]:
+    async def _newest(self, step: Step) -> tuple[list[Row], list[Row]]:
         """One row more than the limit, so that "more exist" is known, unless it is all that may be asked for; fewer
-        where fewer exist."""
+        where fewer exist. And rows that hold a word of the question, of any age."""
         conditions: list[list[Filters]] = [[] if step.filters is None else [step.filters]]
         for link in step.links:
             keys = _values(self._found.rows[link.table], link.values_from)
             if not keys:
-                return []
+                return [], []
             conditions = [
                 [*held, {link.column: in_(batch)}] for batch in _batches(keys, KEYS_A_QUERY) for held in conditions
             ]
-        return await self._query(step, conditions, limit=step.limit + (step.limit != self._facade.max_rows))
+        limit = step.limit + (step.limit != self._facade.max_rows)
+        answers = await together(
+            [partial(self._query, step, conditions, limit), partial(self._sought, step, conditions)]
+        )
+        return answers[0], answers[1]
+
+    async def _sought(self, step: Step, conditions: Sequence[Sequence[Filters]]) -> list[Row]:
+        """Rows with the words, the newest of each; none where the database does not tell, which is no failure."""
+        asked = [
+            partial(self._query, step, [[*held, word] for held in conditions], ROWS_A_WORD) for word in step.sought
+        ]
+        try:
+            return [row for rows in await together(asked) for row in rows]
+        except AdapterError as error:
+            self._found.unsought[step.table] = error
+            return []
 
     async def _query(self, step: Step, alternatives: Sequence[Sequence[Filters]], limit: int | None) -> list[Row]:
         """The newest rows that meet all conditions of one of the alternatives, which exclude each other."""
@@ -164,6 +196,38 @@ class _Reading:
             if str(one.key) not in known[one.table]:
                 known[one.table].add(str(one.key))
                 wanted.setdefault(one.table, []).append(one.key)
+        return await self._with_parents(wanted)
+
+    async def _read_around(self, siblings: anyio.CancelScope) -> None:
+        """Read what the rows found belong to, and the turns around those with words, as far as they are not there."""
+        for settled in self._settled.values():
+            await settled.wait()
+        rows = {
+            step.table: [*self._found.rows.get(step.table, ()), *self._found.worded.get(step.table, ())]
+            for step in self._plan.steps
+        }
+        try:
+            missing = missing_parents(self._plan, {}, rows) if self._plan.follows_relations else {}
+            parents, *turns = await together(
+                [partial(self._with_parents, missing), *(partial(self._turns, step) for step in self._plan.steps)]
+            )
+            for step, found in zip(self._plan.steps, turns, strict=True):
+                parents[step.table] += without(ENTITIES[step.table], found[step.table], rows[step.table])
+            self._found.around = within(self._plan, rows, parents)
+        except Exception as error:  # as above
+            self._fail(AROUND, error, siblings)
+
+    async def _turns(self, step: Step) -> dict[str, list[Row]]:
+        """The turns of the talks in which words were found."""
+        entity, rows = ENTITIES[step.table], self._found.worded.get(step.table, ())
+        talks = best_talks(entity, self._plan.words, rows)
+        if not talks:
+            return {step.table: []}
+        held: list[Filters] = [] if step.filters is None else [step.filters]
+        conditions = [*held, {entity.parents[0].column: in_(talks)}]
+        return {step.table: await self._query(step, [conditions], MOST_TURNS)}
+
+    async def _with_parents(self, wanted: dict[str, list[Any]]) -> dict[str, list[Row]]:
         named: dict[str, list[Row]] = {step.table: [] for step in self._plan.steps}
         asked: set[tuple[str, str]] = set()
         while wanted:
@@ -192,7 +256,16 @@ class _Reading:
 
 def newest_first(table: str, rows: Sequence[Row]) -> list[Row]:
     """The rows by time, then by key, the greatest first; rows without a time are the last."""
-    return sorted(rows, key=partial(age, ENTITIES[table]), reverse=True)
+    entity = ENTITIES[table]
+    if all(is_plain(row.get(entity.time)) for row in rows):
+        return sorted(rows, key=partial(_plain_age, entity.time, entity.key), reverse=True)
+    return sorted(rows, key=partial(age, entity), reverse=True)
+
+
+def _plain_age(time: str, key: str, row: Row) -> tuple[str, int, str]:
+    """`age` of a row whose time is told as PostgREST does: nothing is parsed, which is most of the work."""
+    told = row.get(key)
+    return row[time], told if isinstance(told, int) else 0, str(told)
 
 
 def _values(rows: Sequence[Row], column: str) -> list[Any]:

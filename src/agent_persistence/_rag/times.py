@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from agent_persistence._rag.entities import Entity
 from agent_persistence.records import Row
 
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_PLAIN: Final = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d(?:\.\d+)?\+00:00", re.ASCII)
 
 
 def moment(value: Any) -> datetime:
@@ -20,6 +22,11 @@ def moment(value: Any) -> datetime:
     except ValueError:
         return NEVER
     return told.replace(tzinfo=UTC) if told.tzinfo is None else told
+
+
+def is_plain(value: Any) -> bool:
+    """Whether the text tells a time as PostgREST does, in UTC: such times are in the order of their texts."""
+    return isinstance(value, str) and _PLAIN.fullmatch(value) is not None
 
 
 def age(entity: Entity, row: Row) -> tuple[datetime, str, int, str]:

@@ -39,6 +39,8 @@ class InMemoryAdapter:
 
     row_cap: Final = math.inf
     """Nothing here cuts a result short."""
+    scan_rows: Final = math.inf
+    """Rows are read without a request, so that a search may look at all of them."""
 
     def __init__(
         self,

@@ -1,0 +1,96 @@
+"""From what was read to the rows of a context: all of it, or what answers the question. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent_persistence._rag.blending import retrieved
+from agent_persistence._rag.candidates import without
+from agent_persistence._rag.entities import ENTITIES, Entity
+from agent_persistence._rag.plan import ReadPlan
+from agent_persistence._rag.ranking import Match
+from agent_persistence._rag.reading import Found, newest_first
+from agent_persistence._rag.scoring import RecordId, record_id
+from agent_persistence._rag.searching import KEPT, Hides, Wanted, answer
+from agent_persistence.records import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The rows of a context by table; which of them only a budget may show; how well they match the question.
+
+    `beyond` counts the rows that were read and are not among them. Of tables that are `full` nobody knows whether they
+    hold more; `failures` are the tables that could not be read, and the retriever.
+    """
+
+    rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    reserved: Collection[RecordId] = frozenset()
+    matches: Mapping[RecordId, Match] = field(default_factory=dict)
+    named: Mapping[RecordId, float] = field(default_factory=dict)
+    beyond: Mapping[str, int] = field(default_factory=dict)
+    full: Collection[str] = frozenset()
+    failures: Mapping[str, Exception] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+def answered(
+    found: Found,
+    plan: ReadPlan,
+    reading: ReadPlan,
+    *,
+    limited: Collection[str],
+    hides: Hides = lambda table, column: False,
+) -> Answered:
+    """What was found, and with words what of it answers them.
+
+    `plan` has the limits, of which the caller set those of the tables in `limited`; `reading` is what was read.
+    """
+    read = {table: _all_of(found, entity) for table, entity in ENTITIES.items()}
+    named = retrieved(found.relevance)
+    words = reading.words
+    if not words:
+        return Answered(read, named=named, beyond=found.beyond_limit, full=found.full, failures=found.failures)
+    limits = {step.table: step.limit for step in plan.steps}
+    is_chosen = any(step.filters is not None for step in plan.steps) or not plan.follows_relations
+    wanted = Wanted(
+        limits,
+        {table: limit if table in limited else max(limit, KEPT[table]) for table, limit in limits.items()},
+        filled=ENTITIES if is_chosen else [table for table, entity in ENTITIES.items() if entity.body is not None],
+        named=named.keys(),
+        follows_relations=plan.follows_relations,
+    )
+    best = answer(words, read, wanted, hides)
+    rows = {table: [*best.rows[table], *best.reserve[table]] for table in ENTITIES}
+    return Answered(
+        rows,
+        frozenset(record_id(table, row.get(ENTITIES[table].key)) for table in ENTITIES for row in best.reserve[table]),
+        best.matches,
+        named,
+        {table: found.beyond_limit.get(table, 0) + len(read[table]) - len(rows[table]) for table in ENTITIES},
+        found.full,
+        found.failures,
+        tuple(_cut(found)),
+    )
+
+
+def _all_of(found: Found, entity: Entity) -> list[Row]:
+    """The rows of a table, each once, newest first."""
+    rows = found.rows.get(entity.table, [])
+    further: list[Row] = []
+    for others in (found.worded, found.named, found.around):
+        further += without(entity, others.get(entity.table, ()), [*rows, *further]) if entity.table in others else []
+    return newest_first(entity.table, [*rows, *further]) if further else rows
+
+
+def _cut(found: Found) -> Iterator[str]:
+    for table, error in found.unsought.items():
+        yield f"{table}: rows with words of the question could not be asked for ({error})"
+    for table in ENTITIES:
+        if found.beyond_limit.get(table) or table in found.full:
+            with_words = len(found.worded.get(table, ()))
+            yield (
+                f"{table}: more rows belong than were searched for the question, which are the newest"
+                f" {len(found.rows[table]):,}{f' and {with_words:,} with its words' if with_words else ''};"
+                " narrower filters leave none out"
+            )

@@ -1,0 +1,60 @@
+"""What a database is asked for where a table holds more rows than a search reads: those with a word of the question.
+
+Words are looked for by their beginnings in the text search configuration `simple`, which stems nothing: an index over
+`to_tsvector('simple', column)` serves it. Pairs of characters of scripts without blanks are looked for as they stand.
+Each word is asked for by itself, so that a common one does not keep a rare one's rows out. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Final
+
+from agent_persistence._rag.entities import Entity
+from agent_persistence._rag.ranking import Ranking, Searched
+from agent_persistence._rag.words import Word
+from agent_persistence.filters import Filters, ilike, text_search
+from agent_persistence.predicates import Comparison
+from agent_persistence.records import Row
+
+ROWS_A_WORD: Final = 200
+_MOST_WORDS: Final = 6
+_MOST_TALKS: Final = 10
+
+
+def sought(entity: Entity, words: Sequence[Word], capabilities: Mapping[str, bool]) -> tuple[Filters, ...]:
+    """A filter for each of the words that tell most, over the body of the table; none where it has none."""
+    if entity.body is None:
+        return ()
+    can = [
+        word
+        for word in words
+        if word.weight == 1.0 and capabilities.get("ilike" if word.is_pair else "text_search", False)
+    ]
+    best = sorted(can, key=lambda word: (not word.is_name, -len(word.text)))[:_MOST_WORDS]
+    return tuple({entity.body: _holds(word)} for word in best)
+
+
+def _holds(word: Word) -> Comparison:
+    if word.is_pair:
+        return ilike(f"%{word.told}%")
+    return text_search(f"{word.told[: len(word.prefix)]}:*", kind="tsquery", config="simple")
+
+
+def best_talks(entity: Entity, words: Sequence[Word], rows: Sequence[Row]) -> list[Hashable]:
+    """The keys of the talks whose turns among these rows answer best, the best first."""
+    if entity.body is None or not entity.parents:
+        return []
+    column = entity.parents[0].column
+    texts = [str(row.get(entity.body) or "") for row in rows]
+    none = [-1] * len(rows)
+    scores = Ranking(words, Searched(texts, none, none, [""] * len(rows))).scores
+    order = sorted(range(len(rows)), key=lambda place: -scores[place])
+    talks = dict.fromkeys(rows[place].get(column) for place in order if scores[place])
+    return [talk for talk in talks if talk is not None][:_MOST_TALKS]
+
+
+def without(entity: Entity, rows: Sequence[Row], known: Sequence[Row]) -> list[Row]:
+    """The rows whose keys none of the known rows has, each once."""
+    seen: Collection[object] = {row.get(entity.key) for row in known}
+    return list({row.get(entity.key): row for row in rows if row.get(entity.key) not in seen}.values())
