@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final
@@ -156,15 +157,19 @@ def ours(sample: Sample) -> Chooser:
     facade = AsyncPersistenceService(adapter, retry=False).readonly()
     email = sample.rows["leads"][0]["email"]
 
-    async def context(question: Question, budget: int) -> RAGContext:
+    async def context(question: Question) -> RAGContext:
         return await build_rag_context(
-            facade, lead_filters={"email": email}, query=question.text, max_tokens=budget, now=sample.now
+            facade, lead_filters={"email": email}, query=question.text, max_tokens=BUDGETS[-1], now=sample.now
         )
 
+    @lru_cache(maxsize=1)
+    def built(question: Question) -> RAGContext:
+        return anyio.run(context, question)
+
     def chosen(question: Question, budget: int) -> frozenset[str]:
-        found = anyio.run(context, question, budget)
+        found = built(question)
         sources = found.sources
-        told = (sources[ref] for ref in found.prompt().refs)
+        told = (sources[ref] for ref in found.prompt(max_tokens=budget).refs)
         return frozenset(sample.turns[key] for table, key in told if table == "messages")
 
     return chosen

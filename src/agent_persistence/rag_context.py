@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
-from agent_persistence._rag.answering import answered
+from agent_persistence._rag.answering import answered, strangers
 from agent_persistence._rag.blending import blended
 from agent_persistence._rag.budget import TokenBudget, token_budget
 from agent_persistence._rag.compact_format import Compact
+from agent_persistence._rag.dates import days_meant
 from agent_persistence._rag.entities import ENTITIES
 from agent_persistence._rag.json_format import Json
 from agent_persistence._rag.lexical import terms
@@ -200,7 +201,9 @@ async def build_rag_context(
         most, can = facade.scan_rows, facade.capabilities
         reading = widened(planned, words, most=most, reads_all=most == facade.max_rows, can=can)
     found = await read(facade, reading, search, tolerates_failures=on_error == "partial")
-    answer = answered(found, planned, reading, limited=limits or {}, hides=_hides(redaction))
+    answer = answered(
+        found, planned, reading, limited=limits or {}, days=days_meant(query or ""), hides=_hides(redaction)
+    )
     ready = prepared(answer.rows, facade.schema, redaction)
     shown, reserve = _divided(ready.rows, answer.reserved)
     return RAGContext(
@@ -212,6 +215,7 @@ async def build_rag_context(
         warnings=[
             *planned.warnings,
             *answer.warnings,
+            *strangers(found),
             *(f"{name}: could not be read ({why})" for name, why in found.failures.items()),
         ],
         complete=not found.failures,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import anyio
 import pytest
 
 from agent_persistence import AdapterError, AsyncPersistenceService, InMemoryAdapter, RAGContext, build_rag_context
+from agent_persistence._rag import reading
 from agent_persistence.filters import Filters
 from agent_persistence.rag_context import Relevance
 from agent_persistence.records import Row
@@ -170,16 +172,50 @@ async def test_texts_that_are_missing_or_huge_are_no_error() -> None:
 
 async def test_a_retrievers_records_are_in_the_context_with_those_of_the_words() -> None:
     """And both scores count."""
-
-    class Naming:
-        async def retrieve(self, source: Any, query: str, *, tables: Sequence[str], limit: int) -> list[Relevance]:
-            return [Relevance("messages", 11, 1.0), Relevance("messages", 7, 0.5)]
-
     adapter = _adapter(_messages(400, m7="Our penetration test is in August"))
-    context = await _asked(adapter, "When is the penetration test?", retriever=Naming(), limits={"messages": 5})
+    context = await _asked(
+        adapter,
+        "When is the penetration test?",
+        retriever=_Naming(Relevance("messages", 11, 1.0), Relevance("messages", 7, 0.5)),
+        limits={"messages": 5},
+    )
     assert {7, 11} <= set(_keys(context))
     relevance = {score.key: score.relevance for score in context.explain() if score.table == "messages"}
     assert relevance[7] > relevance[11] > 0
+
+
+class _Naming:
+    def __init__(self, *named: Relevance, waits_s: float = 0) -> None:
+        self.named = named
+        self.waits_s = waits_s
+
+    async def retrieve(self, source: Any, query: str, *, tables: Sequence[str], limit: int) -> list[Relevance]:
+        await anyio.sleep(self.waits_s)
+        return list(self.named)
+
+
+async def test_records_that_a_retriever_names_and_that_do_not_belong_are_told() -> None:
+    """Those of others and those that do not exist are left out, with a warning."""
+    theirs = _talk(99_999, OTHERS)
+    messages = [*_messages(20), message(900, "secret", conversation_id=theirs["id"])]
+    named = [Relevance("messages", 900, 1.0), Relevance("messages", 4_711, 1.0), Relevance("messages", 7, 0.5)]
+    context = await _asked(_adapter(messages, further=[theirs]), "Which day?", retriever=_Naming(*named))
+    assert context.warnings == ["retriever: 2 of the records it named do not belong here, and were left out"]
+    assert 900 not in _keys(context)
+
+
+async def test_a_retriever_that_hangs_costs_only_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up, and the words of the question take its place; or it fails the context."""
+    monkeypatch.setattr(reading, "RETRIEVER_DEADLINE_S", 0.01)
+    adapter = _adapter(_messages(100, m7="Our penetration test is in August"))
+    hanging = _Naming(waits_s=3_600)
+    context = await _asked(
+        adapter, "When is the penetration test?", retriever=hanging, on_error="partial", max_tokens=400
+    )
+    assert context.warnings == ["retriever: could not be read (the retriever has not answered within 0.01 s)"]
+    assert "Our penetration test is in August" in context.to_prompt()
+    with pytest.raises(AdapterError, match="not answered"):
+        await _asked(adapter, "When is the penetration test?", retriever=hanging)
 
 
 class TestBeyondWhatASearchReads:

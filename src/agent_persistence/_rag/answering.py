@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from agent_persistence._rag.blending import retrieved
 from agent_persistence._rag.candidates import without
+from agent_persistence._rag.dates import IsMeant
 from agent_persistence._rag.entities import ENTITIES, Entity
 from agent_persistence._rag.plan import ReadPlan
 from agent_persistence._rag.ranking import Match
 from agent_persistence._rag.reading import Found, newest_first
 from agent_persistence._rag.scoring import RecordId, record_id
-from agent_persistence._rag.searching import KEPT, Hides, Wanted, answer
+from agent_persistence._rag.searching import KEPT, Asked, Hides, Wanted, answer
 from agent_persistence.records import Row
 
 
@@ -40,11 +41,13 @@ def answered(
     reading: ReadPlan,
     *,
     limited: Collection[str],
+    days: Sequence[IsMeant] = (),
     hides: Hides = lambda table, column: False,
 ) -> Answered:
     """What was found, and with words what of it answers them.
 
     `plan` has the limits, of which the caller set those of the tables in `limited`; `reading` is what was read.
+    `days` are those that the question names.
     """
     read = {table: _all_of(found, entity) for table, entity in ENTITIES.items()}
     named = retrieved(found.relevance)
@@ -60,7 +63,7 @@ def answered(
         named=named.keys(),
         follows_relations=plan.follows_relations,
     )
-    best = answer(words, read, wanted, hides)
+    best = answer(Asked(words, days), read, wanted, hides)
     rows = {table: [*best.rows[table], *best.reserve[table]] for table in ENTITIES}
     return Answered(
         rows,
@@ -81,6 +84,12 @@ def _all_of(found: Found, entity: Entity) -> list[Row]:
     for others in (found.worded, found.named, found.around):
         further += without(entity, others.get(entity.table, ()), [*rows, *further]) if entity.table in others else []
     return newest_first(entity.table, [*rows, *further]) if further else rows
+
+
+def strangers(found: Found) -> list[str]:
+    """What is to be said of records that a retriever named and that are not in the context."""
+    count = found.strangers
+    return [f"retriever: {count} of the records it named do not belong here, and were left out"] if count else []
 
 
 def _cut(found: Found) -> Iterator[str]:

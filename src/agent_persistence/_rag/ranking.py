@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Final, NamedTuple
 
+from agent_persistence._rag.dates import Day, IsMeant, places_of
 from agent_persistence._rag.finding import Hits, Texts
 from agent_persistence._rag.words import Word
 
@@ -30,6 +31,8 @@ NAMED: Final = 1.5
 """By how much a record counts for more whose author the question names."""
 OF_A_NAME: Final = 0.3
 """What the name of an author counts as a word: it stands where others call the author, not where the author speaks."""
+OF_A_DAY: Final = 1.0
+"""What a time that the question names counts beside a word of the same rarity."""
 _LEAST_CALLS: Final = 3
 _MOST_OF_ALL: Final = 0.8
 
@@ -39,13 +42,15 @@ class Searched:
     """Records in the order of time, parents before their children, by place: what each says, and where it stands.
 
     `parents` are the places of the records above, -1 where there is none. Those that are turns of a talk name the
-    talk by the number in `talks`, -1 the others; `authors` says whose turn it is.
+    talk by the number in `talks`, -1 the others; `authors` says whose turn it is. `days` are those of their times, or
+    "".
     """
 
     texts: Sequence[str]
     parents: Sequence[int]
     talks: Sequence[int]
     authors: Sequence[str]
+    days: Sequence[Day] = ()
 
 
 class Match(NamedTuple):
@@ -66,7 +71,7 @@ class Match(NamedTuple):
 class Ranking:
     """How well each record matches a question; the scale is the same within one question only."""
 
-    def __init__(self, words: Sequence[Word], searched: Searched) -> None:
+    def __init__(self, words: Sequence[Word], searched: Searched, days: Sequence[IsMeant] = ()) -> None:
         self._searched = searched
         texts = Texts(searched.texts)
         hits = [texts.hits(word) for word in words]
@@ -75,6 +80,7 @@ class Ranking:
         named = {caller for caller in callers if caller}
         self._caller = named.pop() if len(named) == 1 else ""
         self._own = bm25([found.counts for found in hits], weights, texts.lengths)
+        self._add_days(days, texts.lengths)
         self._of_turns = self._turns()
         self._of_talks = self._talks(hits, weights, texts.lengths)
         self.scores = self._all()
@@ -91,6 +97,12 @@ class Ranking:
             0.0 if parent < 0 else FROM_PARENT * self.scores[parent],
             NAMED if is_of_named else 1.0,
         )
+
+    def _add_days(self, days: Sequence[IsMeant], lengths: Sequence[int]) -> None:
+        """A time that the question names is a word that the records of that time have."""
+        counts = [places_of(is_meant, self._searched.days) for is_meant in days]
+        for place, score in bm25(counts, [OF_A_DAY] * len(days), lengths).items():
+            self._own[place] = self._own.get(place, 0.0) + score
 
     def _all(self) -> list[float]:
         own, turns, talks, caller = self._own, self._of_turns, self._of_talks, self._caller

@@ -26,6 +26,8 @@ KEYS_A_QUERY: Final = 500
 """The most keys of parents in one query; more of them make several queries, at once."""
 MOST_NAMED: Final = 50
 """How many records a retriever is asked to name."""
+RETRIEVER_DEADLINE_S: Final = 15.0
+"""How long a retriever may take."""
 MOST_TURNS: Final = 999
 """How many turns are read around those with words of the question."""
 RETRIEVER: Final = "retriever"
@@ -39,9 +41,9 @@ class Found:
 
     Whether more rows exist is not known of the tables that are `full`: as many were found as may be asked for.
     `named` are further rows that the retriever named, and their parents; `relevance` is what it said of them, or None
-    where there was none to ask or it failed. `worded` are rows beyond the limit that hold words of the question,
-    `unsought` says by table why they could not be asked for; `around` are what all of these belong to, and the turns
-    around those with words.
+    where there was none to ask or it failed; `strangers` counts those it named that do not belong. `worded` are rows
+    beyond the limit that hold words of the question, `unsought` says by table why they could not be asked for; `around`
+    are what all of these belong to, and the turns around those with words.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class Found:
     worded: dict[str, list[Row]] = field(default_factory=dict)
     around: dict[str, list[Row]] = field(default_factory=dict)
     relevance: Sequence[Relevance] | None = None
+    strangers: int = 0
     failures: dict[str, Exception] = field(default_factory=dict)
     unsought: dict[str, AdapterError] = field(default_factory=dict)
 
@@ -179,14 +182,31 @@ class _Reading:
         """Ask the retriever while the tables are read; then fetch what it names and was not found, with its parents."""
         searched = self._plan.searched
         try:
-            answer = await search.retriever.retrieve(self._facade, search.query, tables=searched, limit=MOST_NAMED)
+            answer = await self._answer(search)
             for settled in self._settled.values():
                 await settled.wait()
             readable = [one for one in answer if one.table in searched and one.table in self._found.rows]
             self._found.named = await self._fetch_named(readable)
+            self._found.strangers = self._count_strangers(answer)
             self._found.relevance = readable
         except Exception as error:  # as above
             self._fail(RETRIEVER, error, siblings)
+
+    async def _answer(self, search: Search) -> Sequence[Relevance]:
+        searched = self._plan.searched
+        with anyio.move_on_after(RETRIEVER_DEADLINE_S):
+            return await search.retriever.retrieve(self._facade, search.query, tables=searched, limit=MOST_NAMED)
+        raise AdapterError(f"the retriever has not answered within {RETRIEVER_DEADLINE_S:g} s")
+
+    def _count_strangers(self, answer: Sequence[Relevance]) -> int:
+        """How many of the records named are not there, or not for this context."""
+        there = {
+            (table, str(row[ENTITIES[table].key]))
+            for rows in (self._found.rows, self._found.named)
+            for table, found in rows.items()
+            for row in found
+        }
+        return len({(one.table, str(one.key)) for one in answer} - there)
 
     async def _fetch_named(self, answer: Sequence[Relevance]) -> dict[str, list[Row]]:
         """The rows named that were not found, and then their parents, level by level, as far as they belong."""

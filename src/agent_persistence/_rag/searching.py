@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from agent_persistence._rag.dates import IsMeant
 from agent_persistence._rag.entities import ENTITIES, Entity
 from agent_persistence._rag.notation import told
 from agent_persistence._rag.ranking import Match, Ranking, Searched
@@ -20,6 +21,14 @@ KEPT: Final = {"clients": 50, "campaigns": 50, "leads": 100, "conversations": 30
 Rows: TypeAlias = Mapping[str, Sequence[Row]]
 Hides: TypeAlias = Callable[[str, str], bool]
 """Whether a column of a table is hidden, so that nothing is found by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The words of a question that are looked for, and the days that it names."""
+
+    words: Sequence[Word] = ()
+    days: Sequence[IsMeant] = ()
 
 
 @dataclass(slots=True)
@@ -45,6 +54,7 @@ class _World:
         parents: list[int] = []
         talks: list[int] = []
         authors: list[str] = []
+        days: list[str] = []
         for table, entity in ENTITIES.items():
             given = rows.get(table, ())[::-1]
             start = len(self.rows)
@@ -55,7 +65,8 @@ class _World:
             parents += self._parents(entity, given)
             talks += _talks(entity, given)
             authors += _authors(entity, given)
-        self.searched = Searched(texts, parents, talks, authors)
+            days += [str(row.get(entity.time) or "")[:10] for row in given]
+        self.searched = Searched(texts, parents, talks, authors, days)
 
     def _parents(self, entity: Entity, rows: Sequence[Row]) -> list[int]:
         if not entity.parents:
@@ -96,10 +107,10 @@ class Wanted:
     follows_relations: bool = True
 
 
-def answer(words: Sequence[Word], rows: Rows, wanted: Wanted, hides: Hides) -> Answer:
+def answer(asked: Asked, rows: Rows, wanted: Wanted, hides: Hides) -> Answer:
     """The rows that answer best, by the words in columns that are not hidden; rows are given newest first."""
     world = _World(rows, hides)
-    ranking = Ranking(words, world.searched)
+    ranking = Ranking(asked.words, world.searched, asked.days)
     found_any = any(ranking.scores)
     within: dict[str, set[int]] = {}
     beyond: dict[str, set[int]] = {}
