@@ -98,8 +98,9 @@ def _cut(found: Found) -> Iterator[str]:
     for table in ENTITIES:
         if found.beyond_limit.get(table) or table in found.full:
             with_words = len(found.worded.get(table, ()))
+            may = "" if found.beyond_limit.get(table) else "may "
             yield (
-                f"{table}: more rows belong than were searched for the question, which are the newest"
+                f"{table}: more rows {may}belong than were searched for the question, which are the newest"
                 f" {len(found.rows[table]):,}{f' and {with_words:,} with its words' if with_words else ''};"
                 " narrower filters leave none out"
             )

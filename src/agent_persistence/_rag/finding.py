@@ -71,16 +71,20 @@ class Texts:
         found, blob, starts = Hits(), self._blob, self._starts
         counts = found.counts
         told: dict[str, float] = {}
+        place, end_of_text = -1, 0
         for match in re.finditer(re.escape(word.prefix) + r"[^\W_]*", blob):
-            at = start = match.start()
+            at, end = match.span()
+            start = at
             while start and blob[start - 1].isalnum():
                 start -= 1
-            there = match[0] if start == at else blob[start : match.end()]
+            there = blob[start:end]
             weight = told.get(there)
             if weight is None:
                 weight = told[there] = _weight(word, there)
             if weight:
-                place = bisect_right(starts, at) - 1
+                if at >= end_of_text:
+                    place = bisect_right(starts, at) - 1
+                    end_of_text = starts[place + 1]
                 counts[place] = counts.get(place, 0.0) + weight
                 if word.is_name and weight == 1.0 and at - starts[place] < _EARLY:
                     found.early.add(place)
