@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent_persistence._rag.dates import days_meant
-from agent_persistence._rag.ranking import Ranking, Searched
+from agent_persistence._rag.ranking import Corpus, WordMatches
 from agent_persistence._rag.words import question_words
 
 FRIDAY = "2026-11-27"
@@ -55,7 +55,7 @@ def test_no_more_than_four_times_are_looked_for() -> None:
 def test_what_was_said_that_day_is_found_by_it() -> None:
     """Of equal texts the one of that day."""
     texts, none = ["the invoice came"] * 3, [-1] * 3
-    searched = Searched(texts, none, none, [""] * 3, ["2026-11-26", FRIDAY, ""])
+    searched = Corpus(texts, none, none, [""] * 3, ["2026-11-26", FRIDAY, ""])
     question = "Which invoice came on 27 November?"
-    scores = Ranking(question_words(question), searched, days_meant(question)).scores
+    scores = WordMatches(question_words(question), searched, days_meant(question)).scores
     assert scores[1] > scores[0] == scores[2] > 0

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import pytest
 
 from agent_persistence._rag.finding import Texts
-from agent_persistence._rag.ranking import FROM_PARENT, NAMED, Match, Ranking, Searched
+from agent_persistence._rag.ranking import FROM_PARENT, NAMED, Corpus, Match, WordMatches
 from agent_persistence._rag.words import MOST_WORDS, question_words, stem
 
 
-def _ranked(question: str, texts: Sequence[str], **told: Sequence[int] | Sequence[str]) -> Ranking:
+def _ranked(question: str, texts: Sequence[str], **told: Sequence[int] | Sequence[str]) -> WordMatches:
     none = [-1] * len(texts)
     parts = {"parents": none, "talks": none, "authors": [""] * len(texts), **told}
-    return Ranking(question_words(question), Searched(texts, **parts))  # type: ignore[arg-type]
+    return WordMatches(question_words(question), Corpus(texts, **parts))  # type: ignore[arg-type]
 
 
 def _best(question: str, *texts: str) -> int:

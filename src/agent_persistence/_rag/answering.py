@@ -13,7 +13,7 @@ from agent_persistence._rag.plan import ReadPlan
 from agent_persistence._rag.ranking import Match
 from agent_persistence._rag.reading import Found, newest_first
 from agent_persistence._rag.scoring import RecordId, record_id
-from agent_persistence._rag.searching import KEPT, Asked, Hides, Wanted, answer
+from agent_persistence._rag.searching import KEPT, Asked, Hides, Sizes, answer
 from agent_persistence.records import Row
 
 
@@ -56,7 +56,7 @@ def answered(
         return Answered(read, named=named, beyond=found.beyond_limit, full=found.full, failures=found.failures)
     limits = {step.table: step.limit for step in plan.steps}
     is_chosen = any(step.filters is not None for step in plan.steps) or not plan.follows_relations
-    wanted = Wanted(
+    wanted = Sizes(
         limits,
         {table: limit if table in limited else max(limit, KEPT[table]) for table, limit in limits.items()},
         filled=ENTITIES if is_chosen else [table for table, entity in ENTITIES.items() if entity.body is not None],

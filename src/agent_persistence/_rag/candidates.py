@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Final
 
 from agent_persistence._rag.entities import Entity
-from agent_persistence._rag.ranking import Ranking, Searched
+from agent_persistence._rag.ranking import Corpus, WordMatches
 from agent_persistence._rag.words import Word
 from agent_persistence.filters import Filters, ilike, text_search
 from agent_persistence.predicates import Comparison
@@ -48,7 +48,7 @@ def best_talks(entity: Entity, words: Sequence[Word], rows: Sequence[Row]) -> li
     column = entity.parents[0].column
     texts = [str(row.get(entity.body) or "") for row in rows]
     none = [-1] * len(rows)
-    scores = Ranking(words, Searched(texts, none, none, [""] * len(rows))).scores
+    scores = WordMatches(words, Corpus(texts, none, none, [""] * len(rows))).scores
     order = sorted(range(len(rows)), key=lambda place: -scores[place])
     talks = dict.fromkeys(rows[place].get(column) for place in order if scores[place])
     return [talk for talk in talks if talk is not None][:_MOST_TALKS]

@@ -38,7 +38,7 @@ _MOST_OF_ALL: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Searched:
+class Corpus:
     """Records in the order of time, parents before their children, by place: what each says, and where it stands.
 
     `parents` are the places of the records above, -1 where there is none. Those that are turns of a talk name the
@@ -68,10 +68,10 @@ class Match(NamedTuple):
         return (self.words + self.turns + self.talk) * self.named + self.parent
 
 
-class Ranking:
+class WordMatches:
     """How well each record matches a question; the scale is the same within one question only."""
 
-    def __init__(self, words: Sequence[Word], searched: Searched, days: Sequence[IsMeant] = ()) -> None:
+    def __init__(self, words: Sequence[Word], searched: Corpus, days: Sequence[IsMeant] = ()) -> None:
         self._searched = searched
         texts = Texts(searched.texts)
         hits = [texts.hits(word) for word in words]

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from agent_persistence._rag.dates import IsMeant
 from agent_persistence._rag.entities import ENTITIES, Entity
 from agent_persistence._rag.notation import told
-from agent_persistence._rag.ranking import Match, Ranking, Searched
+from agent_persistence._rag.ranking import Corpus, Match, WordMatches
 from agent_persistence._rag.scoring import RecordId, record_id
 from agent_persistence._rag.words import Word
 from agent_persistence.records import Row
@@ -32,7 +32,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Answer:
+class Selection:
     """The rows of a context, newest first: by table those within its limit, and those that only a budget may show.
 
     Rows come with those they belong to, on top of the limits. `matches` tell how well the rows match, those that do.
@@ -66,7 +66,7 @@ class _World:
             talks += _talks(entity, given)
             authors += _authors(entity, given)
             days += [str(row.get(entity.time) or "")[:10] for row in given]
-        self.searched = Searched(texts, parents, talks, authors, days)
+        self.searched = Corpus(texts, parents, talks, authors, days)
 
     def _parents(self, entity: Entity, rows: Sequence[Row]) -> list[int]:
         if not entity.parents:
@@ -93,7 +93,7 @@ class _World:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Sizes:
     """How many rows of each table a context is to have: `limits` in its lists, up to `most` for budgets to choose from.
 
     `filled` are the tables of which the newest rows are taken where fewer match; `named` the records that are to be
@@ -107,28 +107,28 @@ class Wanted:
     follows_relations: bool = True
 
 
-def answer(asked: Asked, rows: Rows, wanted: Wanted, hides: Hides) -> Answer:
+def answer(asked: Asked, rows: Rows, wanted: Sizes, hides: Hides) -> Selection:
     """The rows that answer best, by the words in columns that are not hidden; rows are given newest first."""
     world = _World(rows, hides)
-    ranking = Ranking(asked.words, world.searched, asked.days)
-    found_any = any(ranking.scores)
+    matches = WordMatches(asked.words, world.searched, asked.days)
+    found_any = any(matches.scores)
     within: dict[str, set[int]] = {}
     beyond: dict[str, set[int]] = {}
     for table, span in world.spans.items():
-        best = _best(ranking.scores, span, wanted.most.get(table, 0))
+        best = _best(matches.scores, span, wanted.most.get(table, 0))
         if found_any and table not in wanted.filled:
-            best = [place for place in best if ranking.scores[place]]
+            best = [place for place in best if matches.scores[place]]
         within[table] = {*best[: wanted.limits.get(table, 0)], *world.places(table, wanted.named)}
         beyond[table] = {*best, *within[table]}
     if wanted.follows_relations:
         world.add_parents(within)
         world.add_parents(beyond)
-    answered = Answer()
+    answered = Selection()
     for table, entity in ENTITIES.items():
         answered.rows[table] = [world.rows[place] for place in sorted(within[table], reverse=True)]
         answered.reserve[table] = [world.rows[place] for place in sorted(beyond[table] - within[table], reverse=True)]
-        for place in filter(ranking.scores.__getitem__, beyond[table]):
-            answered.matches[record_id(table, world.rows[place].get(entity.key))] = ranking.match(place)
+        for place in filter(matches.scores.__getitem__, beyond[table]):
+            answered.matches[record_id(table, world.rows[place].get(entity.key))] = matches.match(place)
     return answered
 
 
