@@ -69,7 +69,7 @@ class ReadableSource(Protocol):
 
 @dataclass(slots=True)
 class RAGContext:
-    """The rows found, newest first in each table.
+    """The rows found, newest first in each table; with a question those that answer it.
 
     `complete` is False when a table could not be read (`on_error="partial"`); `warnings` say what is missing and why.
     """
@@ -160,12 +160,14 @@ async def build_rag_context(
     is queried as soon as the rows that decide its own are known. Without it the five queries are independent.
     `limits` maps tables to numbers of rows, 0 leaves a table out.
 
-    `query` is the question that the context is for. A `retriever` is asked for records that answer it, while the
+    `query` is the question that the context is for. Its words are looked for in everything that the filters let
+    through, as far as the back end lets a search read (`scan_rows`), and beyond that by the database; what was left out
+    is told in the warnings. The best rows are within the limits, then the newest; a prompt of at most `max_tokens` may
+    show more of them, but of tables with a limit of the caller's. A `retriever` is asked for records too, while the
     tables are read; those it names are fetched on top of the limits, with the records they belong to, as far as the
-    filters allow. Without a retriever the words of the query are looked for in what was read. Either is the relevance
-    in `scoring`, which decides what a prompt of at most `max_tokens` shows; ages are told from `now`, by default from
-    the newest time among the rows. `token_counter` is by default an estimate that errs to the safe side. `redaction` is
-    applied to the rows before anything here sees their texts, and to the query before its words are looked for.
+    filters allow. Both together are the relevance in `scoring`; ages are told from `now`, by default from the newest
+    time among the rows. `token_counter` is by default an estimate that errs to the safe side. `redaction` is applied to
+    all that is in the context before it is told; columns that it drops are not searched.
 
     Tables that the policy does not let be read are left out with a warning, or raise TableNotAllowedError when a
     filter names them. When a query fails, the others are cancelled and its error is raised as itself; with
