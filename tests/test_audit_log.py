@@ -29,7 +29,8 @@ import pytest
 from hypothesis import assume, given, settings, strategies as st
 from pydantic import SecretStr
 
-from agent_persistence import AuditEvent, ConfigurationError, PersistenceError, TableNotAllowedError, audit_log
+from agent_persistence import AuditEvent, ConfigurationError, PersistenceError, TableNotAllowedError
+from agent_persistence.pipeline.audit import log as audit_log
 from agent_persistence.pipeline.audit.lines import CHECKPOINT_BYTES, MAX_LINE_BYTES
 from agent_persistence.pipeline.audit.lock import locked
 from agent_persistence.pipeline.audit.log import AuditLog, AuditReport, verify_audit_log

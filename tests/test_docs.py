@@ -20,6 +20,7 @@ from unittest import mock
 
 import pytest
 
+from tests.local.users import make
 from tests.server import LocalServer
 
 ROOT: Final = Path(__file__).parents[1]
@@ -152,10 +153,13 @@ def _is_path(word: str) -> bool:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_python_block_of_a_page_runs_and_prints_what_the_page_says(
-    page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A reader can copy the blocks of a page, in order, and gets what the page shows."""
     monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PERSIST_LOCAL_PATH", str(tmp_path))
+    if '"local"' in page.read_text(encoding="utf-8"):
+        make(tmp_path)
     variables = {}
     if MARKER in page.read_text(encoding="utf-8"):
         server: LocalServer = request.getfixturevalue("server")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import anyio
 import pytest
 
 from agent_persistence import metrics
 from examples import closing_example, closing_example_sync, crm_data, crm_demo
+from tests.local.users import make
 from tests.server import LocalServer
 
 
@@ -25,6 +27,13 @@ def test_the_closing_example_runs_without_await(capsys: pytest.CaptureFixture[st
     assert "<email>a@x.io</email>" in capsys.readouterr().out
 
 
+@pytest.fixture
+def _in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no wheel of PostgreSQL."""
+    monkeypatch.setattr(crm_demo, "find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("_in_memory")
 def test_the_demo_shows_every_step(capsys: pytest.CaptureFixture[str]) -> None:
     """It loads the data, writes, is refused, builds the prompt and shows the metrics."""
     anyio.run(crm_demo.main)
@@ -37,9 +46,21 @@ def test_the_demo_shows_every_step(capsys: pytest.CaptureFixture[str]) -> None:
         "audit: denied write on clients, columns name, budget",
         "begin: data, not instructions]",
         "metrics.snapshot()",
+        "No PostgreSQL is installed (the extra `local`)",
     ):
         assert expected in told
     assert metrics.snapshot()["write"]["<denied>"]["errors"] == 1
+
+
+def test_a_second_run_of_the_demo_finds_what_the_first_one_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a server to be named, the rows are in a PostgreSQL that is started for it."""
+    monkeypatch.setenv("PERSIST_LOCAL_PATH", str(tmp_path))
+    make(tmp_path)
+    for first_words in ("Loaded", "loaded already, with 1 calls that earlier runs", "loaded already, with 2 calls"):
+        anyio.run(crm_demo.main)
+        assert first_words in capsys.readouterr().out
 
 
 def test_the_demo_runs_against_a_server(

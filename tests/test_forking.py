@@ -11,8 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from agent_persistence import InMemoryAdapter, Schema, forking
+from agent_persistence import InMemoryAdapter, Schema
 from agent_persistence.metrics import Metrics
+from agent_persistence.runtime import forking
 from agent_persistence.runtime.forking import survives_fork
 
 PATIENCE_S = 20.0

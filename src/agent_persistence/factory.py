@@ -19,7 +19,7 @@ from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersisten
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-Kind: TypeAlias = Literal["supabase", "memory", "postgres"]
+Kind: TypeAlias = Literal["supabase", "memory", "postgres", "local"]
 KINDS: Final = get_args(Kind)
 
 
@@ -31,25 +31,26 @@ def create_persistence_agent(
     merge_defaults: bool = False,
     adapter: PersistenceAdapter | None = None,
     service: AsyncPersistenceService | None = None,
+    path: str | os.PathLike[str] | None = None,
     **service_options: Unpack[ServiceOptions],
 ) -> PersistenceAgent:
     """Return an agent over a new service, or over `service` if one is given.
 
-    `kind` is "supabase" (SUPABASE_URL and a key are needed), "postgres" (DATABASE_URL and the extra of this name) or
-    "memory" (one store a process, shared by all agents and façades of that kind). `config` holds settings, by default
-    those of the environment. `tables` replaces the list of business tables, or with `merge_defaults` is added to it; it
-    never makes a governance table writable.
+    `kind` is "supabase" (SUPABASE_URL and a key are needed), "postgres" (DATABASE_URL and the extra of this name),
+    "local" (a PostgreSQL that is started here, with the extra of this name, and keeps its rows in the directory `path`,
+    by default PERSIST_LOCAL_PATH or .agent-persistence) or "memory" (one store a process, shared by all agents and
+    façades of that kind). `config` holds settings, by default those of the environment. `tables` replaces the list of
+    business tables, or with `merge_defaults` is added to it; it never makes a governance table writable.
     `adapter` is used as it is and left open; `service_options` go to AsyncPersistenceService.
     """
     _check_kind(kind)
     if merge_defaults and tables is None:
         raise ConfigurationError("merge_defaults adds to tables=, which is missing")
     if service is not None:
-        _check_alone(service, adapter=adapter, config=config, tables=tables, **service_options)
+        _check_alone(service, adapter=adapter, config=config, tables=tables, path=path, **service_options)
         return PersistenceAgent(service)
-    return PersistenceAgent(
-        _service(kind, config, _table_list(tables, merge_defaults), adapter, service_options), owns_service=True
-    )
+    made = _service(kind, config, _table_list(tables, merge_defaults), adapter, path, service_options)
+    return PersistenceAgent(made, owns_service=True)
 
 
 def create_readonly_rag_facade(
@@ -58,6 +59,7 @@ def create_readonly_rag_facade(
     config: PersistenceConfig | None = None,
     adapter: PersistenceAdapter | None = None,
     service: AsyncPersistenceService | None = None,
+    path: str | os.PathLike[str] | None = None,
     **service_options: Unpack[ServiceOptions],
 ) -> ReadOnlyPersistenceFacade:
     """Return a read-only façade over a new service, or over `service`, which it then shares with its other users.
@@ -67,9 +69,9 @@ def create_readonly_rag_facade(
     """
     _check_kind(kind)
     if service is not None:
-        _check_alone(service, adapter=adapter, config=config, **service_options)
+        _check_alone(service, adapter=adapter, config=config, path=path, **service_options)
         return service.readonly()
-    return ReadOnlyPersistenceFacade(_service(kind, config, None, adapter, service_options), owns_service=True)
+    return ReadOnlyPersistenceFacade(_service(kind, config, None, adapter, path, service_options), owns_service=True)
 
 
 def _service(
@@ -77,10 +79,11 @@ def _service(
     config: PersistenceConfig | None,
     tables: frozenset[str] | None,
     adapter: PersistenceAdapter | None,
+    path: str | os.PathLike[str] | None,
     options: ServiceOptions,
 ) -> AsyncPersistenceService:
     _check_options(options)
-    config = _config(config, tables)
+    config = _with_path(_config(config, tables), path, kind, adapter)
     if tables is not None and options.get("policy") is not None:
         raise ConfigurationError("tables= and policy= both say what is allowed; give one of them")
     schema = options.get("schema")
@@ -100,6 +103,17 @@ def _config(config: PersistenceConfig | None, tables: frozenset[str] | None) -> 
     return config if tables is None else config.model_copy(update={"allowed_tables": tables})
 
 
+def _with_path(
+    config: PersistenceConfig, path: str | os.PathLike[str] | None, kind: str, adapter: PersistenceAdapter | None
+) -> PersistenceConfig:
+    """The settings with the directory of a local database, if one is given."""
+    if path is None:
+        return config
+    if kind != "local" or adapter is not None:
+        raise ConfigurationError('path= is the directory of kind="local", which makes its adapter itself')
+    return config.model_copy(update={"local_path": os.fspath(path)})
+
+
 def _environ(tables: frozenset[str] | None) -> Mapping[str, str]:
     return os.environ if tables is None else {**os.environ, "PERSIST_ALLOWED_TABLES": ",".join(tables)}
 
@@ -114,10 +128,22 @@ def adapter_of(kind: str, config: PersistenceConfig, schema: Schema) -> Persiste
         from agent_persistence.backends.postgres.adapter import PostgresAdapter
 
         return PostgresAdapter(_database_url(config))
+    if kind == "local":
+        return _local_adapter(config, schema)
     from agent_persistence.backends.postgrest.adapter import SupabaseAdapter
 
     url, key = _credentials(config)
     return SupabaseAdapter(url, key, schema=schema, transport=config.transport)
+
+
+def _local_adapter(config: PersistenceConfig, schema: Schema) -> PersistenceAdapter:
+    if os.name != "posix":
+        raise ConfigurationError(
+            'kind "local" needs a POSIX system, such as Linux, macOS or WSL; kind="memory" runs everywhere'
+        )
+    from agent_persistence.backends.local.adapter import LocalAdapter
+
+    return LocalAdapter(config.local_path, schema=schema)
 
 
 def _credentials(config: PersistenceConfig) -> tuple[str, SecretStr]:
@@ -129,7 +155,7 @@ def _credentials(config: PersistenceConfig) -> tuple[str, SecretStr]:
     if config.supabase_url is None or config.supabase_key is None:
         raise ConfigurationError(
             f"kind 'supabase' needs {' and '.join(missing)} in the environment or in config=;"
-            ' for a store without a server use kind="memory"'
+            ' for one without a server use kind="local", or kind="memory"'
         )
     return config.supabase_url, config.supabase_key
 

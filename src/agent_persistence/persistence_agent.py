@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Self, Unpack, cast
@@ -94,6 +95,7 @@ def create_persistence_agent(
     merge_defaults: bool = False,
     adapter: PersistenceAdapter | None = None,
     service: AsyncPersistenceService | None = None,
+    path: str | os.PathLike[str] | None = None,
     **service_options: Unpack[ServiceOptions],
 ) -> PersistenceAgent:
     """Make an agent; see `agent_persistence.factory.create_persistence_agent`, which this calls."""
@@ -106,5 +108,6 @@ def create_persistence_agent(
         merge_defaults=merge_defaults,
         adapter=adapter,
         service=service,
+        path=path,
         **service_options,
     )

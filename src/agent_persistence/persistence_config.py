@@ -5,6 +5,7 @@
 | `SUPABASE_URL` | base URL of the project, `https://<project>.supabase.co` |
 | `SUPABASE_SERVICE_KEY`, else `SUPABASE_KEY` | the API key |
 | `DATABASE_URL` | the database itself, `postgresql://<user>:<password>@<host>:5432/<database>`, for kind "postgres" |
+| `PERSIST_LOCAL_PATH` | the directory of the database of kind "local"; `.agent-persistence` is the default |
 | `PERSIST_TRANSPORT` | how requests go to Supabase: `httptools`, `httpx`, or `auto`, the default, which chooses |
 | `PERSIST_ALLOWED_TABLES` | stands in for the eight business tables, where nothing below is set |
 | `PERSIST_READ_TABLES` | the whole read allow-list |
@@ -42,7 +43,9 @@ _LISTS: Final = {
 _SECRETS: Final = ("supabase_key", "database_url")
 LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
 TRANSPORT_VARIABLE: Final = "PERSIST_TRANSPORT"
-_KNOWN: Final = (*_LISTS.values(), LOGGING_VARIABLE, TRANSPORT_VARIABLE)
+LOCAL_PATH_VARIABLE: Final = "PERSIST_LOCAL_PATH"
+_DEFAULT_LOCAL_PATH: Final = ".agent-persistence"
+_KNOWN: Final = (*_LISTS.values(), LOGGING_VARIABLE, TRANSPORT_VARIABLE, LOCAL_PATH_VARIABLE)
 
 
 class PersistenceConfig(BaseModel):
@@ -56,6 +59,7 @@ class PersistenceConfig(BaseModel):
     supabase_url: str | None = None
     supabase_key: SecretStr | None = None
     database_url: SecretStr | None = None
+    local_path: str = _DEFAULT_LOCAL_PATH
     allowed_tables: frozenset[str] | None = None
     read_tables: frozenset[str] | None = None
     write_tables: frozenset[str] | None = None
@@ -146,6 +150,7 @@ def _read(environ: Mapping[str, str]) -> dict[str, Any]:
         "supabase_url": environ.get("SUPABASE_URL", "").strip() or None,
         "supabase_key": next(iter(keys), None),
         "database_url": SecretStr(environ["DATABASE_URL"].strip()) if environ.get("DATABASE_URL", "").strip() else None,
+        "local_path": environ.get(LOCAL_PATH_VARIABLE, "").strip() or _DEFAULT_LOCAL_PATH,
         "logging": LOGGING_VARIABLE in environ,
         "transport": environ.get(TRANSPORT_VARIABLE, "").strip() or "auto",
         **{option: _split(environ[variable]) for option, variable in _LISTS.items() if variable in environ},

@@ -350,6 +350,7 @@ def create_persistence_agent(
     merge_defaults: bool = False,
     adapter: PersistenceAdapter | None = None,
     service: PersistenceService | None = None,
+    path: str | os.PathLike[str] | None = None,
     **service_options: Unpack[async_service.ServiceOptions],
 ) -> PersistenceAgent:
     """Return a blocking agent; the arguments are those of `agent_persistence.create_persistence_agent`."""
@@ -361,6 +362,7 @@ def create_persistence_agent(
             merge_defaults=merge_defaults,
             adapter=adapter,
             service=None if service is None else service._inner,
+            path=path,
             **service_options,
         )
     )
@@ -372,6 +374,7 @@ def create_readonly_rag_facade(
     config: PersistenceConfig | None = None,
     adapter: PersistenceAdapter | None = None,
     service: PersistenceService | None = None,
+    path: str | os.PathLike[str] | None = None,
     **service_options: Unpack[async_service.ServiceOptions],
 ) -> ReadOnlyPersistenceFacade:
     """Return a blocking façade; the arguments are those of `agent_persistence.create_readonly_rag_facade`."""
@@ -381,6 +384,7 @@ def create_readonly_rag_facade(
             config=config,
             adapter=adapter,
             service=None if service is None else service._inner,
+            path=path,
             **service_options,
         )
     )
@@ -426,6 +430,14 @@ def bulk_import(
         raise
     finally:
         _thread.call(items.aclose)
+
+
+def look_at(
+    target: _Writing[Any], table: str, source: str | os.PathLike[str], **given: Unpack[bulk.ImportOptions]
+) -> bulk.FileLook:
+    """`agent_persistence.bulk.look_at` without `await`."""
+    inner: Any = getattr(target, "_inner", target)
+    return _thread.call(bulk.look_at, inner, table, source, **given)
 
 
 async def _each(taken: AsyncIterator[list[Any]]) -> AsyncIterator[Any]:

@@ -284,7 +284,7 @@ class Frame:
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("leads.xls", {}, "say format="),
+        ("leads.doc", {}, "say format="),
         ("nowhere.csv", {}, "cannot be opened"),
         (io.BytesIO(b""), {}, "say format="),
         (io.StringIO(""), {"format": "csv"}, "binary mode"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent_persistence.bulk import ImportStoppedError, Reject
-from agent_persistence.sync import PersistenceService, bulk_import, create_persistence_agent
+from agent_persistence.sync import PersistenceService, bulk_import, create_persistence_agent, look_at
 from tests.bulk.imports import leads, memory
 
 
@@ -72,3 +72,12 @@ def test_functions_are_called(tmp_path: Path) -> None:
         bulk_import(agent, "leads", [{"email": "a@x.io"}, 7], rejects=rejects.append, progress=told.append)
     assert [reject.line for reject in rejects] == [2]
     assert told[-1].is_final
+
+
+def test_a_look_at_a_file_needs_no_await(tmp_path: Path) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_text("email;score\na@x.io;1\n")
+    with create_persistence_agent("memory") as agent:
+        look = look_at(agent, "leads", path)
+        assert look.options == {"delimiter": ";"}
+        assert bulk_import(agent, "leads", path, **look.options).rows == 1

@@ -13,7 +13,7 @@ from tests.cli.program import in_terminal, ran
 from tests.server import LocalServer
 
 GOOD = "email,score,status\nada@example.org,0.9,new\nbob@example.org,0.5,won\n"
-BAD = GOOD + "cy@example.net,none,new\n"
+BAD = GOOD + "cy@example.net,high,new\n"
 
 
 def _written(tmp_path: Path, text: str, name: str = "leads.csv") -> str:

@@ -34,7 +34,7 @@ def _commands(page: Path) -> list[list[str]]:
 def _unknown(words: list[str]) -> list[str]:
     """The options of a command line that the command does not have; the command itself if there is none."""
     command: Any = typer.main.get_command(app)
-    rest = list(words)
+    rest = words[: words.index("--")] if "--" in words else list(words)
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
         command = command.get_command(None, name)

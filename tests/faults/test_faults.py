@@ -77,7 +77,7 @@ def test_what_something_between_muddles_neither_loses_nor_doubles_anything(sizes
 
 def test_an_adapter_that_looks_at_no_key_is_caught(sizes: Sizes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: taken as they come, the answers of other calls lose rows and are returned as one's own."""
-    monkeypatch.setattr(ExpectedRows, "_is_kept", lambda *given: False)
+    monkeypatch.setattr(ExpectedRows, "_kept", lambda *given: {})
     cases = [case for case in singles(sizes, ATTEMPT_S, stacks=[HTTPX]) if isinstance(case.first, AnsweredForAnother)]
     total = scored(cases).total
     assert total["lost"] > 0

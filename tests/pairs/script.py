@@ -26,6 +26,7 @@ from agent_persistence import (
     lt,
 )
 from agent_persistence.bulk import bulk_import
+from agent_persistence.client.including import Includes
 from agent_persistence.client.typed import TypedTable
 from agent_persistence.runtime.concurrency import together
 
@@ -171,6 +172,15 @@ async def script(by: Caller) -> AsyncIterator[tuple[str, Any]]:
     conditions = any_of({"tags": contains(["b"])}, {"company": ilike("cyd%")}, {"custom": contains({"role": "ceo"})})
     yield "query, logic", await leads.query(conditions, order_by="email")
     yield "query, list", await leads.query({"status": in_(["lost", "none"])}, 10, "email", True)
+    page = await by.service.page("leads", {"status": "open"}, limit=2, order_by="email", select=["email"])
+    yield "page", [*page.rows, {"score": page.total}]
+    parent: Includes = {"campaigns": {"select": ["name"], "filters": {"status": "active"}}}
+    yield (
+        "query with its parents",
+        await by.service.query("leads", {"score": gte(0.5)}, order_by="email", select=["email"], include=parent),
+    )
+    together_merged = await leads.upsert_many([by.lead("ida", score=0.4), by.lead("kit", score=0.2)], ["email"])
+    yield "upsert_many", together_merged
     yield "count", [await by.service.count("leads"), await by.service.count("leads", {"score": is_null()})]
     yield "iterate", [row async for row in leads.iterate({"status": "open"}, page_size=2, order_by="email")]
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from agent_persistence import _ci_guard as guard
+from agent_persistence import guard
 from tests.scripts.guard_corpus import CORPUS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -373,7 +373,7 @@ def test_the_guard_runs_from_a_checkout_where_nothing_is_installed(tmp_path: Pat
     """It needs the standard library, itself, and of the package nothing but the version."""
     for path in ("scripts/ci_guard_persistence.py", *(f"src/agent_persistence/{name}.py" for name in BARE)):
         _write(f"checkout/{path}", (ROOT / path).read_bytes())
-    shutil.copytree(ROOT / "src" / "agent_persistence" / "_ci_guard", "checkout/src/agent_persistence/guard")
+    shutil.copytree(ROOT / "src" / "agent_persistence" / "guard", "checkout/src/agent_persistence/guard")
     _write("app/app.py", CALL)
     copy = tmp_path / "checkout" / "scripts" / "ci_guard_persistence.py"
     ended = subprocess.run(

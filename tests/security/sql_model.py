@@ -21,7 +21,7 @@ WORDS = frozenset(
         returning with values default order by asc desc nulls first last limit offset count coalesce
         json_agg text json jsonb json_populate_recordset json_populate_record regconfig to_tsvector plainto_tsquery
         phraseto_tsquery websearch_to_tsquery to_tsquery to_json like ilike nothing
-        _agent_persistence_row
+        _agent_persistence_row _agent_persistence_0
         """,
     )
 )

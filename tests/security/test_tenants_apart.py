@@ -68,7 +68,7 @@ def breached(loop: asyncio.Runner, history: list[Step], **options: Any) -> bool:
     return False
 
 
-SEARCH = settings(max_examples=3000, deadline=None, database=None, phases=[Phase.generate])
+SEARCH = settings(max_examples=20_000, deadline=None, database=None, phases=[Phase.generate])
 
 
 def test_without_a_tenant_the_adversary_succeeds(loop: asyncio.Runner) -> None:

@@ -71,7 +71,8 @@ _decode: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_float=exact_number, parse_int=exact_integer, parse_constant=_no_constant
 ).decode
 
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
+_INTEGER: Final = re.compile(r"([+-]?[0-9]{1,19})(?:\.0*)?", re.ASCII)
+"""A whole number; what spreadsheets and pandas write of one, `12.0`, too."""
 _DIGITS: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})", re.ASCII)
 _NUMERIC: Final = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.ASCII | re.IGNORECASE
@@ -101,9 +102,10 @@ _TIME_RANGES: Final = frozenset(f"{kind}{of}range" for kind in ("date", "ts", "t
 
 def _whole(type_name: str) -> Converter:
     def convert(text: str) -> int:
-        if _INTEGER.fullmatch(text.strip()) is None:
+        found = _INTEGER.fullmatch(text.strip())
+        if found is None:
             raise ValueError(f"is {type_name}, and this is no whole number")
-        return in_range(int(text), type_name)
+        return in_range(int(found[1]), type_name)
 
     return convert
 
@@ -161,6 +163,11 @@ def _array(type_name: str) -> Converter:
         return [None if item is None else element(item) if isinstance(item, str) else item for item in items]
 
     return convert
+
+
+def converter_of_items(element: Converter | None) -> Callable[[list[str]], list[Any]]:
+    """What makes the values of an array of the texts of its items."""
+    return list if element is None else lambda items: [element(item) for item in items]
 
 
 def _uuid(text: str) -> str:

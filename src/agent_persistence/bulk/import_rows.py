@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Iterable, Sequence
+from functools import partial
 from math import inf
-from typing import IO, Any, Final, Protocol, TypeAlias, TypedDict, TypeGuard
+from typing import IO, Any, Final, Protocol, TypeAlias, TypedDict, TypeGuard, Unpack
 
-from agent_persistence.bulk.columns import Columns
-from agent_persistence.bulk.job import ImportJob
+import anyio.to_thread
+
+from agent_persistence.bulk.columns import REST as REST, Columns
+from agent_persistence.bulk.job import ImportJob, import_target
+from agent_persistence.bulk.looking import look
 from agent_persistence.bulk.pace import Tell
 from agent_persistence.bulk.rejecting import Rejects
 from agent_persistence.bulk.settings import Format, SourceOptions, at_least_one, is_file, is_path, names
-from agent_persistence.bulk.values import ImportReport, ImportStoppedError, Progress, Reject
+from agent_persistence.bulk.spelling import DecimalMark
+from agent_persistence.bulk.values import FileLook, ImportReport, ImportStoppedError, Progress, Reject
 from agent_persistence.bulk.writing import Writing
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, TableNotAllowedError
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
 
-__all__ = ["ImportReport", "ImportStoppedError", "Progress", "Reject", "bulk_import"]
+__all__ = ["FileLook", "ImportReport", "ImportStoppedError", "Progress", "Reject", "bulk_import", "look_at"]
 
 Source: TypeAlias = str | os.PathLike[str] | IO[bytes] | Iterable[Any] | AsyncIterable[Any]
 
@@ -41,8 +46,16 @@ class ImportOptions(TypedDict, total=False):
     format: Format | None
     columns: Columns
     delimiter: str | None
-    null: str
+    null: str | Sequence[str]
     encoding: str | None
+    skip_lines: int
+    sheet: str | None
+    decimal: DecimalMark | None
+    date_format: str | Sequence[str] | None
+    list_separator: str | None
+    trim: bool
+    quoted_null: bool
+    fill_defaults: bool
     on_conflict: Sequence[str] | None
     chunk_rows: int
     chunk_bytes: int
@@ -62,8 +75,16 @@ async def bulk_import(
     format: Format | None = None,
     columns: Columns = None,
     delimiter: str | None = None,
-    null: str = "",
+    null: str | Sequence[str] = "",
     encoding: str | None = None,
+    skip_lines: int = 0,
+    sheet: str | None = None,
+    decimal: DecimalMark | None = None,
+    date_format: str | Sequence[str] | None = None,
+    list_separator: str | None = None,
+    trim: bool = False,
+    quoted_null: bool = False,
+    fill_defaults: bool = False,
     on_conflict: Sequence[str] | None = None,
     chunk_rows: int = CHUNK_ROWS,
     chunk_bytes: int = CHUNK_BYTES,
@@ -76,11 +97,13 @@ async def bulk_import(
 ) -> ImportReport:
     """Write every row of the source into the table, and return how that went.
 
-    `source` is the path of a CSV file, of JSON lines or of a Parquet file, packed with gzip or not; such a file, open
-    in binary mode, with its `format`; or an iterable or async iterable of records. Each chunk, `chunk_rows` rows or
-    about `chunk_bytes` of JSON, is one bulk_write with all that the service does about it, `concurrency` of them at a
-    time. With `on_conflict` rows that exist are merged, in the order of the source. All of it is written as whoever the
-    target's calls run as when the import begins.
+    `source` is the path of a CSV file, of JSON lines, a JSON array or a Parquet file, packed with gzip or not, or of a
+    spreadsheet; such a file, open in binary mode, with its `format`; or an iterable or async iterable of records. How a
+    CSV file or a spreadsheet spells its values, `skip_lines` to `fill_defaults` say; `look_at` finds it out.
+
+    Each chunk, `chunk_rows` rows or about `chunk_bytes` of JSON, is one bulk_write with all that the service does about
+    it, `concurrency` of them at a time. With `on_conflict` rows that exist are merged, in the order of the source. All
+    of it is written as whoever the target's calls run as when the import begins.
 
     A row that is refused stops the import with ImportStoppedError; with `rejects`, a path or a function of one Reject,
     it is put there and the rest goes in, until there are more than `max_rejects`. `resume` is the path of a journal:
@@ -94,12 +117,27 @@ async def bulk_import(
         await service.bulk_write(table, [])  # refused by the guard, and told to the audit hooks
         raise TableNotAllowedError(table, "bulk_write", service.policy.write)
     merge_by = names("on_conflict", on_conflict)
+    given = {
+        "format": format,
+        "columns": columns,
+        "delimiter": delimiter,
+        "null": null,
+        "encoding": encoding,
+        "skip_lines": skip_lines,
+        "sheet": sheet,
+        "decimal": decimal,
+        "date_format": date_format,
+        "list_separator": list_separator,
+        "trim": trim,
+        "quoted_null": quoted_null,
+        "fill_defaults": fill_defaults,
+    }
     order = ImportJob(
         target=target,
         service=service,
         table=table,
         source=source,
-        reading=SourceOptions.of(source, format, columns, delimiter, null, encoding),
+        reading=SourceOptions.made(source, given),
         merge_by=merge_by,
         chunk_rows=min(at_least_one("chunk_rows", chunk_rows), service.policy.max_batch),
         chunk_bytes=at_least_one("chunk_bytes", chunk_bytes),
@@ -111,6 +149,21 @@ async def bulk_import(
         dry_run=dry_run,
     )
     return await order.carried_out()
+
+
+async def look_at(
+    target: Agent | AsyncPersistenceService, table: str, source: str | os.PathLike[str], **given: Unpack[ImportOptions]
+) -> FileLook:
+    """Look at the beginning of a file, and return what it is and with which options it fits the table.
+
+    `given` are options of `bulk_import` that are certain; what is found beside them is only told, and counts when it is
+    passed on: `bulk_import(agent, "leads", path, **look.options)`. Nothing is written. What is wrong
+    with the file, also that it cannot be opened, are the look's `problems`.
+    """
+    service = _service(target)
+    seen = import_target(service, table)
+    kept = {name: value for name, value in given.items() if value not in (None, "")}
+    return await anyio.to_thread.run_sync(partial(look, source, seen, kept))
 
 
 def is_given(source: object) -> TypeGuard[Iterable[Any]]:

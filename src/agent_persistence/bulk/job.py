@@ -12,16 +12,14 @@ from uuid import uuid4
 
 from agent_persistence.bulk.chunks import Chunk
 from agent_persistence.bulk.columns import ImportTarget
-from agent_persistence.bulk.csv_records import CsvReader
 from agent_persistence.bulk.feeding import Cutting, given_chunks, planner, read_chunks
 from agent_persistence.bulk.importing import Run
 from agent_persistence.bulk.iterables import GivenReader
 from agent_persistence.bulk.journal import Journal, Ledger, NoJournal
-from agent_persistence.bulk.json_lines import JsonReader
-from agent_persistence.bulk.lines import text_lines
 from agent_persistence.bulk.opening import Opened
 from agent_persistence.bulk.pace import Pace, Tell
 from agent_persistence.bulk.parquet import ParquetReader
+from agent_persistence.bulk.reading import text_reader
 from agent_persistence.bulk.rejecting import Called, Reader, Rejects, RejectsFile, Rendering, Sink
 from agent_persistence.bulk.rows import SourceError
 from agent_persistence.bulk.sending import Sender
@@ -98,8 +96,7 @@ class ImportJob:
         return column if self.merge_by in (None, (column,)) else None
 
     def _columns(self) -> ImportTarget:
-        columns, writable = self.service.schema.columns(self.table), self.service.policy.writable(self.table)
-        target = ImportTarget(self.table, columns, self.service.validates, writable)
+        target = import_target(self.service, self.table)
         target.check(self.merge_by or ())
         return target
 
@@ -107,10 +104,7 @@ class ImportJob:
         target, reading = self._columns(), self.reading
         if reading.format == "parquet":
             return ParquetReader(opened, reading.columns, target)
-        lines = text_lines(opened.blocks(), reading.encoding)
-        if reading.format == "csv":
-            return CsvReader(lines, reading.dialect, reading.columns, target)
-        return JsonReader(lines, reading.columns, target)
+        return text_reader(reading, opened, target)
 
     def _sink(self, format: Rendering, journal: Ledger) -> Sink | None:
         if self.rejects is None:
@@ -139,3 +133,8 @@ class ImportJob:
         unique = self.service._client_keys.unique(self.table)
         plan = planner(journal, self.table, unique, merges=merges)
         return read_chunks(reader, chunker, plan, may_wait=not is_path(self.source))
+
+
+def import_target(service: AsyncPersistenceService, table: str) -> ImportTarget:
+    """The table as an import by this service sees it."""
+    return ImportTarget(table, service.schema.columns(table), service.validates, service.policy.writable(table))

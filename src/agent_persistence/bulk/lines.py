@@ -10,6 +10,7 @@ from agent_persistence.bulk.rows import SourceError
 from agent_persistence.exceptions import ConfigurationError, printable
 
 MAX_LINE_BYTES: Final = 1 << 24
+_FIRST_BYTES: Final = 1 << 16
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -36,16 +37,24 @@ class Unreadable(str):
 def text_lines(blocks: Iterable[bytes], encoding: str | None = None, *, most: int = MAX_LINE_BYTES) -> Iterator[str]:
     """The lines without their "\\n"; those that cannot be decoded, or are longer than `most` bytes, as Unreadable.
 
-    Without `encoding` a byte order mark decides, and where there is none it is UTF-8. The mark is left out.
+    Without `encoding` a byte order mark decides, and where there is none it is UTF-8. The mark is left out. Where the
+    first 64 KB hold a carriage return and no line feed, as old spreadsheets write, that is what ends a line.
     """
     encoding, blocks = _encoding_of(blocks, encoding)
     if not _has_plain_lines(encoding):
         encoding, blocks = "utf-8", _as_utf8(blocks, encoding)
-    for lines in _whole_lines(blocks, most):
+    for lines in _whole_lines(_with_line_feeds(blocks), most):
         if isinstance(lines, Unreadable):
             yield lines
         else:
             yield from _decoded(lines, encoding)
+
+
+def text_chunks(blocks: Iterable[bytes], encoding: str | None = None) -> Iterator[str]:
+    """The text of the blocks, in the encoding that `text_lines` finds; SourceError for bytes that are none of it."""
+    encoding, blocks = _encoding_of(blocks, encoding)
+    for block in _as_utf8(blocks, encoding):
+        yield block.decode()
 
 
 def known_encoding(name: str) -> str:
@@ -74,6 +83,20 @@ def _encoding_of(blocks: Iterable[bytes], encoding: str | None) -> tuple[str, It
 def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield first
     yield from rest
+
+
+def _with_line_feeds(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks; with line feeds where the first 64 KB hold carriage returns alone."""
+    rest = iter(blocks)
+    first = b""
+    while b"\n" not in first and len(first) < _FIRST_BYTES and (more := next(rest, b"")):
+        first += more
+    if b"\n" in first or b"\r" not in first:
+        yield from _joined(first, rest)
+        return
+    yield first.replace(b"\r", b"\n")
+    for block in rest:
+        yield block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _has_plain_lines(encoding: str) -> bool:

@@ -8,23 +8,27 @@ from dataclasses import dataclass
 from hashlib import sha256
 from io import TextIOBase
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from agent_persistence.bulk.columns import Columns, check_columns
 from agent_persistence.bulk.csv_records import Dialect
 from agent_persistence.bulk.lines import known_encoding
+from agent_persistence.bulk.spelling import PLAIN, Spelling
 from agent_persistence.exceptions import ConfigurationError, printable
 
-Format: TypeAlias = Literal["csv", "jsonl", "parquet"]
+Format: TypeAlias = Literal["csv", "jsonl", "json", "parquet", "excel"]
 
 _BY_SUFFIX: Final[dict[str, Format]] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".parquet": "parquet",
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "excel"),
 }
-_FORMATS: Final = ("csv", "jsonl", "parquet")
+_FORMATS: Final = get_args(Format)
+_TABULAR: Final = ("csv", "excel")
 _HEAD_BYTES: Final = 1 << 16
 
 
@@ -36,6 +40,9 @@ class SourceOptions:
     columns: Columns
     dialect: Dialect
     encoding: str | None
+    spelling: Spelling = PLAIN
+    skip_lines: int = 0
+    sheet: str | None = None
 
     @classmethod
     def of(
@@ -44,27 +51,62 @@ class SourceOptions:
         format: str | None,
         columns: Columns,
         delimiter: str | None,
-        null: str,
+        null: str | Sequence[str],
         encoding: str | None,
+        spelling: Spelling = PLAIN,
+        skip_lines: int = 0,
+        sheet: str | None = None,
     ) -> SourceOptions:
         """The options, checked; what is not said of a path is told by its ending."""
         told = _format(source, format)
-        check_columns(columns, has_header=told == "csv")
+        check_columns(columns, has_header=told in _TABULAR)
         if encoding is not None:
             encoding = known_encoding(encoding)
         is_tabbed = is_path(source) and _suffix(source) == ".tsv"
-        dialect = Dialect(delimiter if delimiter is not None else "\t" if is_tabbed else ",", null)
+        nulls = (null,) if isinstance(null, str) else tuple(null) or ("",)
+        parted = delimiter if delimiter is not None else "\t" if is_tabbed else ","
+        dialect = Dialect(parted, nulls[0], nulls[1:], spelling.trim, spelling.quoted_null)
         dialect.check()
-        return cls(told, columns, dialect, encoding)
+        spelling.check()
+        if type(skip_lines) is not int or skip_lines < 0:
+            raise ConfigurationError(f"skip_lines is a number of lines, not {skip_lines!r:.40}")
+        return cls(told, columns, dialect, encoding, spelling, skip_lines, sheet)
+
+    @classmethod
+    def made(cls, source: object, options: Mapping[str, Any]) -> SourceOptions:
+        """The options of these names, checked; those of others are left aside."""
+        formats = options.get("date_format") or ()
+        spelling = Spelling(
+            decimal=options.get("decimal"),
+            date_formats=(formats,) if isinstance(formats, str) else tuple(formats),
+            list_separator=options.get("list_separator"),
+            trim=bool(options.get("trim")),
+            quoted_null=bool(options.get("quoted_null")),
+            fill_defaults=bool(options.get("fill_defaults")),
+        )
+        null = options.get("null")
+        return cls.of(
+            source,
+            options.get("format"),
+            options.get("columns"),
+            options.get("delimiter"),
+            "" if null is None else null,
+            options.get("encoding"),
+            spelling,
+            options.get("skip_lines") or 0,
+            options.get("sheet"),
+        )
 
     def told(self) -> dict[str, Any]:
         """The options as JSON."""
         columns = self.columns
+        more = {**self.spelling.told(), "skip_lines": self.skip_lines, "sheet": self.sheet}
         return {
             "format": self.format,
             "columns": dict(columns) if isinstance(columns, Mapping) else columns and list(columns),
-            "dialect": list(self.dialect),
+            "dialect": [self.dialect.delimiter, *self.dialect.nulls],
             "encoding": self.encoding,
+            **{name: value for name, value in more.items() if value},
         }
 
 
@@ -74,6 +116,11 @@ def is_path(source: object) -> bool:
 
 def is_file(source: object) -> bool:
     return callable(getattr(source, "read", None))
+
+
+def format_of_name(path: Any) -> Format | None:
+    """What the path's ending says; None where it says nothing."""
+    return _BY_SUFFIX.get(_suffix(path))
 
 
 def _suffix(source: Any) -> str:

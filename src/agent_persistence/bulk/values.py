@@ -57,6 +57,30 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class FileLook:
+    """What a file is, and what it takes to import it.
+
+    `kind` says it in words. `options` are those for `bulk_import`: what was given, and what was found beside it, which
+    `found` tells with the reason of each. `problems` are what no finding solves, each with what helps; with any of them
+    the file does not fit. `columns` is by heading the column it goes into, of those that are taken, `left_out` the rest
+    of the headings. `rows` are the first ones as they would be stored, or the reason why one would not.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    found: Mapping[str, str]
+    problems: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    rows: tuple[Mapping[str, Any] | Reject, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether the file can be imported as it was asked for, with nothing found beside that."""
+        return not (self.found or self.problems)
+
+
+@dataclass(frozen=True, slots=True)
 class ImportReport:
     """How an import ended.
 

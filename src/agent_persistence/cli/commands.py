@@ -18,6 +18,7 @@ MODULES: Final = {
     "rag": "rag",
     "mcp": "mcp",
     "import": "importing",
+    "local": "local",
     "metrics": "metrics",
     "audit": "audit",
     "guard": "guard",

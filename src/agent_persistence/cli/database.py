@@ -49,8 +49,9 @@ def listed(names: Collection[str]) -> str:
 
 @asynccontextmanager
 async def database_of(target: Target) -> AsyncIterator[Database]:
-    """The database that DATABASE_URL names, with its connections closed at the end."""
-    adapter = adapter_of("postgres", target.config, target.schema)
+    """The local database, or else the one that DATABASE_URL names, with its connections closed at the end."""
+    kind = "local" if target.kind == "local" else "postgres"
+    adapter = adapter_of(kind, target.config, target.schema)
     try:
         yield Database(cast("PostgresAdapter", adapter))
     finally:

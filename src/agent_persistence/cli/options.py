@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-KINDS = ("supabase", "postgres", "memory")
+KINDS = ("supabase", "postgres", "local", "memory")
 CONNECTION = "Where the rows are"
 RULES = "What is allowed"
 

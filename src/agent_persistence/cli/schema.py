@@ -68,7 +68,7 @@ async def pulled(target: Target, db_schema: str) -> Schema:
     """The tables that the backend shows."""
     if target.kind == "memory":
         raise ConfigurationError("a memory store has the schema it is given; pull one from supabase or postgres")
-    if target.kind == "postgres":
+    if target.kind in ("postgres", "local"):
         async with database_of(target) as database:
             return await pulled_schema(database, db_schema)
     async with rest_of(target) as rest:

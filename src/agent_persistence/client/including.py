@@ -110,8 +110,8 @@ def _link(schema: Schema, table: str, target: object, via: object, many: object)
     known = ", ".join(sorted(declared)) or "none"
     raise ValidationError(
         table,
-        f"include: no foreign key is declared between it and {printable(target)}; related tables are {known}; where"
-        " the name is another one, say table=, and declare foreign keys in the Schema",
+        f"include: no foreign key is declared between it and {printable(target)}; related tables are {known}",
+        "where the rows are to have another name than their table, say table=; declare foreign keys in the Schema",
     )
 
 

@@ -73,7 +73,7 @@ def asked_filters(filters: Any, own: Mapping[str, Filters | None]) -> dict[str, 
         )
     told = {table: given for table, given in own.items() if given is not None}
     for table in told.keys() & filters.keys():
-        raise ValidationError(table, "two filters are given: by filters= and by the table's own argument")
+        raise ValidationError(table, "two filters are given for it")
     return {**told, **{table: given for table, given in filters.items() if given is not None}}
 
 

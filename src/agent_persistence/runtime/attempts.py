@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from math import inf
 
 import anyio
 
@@ -102,6 +103,30 @@ def set_apart() -> Iterator[None]:
 def is_set_apart() -> bool:
     """Whether a connection of its own is asked for."""
     return _apart.get()
+
+
+class starting:  # noqa: N801  as above
+    """The server is started within: the call's deadline does not run, and what was left of it is left behind it.
+
+    Nothing is sent within.
+    """
+
+    def __init__(self) -> None:
+        self._attempt = _current.get()
+        self._began = anyio.current_time()
+
+    def __enter__(self) -> None:
+        if self._attempt is not None:
+            self._attempt.unsent = True
+            self._attempt.scope.deadline = inf
+
+    def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
+        attempt = self._attempt
+        if attempt is not None and error_class is None:
+            now = anyio.current_time()
+            attempt.unsent = False
+            attempt.latest += now - self._began
+            attempt.scope.deadline = min(attempt.latest, now + attempt.limit_s)
 
 
 def ending_in(delay_s: float) -> anyio.CancelScope:

@@ -53,7 +53,7 @@ class _Examination:
     def sees_catalogues(self) -> bool:
         """Whether there is a database to look into."""
         is_named = bool(os.environ.get(DATABASE_VARIABLE, "").strip())
-        return self.target.kind == "postgres" or (self.target.kind == "supabase" and is_named)
+        return self.target.kind in ("postgres", "local") or (self.target.kind == "supabase" and is_named)
 
     def fail(self, area: Area, error: PersistenceError, subject: str | None = None, remedy: str | None = None) -> None:
         """Note what stopped a part of the examination."""

@@ -88,7 +88,7 @@ def thread_of(thread_id: object) -> str:
     """The thread's id as a text; 1 and "1" are the same thread."""
     if isinstance(thread_id, bool) or not isinstance(thread_id, (str, int)):
         told = "is missing" if thread_id is None else f"is a text or an int, not {type(thread_id).__name__}"
-        raise ValidationError(TABLE, f"thread_id {told}: give config={{'configurable': {{'thread_id': …}}}}")
+        raise ValidationError(TABLE, f"thread_id {told}", "give config={'configurable': {'thread_id': …}}")
     return str(thread_id)
 
 

@@ -101,8 +101,8 @@ class Paging:
         if self._row_cap is None and any(each.many for each in includes(query)):
             raise ValidationError(
                 query.table,
-                "lists of related rows are cut at the server's max-rows, which is not known here; say row_cap= (a"
-                " Supabase project has 1000 unless changed, inf is none)",
+                "lists of related rows are cut at the server's own limit of rows, which is not known here",
+                "say row_cap= (a Supabase project has 1000 unless changed, inf is none)",
             )
 
     def _check_whole(self, include: Include, rows: Sequence[Row]) -> None:

@@ -1,0 +1,1 @@
+"""A PostgreSQL of this machine's own, from a wheel: started by its first user, stopped behind its last one."""
