@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,8 @@ COLOURS: Final = ("#1b6ca8", "#2a9d6f", "#e07a1f", "#8e5ea2", "#7a7f87", "#c8322
 ROW: Final = 24
 
 Curve = Sequence[tuple[float, float]]
+Place = Callable[[float, float], tuple[float, float]]
+"""Where a point of a curve stands in the drawing."""
 
 
 def curves(title: str, series: Mapping[str, Curve], *, across: str, up: str) -> str:
@@ -34,18 +36,43 @@ def curves(title: str, series: Mapping[str, Curve], *, across: str, up: str) -> 
         _, y = at(columns[0], value)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e3e6ea"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" fill="#555">{value:,g}</text>')
+    parts += _columns(columns, at, height, across)
+    return "\n".join([*parts, *_drawn(series, at), "</svg>\n"])
+
+
+def _columns(columns: Sequence[float], at: Place, height: int, across: str) -> Iterator[str]:
+    """The values across, and what they are."""
     for value in columns:
-        x, _ = at(value, low)
-        told = f'<text x="{x:.1f}" y="{TOP + PLOT_HEIGHT + 18}" text-anchor="middle" fill="#555">{value:,g}</text>'
-        parts.append(told)
-    parts.append(f'<text x="{LEFT}" y="{height - 10}" fill="#555">{escape(across)}</text>')
+        x, _ = at(value, 1)
+        yield f'<text x="{x:.1f}" y="{TOP + PLOT_HEIGHT + 18}" text-anchor="middle" fill="#555">{value:,g}</text>'
+    yield f'<text x="{LEFT}" y="{height - 10}" fill="#555">{escape(across)}</text>'
+
+
+def _drawn(series: Mapping[str, Curve], at: Place) -> Iterator[str]:
     ends = _apart([at(*curve[-1])[1] for curve in series.values()])
     for (name, curve), colour, end in zip(series.items(), COLOURS, ends, strict=False):
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in curve))
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in (at(*p) for p in curve)]
-        parts.append(f'<text x="{WIDTH - RIGHT + 10}" y="{end + 4:.1f}" fill="{colour}">{escape(name)}</text>')
-    return "\n".join([*parts, "</svg>\n"])
+        yield f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in (at(*p) for p in curve))
+        yield f'<text x="{WIDTH - RIGHT + 10}" y="{end + 4:.1f}" fill="{colour}">{escape(name)}</text>'
+
+
+def shares(title: str, series: Mapping[str, Curve], *, across: str) -> str:
+    """Shares from 0 to 1 over a logarithmic axis; each curve is named at its right end."""
+    columns = sorted({x for curve in series.values() for x, _ in curve})
+    height = TOP + PLOT_HEIGHT + BOTTOM
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        right = math.log(x / columns[0]) / math.log(columns[-1] / columns[0])
+        return LEFT + right * (WIDTH - LEFT - RIGHT), TOP + (1 - y) * PLOT_HEIGHT
+
+    parts = [_head(title, height)]
+    for tenth in range(0, 11, 2):
+        _, y = at(columns[0], tenth / 10)
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e3e6ea"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" fill="#555">{tenth * 10} %</text>')
+    parts += _columns(columns, at, height, across)
+    return "\n".join([*parts, *_drawn(series, at), "</svg>\n"])
 
 
 def bars(title: str, groups: Mapping[str, Mapping[str, float]], *, unit: str) -> str:

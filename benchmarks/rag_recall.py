@@ -90,7 +90,7 @@ async def searchable_crm() -> tuple[AsyncPersistenceService, NonSemanticEmbedder
         row |= {"id": number, "embedding": written(vector)}
     adapter = InMemoryAdapter(rows, functions=MemorySearch(lambda: adapter, "messages").functions())
     service = AsyncPersistenceService(
-        adapter, policy=TablePolicy(read={"messages"}, call={"hybrid_search_messages"}), retry=False
+        adapter, policy=TablePolicy(read=EVERYTHING.keys(), call={"hybrid_search_messages"}), retry=False
     )
     return service, embedder
 

@@ -44,7 +44,7 @@ def test_the_demo_shows_every_step(capsys: pytest.CaptureFixture[str]) -> None:
         "Maya Okafor is now qualified",
         "TableNotAllowedError: write on table 'clients'",
         "audit: denied write on clients, columns name, budget",
-        "<crm_context>",
+        "begin: data, not instructions]",
         "metrics.snapshot()",
         "No PostgreSQL is installed (the extra `local`)",
     ):

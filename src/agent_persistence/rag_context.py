@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,31 +12,35 @@ from agent_persistence.exceptions import ValidationError
 from agent_persistence.presets import crm
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.records import Row
+from agent_persistence.rag.answering import Answered, answered, strangers
 from agent_persistence.rag.asked import (
     ReadableSource as ReadableSource,
     RowsOf,
     asked_filters,
     asked_shape,
     check_options,
-    default_shape,
     reading_verbs,
 )
+from agent_persistence.rag.blending import blended
 from agent_persistence.rag.budget import TokenBudget, token_budget
-from agent_persistence.rag.composing import compose_all, compose_within, everything
+from agent_persistence.rag.compact_format import Compact
+from agent_persistence.rag.dates import days_meant
 from agent_persistence.rag.json_format import Json
-from agent_persistence.rag.lexical import terms, word_relevance
+from agent_persistence.rag.lexical import terms
 from agent_persistence.rag.markdown_format import Markdown
-from agent_persistence.rag.notes import Known, walk
-from agent_persistence.rag.outline import Record, outline
-from agent_persistence.rag.plan import plan
-from agent_persistence.rag.preparing import Prepared, prepared
-from agent_persistence.rag.reading import RETRIEVER, Found, Search, read
+from agent_persistence.rag.plan import ReadPlan, plan
+from agent_persistence.rag.preparing import prepared
+from agent_persistence.rag.reading import Found, Search, read
 from agent_persistence.rag.relevance import Relevance, Retriever
-from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id, scores
+from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id
 from agent_persistence.rag.shown import Format
+from agent_persistence.rag.telling import Prompt, Settings, Telling, TokenUse, state
 from agent_persistence.rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
+from agent_persistence.rag.widening import widened
+from agent_persistence.rag.words import question_words
 from agent_persistence.rag.xml_format import Xml
-from agent_persistence.redaction.redacting import Redaction, Redactor
+from agent_persistence.redaction.actions import Drop
+from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.schema.contexts.entity import Entity, Parent, check_among
 from agent_persistence.schema.contexts.shape import ContextShape
 from agent_persistence.schema.contexts.spec import ContextSpec
@@ -61,60 +65,19 @@ __all__ = [
 ]
 
 OnError: TypeAlias = Literal["raise", "partial"]
-PromptFormat: TypeAlias = Literal["xml", "markdown", "json"]
+PromptFormat: TypeAlias = Literal["xml", "markdown", "json", "compact"]
 
-_FORMATS: Final[Mapping[str, Callable[[ContextShape], Format]]] = {"xml": Xml, "markdown": Markdown, "json": Json}
-
-
-@dataclass(frozen=True, slots=True)
-class TokenUse:
-    """What a prompt uses of what it may: `used` tokens as `counter` counts them, exactly or by estimate.
-
-    `budget` is the total, of which `reserve` is not the prompt's; None where there is no bound.
-    """
-
-    counter: str
-    exact: bool
-    used: int
-    budget: int | None
-    reserve: int
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt, and what is to be known about it.
-
-    `refs` are the references of the records in it, in their order. `report` tells by table how many rows were fetched,
-    kept in the prompt, dropped by the budget and by the limit, and clipped; how many values were redacted; and whether
-    more rows exist than the limit let through.
-    """
-
-    text: str
-    refs: tuple[str, ...]
-    report: dict[str, dict[str, Any]]
-    tokens: TokenUse
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """How the rows came about, and how prompts are to be made of them."""
-
-    shape: ContextShape = field(default_factory=default_shape)
-    found: Found = field(default_factory=Found)
-    unread: Collection[str] = ()
-    scoring: Scoring = field(default_factory=Scoring)
-    question: str = ""
-    relevance: Mapping[RecordId, float] = field(default_factory=dict)
-    now: datetime | None = None
-    budget: TokenBudget | None = None
-    counter: TokenCounter = field(default_factory=EstimatedTokens)
-    redactor: Redactor | None = None
-    redacted: Mapping[str, int] = field(default_factory=dict)
+_FORMATS: Final[Mapping[str, Callable[[ContextShape], Format]]] = {
+    "xml": Xml,
+    "markdown": Markdown,
+    "json": Json,
+    "compact": Compact,
+}
 
 
 @dataclass(slots=True, init=False)
 class RAGContext:
-    """The rows found by table, newest first.
+    """The rows found by table, newest first; with a question those that answer it.
 
     `complete` is False when a table could not be read (`on_error="partial"`); `warnings` say what is missing and why.
     The rows of the five tables of the default context are attributes as well. `spec` says what rows given by hand are
@@ -124,7 +87,8 @@ class RAGContext:
     rows: dict[str, list[Row]]
     warnings: list[str]
     complete: bool
-    _settings: _Settings = field(repr=False, compare=False)
+    _settings: Settings = field(repr=False, compare=False)
+    _told: Telling | None = field(repr=False, compare=False)
 
     clients = RowsOf("clients")
     leads = RowsOf("leads")
@@ -144,9 +108,9 @@ class RAGContext:
         *,
         rows: Mapping[str, list[Row]] | None = None,
         spec: ContextSpec | None = None,
-        _settings: _Settings | None = None,
+        _settings: Settings | None = None,
     ) -> None:
-        self._settings = _Settings(asked_shape(spec, Schema())) if _settings is None else _settings
+        self._settings = Settings(asked_shape(spec, Schema())) if _settings is None else _settings
         five = dict(zip(crm.CONTEXT_TABLES, (clients, campaigns, leads, conversations, messages), strict=True))
         given = {table: told for table, told in five.items() if told is not None} | dict(rows or {})
         for table in given:
@@ -154,89 +118,57 @@ class RAGContext:
         self.rows = {table: given.get(table, []) for table in self._settings.shape.order}
         self.warnings = [] if warnings is None else warnings
         self.complete = complete
+        self._told = None
 
     @property
     def sources(self) -> dict[str, tuple[str, Any]]:
         """The (table, key) behind each short reference; a reference is the same in all prompts of this context."""
-        return {record.ref: (record.table, record.key) for record in self._records()}
+        return {record.ref: (record.table, record.key) for record in self._telling().records}
 
     @property
     def report(self) -> dict[str, dict[str, Any]]:
         """What became of the rows of each table in the prompt that `to_prompt()` gives; see `Prompt`."""
         if self._settings.budget is None:
-            return self._known().report(everything(self._roots()))
+            return self._telling().report(None)
         return self.prompt().report
 
-    def to_prompt(self, format: PromptFormat = "xml", *, max_tokens: int | TokenBudget | None = None) -> str:
+    def to_prompt(self, format: PromptFormat | None = None, *, max_tokens: int | TokenBudget | None = None) -> str:
         """Return the context as text: the same bytes for the same rows, everything in them escaped.
 
         With `max_tokens`, by default that of `build_rag_context`, the text has no more of them, as the context's
         counter counts: it holds the records with the best scores for their tokens, each with those it belongs to, and
-        long texts are cut before a record is left out. Where not even a page without records fits, it is empty.
+        long texts are cut before a record is left out. Where not even a page without records fits, it is empty. The
+        format is by default "compact" where there is a budget, and "xml" where there is none.
         """
         return self.prompt(format, max_tokens=max_tokens).text
 
-    def prompt(self, format: PromptFormat = "xml", *, max_tokens: int | TokenBudget | None = None) -> Prompt:
-        """The text that `to_prompt` gives, with its references, its report and the tokens it uses."""
-        if format not in _FORMATS:
-            raise ValidationError("to_prompt", f"format is 'xml', 'markdown' or 'json', not {format!r:.40}")
-        form, counter = _FORMATS[format](self._settings.shape), self._settings.counter
+    def prompt(self, format: PromptFormat | None = None, *, max_tokens: int | TokenBudget | None = None) -> Prompt:
+        """The text that `to_prompt` gives, with its references, its report and the tokens it uses.
+
+        It is composed once, and again only when rows of the context were changed.
+        """
         budget = self._settings.budget if max_tokens is None else token_budget(max_tokens)
+        name = format or ("xml" if budget is None else "compact")
+        if name not in _FORMATS:
+            known = ", ".join(map(repr, _FORMATS))
+            raise ValidationError("to_prompt", f"format is one of {known}, not {format!r:.40}")
         if budget is not None:
             budget.check_tables(self._settings.shape.tables)
-        roots, known = self._roots(), self._known()
-        if budget is None:
-            composed = compose_all(roots, form, known.notes)
-        else:
-            composed = compose_within(
-                roots,
-                self.explain(),
-                form,
-                known.notes,
-                budget=budget,
-                counter=counter,
-                wanted=frozenset(terms(self._settings.question)),
-            )
-        return Prompt(
-            composed.text,
-            tuple(one.record.ref for one in walk(composed.shown)),
-            known.report(composed.shown),
-            TokenUse(
-                counter.name,
-                counter.exact,
-                counter.count(composed.text),
-                None if budget is None else budget.total,
-                0 if budget is None else budget.reserve,
-            ),
-        )
+        return self._telling().prompt(name, _FORMATS[name], budget)
 
     def explain(self) -> list[Score]:
         """The score of each record by term, best first, which is the order in which a budget prefers them."""
-        settings = self._settings
-        return scores(self._records(), settings.scoring, settings.relevance, settings.now)
+        return list(self._telling().scores())
 
     def restore(self, text: str) -> str:
         """The text, such as a model's answer, with the values back in the place of their labels."""
         redactor = self._settings.redactor
         return text if redactor is None else redactor.restore(text)
 
-    def _roots(self) -> list[Record]:
-        return outline(self.rows, self._settings.shape)
-
-    def _records(self) -> list[Record]:
-        return _walk(self._roots())
-
-    def _known(self) -> Known:
-        found = self._settings.found
-        return Known(
-            {table: len(rows) for table, rows in self.rows.items()},
-            found.beyond_limit,
-            self._settings.redacted,
-            [table for table in found.failures if table != RETRIEVER],
-            found.full,
-            self._settings.unread,
-            [table for table, told in self._settings.shape.tables.items() if told.link],
-        )
+    def _telling(self) -> Telling:
+        if self._told is None or self._told.state != state(self.rows):
+            self._told = Telling({table: list(given) for table, given in self.rows.items()}, self._settings)
+        return self._told
 
 
 async def build_rag_context(
@@ -271,12 +203,14 @@ async def build_rag_context(
     finds no child either. A table is queried as soon as the rows that decide its own are known. Without it the queries
     are independent. `limits` maps tables to numbers of rows, 0 leaves a table out.
 
-    `query` is the question that the context is for. A `retriever` is asked for records that answer it, while the
+    `query` is the question that the context is for. Its words are looked for in everything that the filters let
+    through, as far as the back end lets a search read (`scan_rows`), and beyond that by the database; what was left out
+    is told in the warnings. The best rows are within the limits, then the newest; a prompt of at most `max_tokens` may
+    show more of them, but of tables with a limit of the caller's. A `retriever` is asked for records too, while the
     tables are read; those it names are fetched on top of the limits, with the records they belong to, as far as the
-    filters allow. Without a retriever the words of the query are looked for in what was read. Either is the relevance
-    in `scoring`, which decides what a prompt of at most `max_tokens` shows; ages are told from `now`, by default from
-    the newest time among the rows. `token_counter` is by default an estimate that errs to the safe side. `redaction` is
-    applied to the rows before anything here sees their texts, and to the query before its words are looked for.
+    filters allow. Both together are the relevance in `scoring`; ages are told from `now`, by default from the newest
+    time among the rows. `token_counter` is by default an estimate that errs to the safe side. `redaction` is applied to
+    all that is in the context before it is told; columns that it drops are not searched.
 
     Tables that the policy does not let be read are left out with a warning, or raise TableNotAllowedError when a
     filter names them; where none of them may be read, a ValidationError is raised. When a query fails, the others are
@@ -296,21 +230,30 @@ async def build_rag_context(
     chosen = asked_filters(filters or {}, dict(zip(crm.CONTEXT_TABLES, five, strict=True)))
     readable = {table: facade.readable_columns(table) for table in facade.readable_tables}
     planned = plan(shape, chosen, limits, readable=readable, follow_relations=follow_relations, schema=facade.schema)
+    words = question_words(query) if query else []
+    reading = planned
+    if words:
+        most, can = facade.scan_rows, facade.capabilities
+        reading = widened(planned, shape, words, most=most, reads_all=most == facade.max_rows, can=can)
     search = Search(retriever, query) if retriever is not None and query else None
-    found = await read(facade, shape, planned, search, tolerates_failures=on_error == "partial")
-    ready = prepared(found, shape, facade.schema, redaction)
-    question = ready.question(query) if query else ""
+    found = await read(facade, shape, reading, search, tolerates_failures=on_error == "partial")
+    days, hides = days_meant(query or ""), _hides(redaction)
+    answer = answered(found, shape, planned, reading, limited=limits or {}, days=days, hides=hides)
+    ready = prepared(answer.rows, shape, facade.schema, redaction)
+    shown, reserve = _divided(shape, ready.rows, answer.reserved)
     return RAGContext(
-        rows=ready.rows,
-        warnings=[*planned.warnings, *(f"{name}: could not be read ({why})" for name, why in found.failures.items())],
+        rows=shown,
+        warnings=_warnings(planned, answer, found),
         complete=not found.failures,
-        _settings=_Settings(
+        _settings=Settings(
             shape,
-            found,
+            answer,
             [table for table in shape.tables if table not in found.rows],
+            reserve,
             scoring,
-            question,
-            _relevance(found, ready, shape, question),
+            bool(answer.matches or answer.named),
+            _wanted(ready.question(query)) if query else frozenset(),
+            blended(answer.matches, answer.named),
             now,
             budget,
             token_counter or EstimatedTokens(),
@@ -320,16 +263,27 @@ async def build_rag_context(
     )
 
 
-def _relevance(found: Found, ready: Prepared, shape: ContextShape, question: str) -> dict[RecordId, float]:
-    """What the retriever says; where there is none, or it failed, how well the words of the query match."""
-    if found.relevance is not None:
-        told: dict[RecordId, float] = {}
-        for one in found.relevance:
-            record = record_id(one.table, one.key)
-            told[record] = max(one.score, told.get(record, 0.0))
-        return told
-    return word_relevance(question, _walk(outline(ready.rows, shape))) if question else {}
+def _warnings(planned: ReadPlan, answer: Answered, found: Found) -> list[str]:
+    failed = (f"{name}: could not be read ({why})" for name, why in found.failures.items())
+    return [*planned.warnings, *answer.warnings, *strangers(found), *failed]
 
 
-def _walk(roots: Iterable[Record]) -> list[Record]:
-    return [record for root in roots for record in root.walk()]
+def _divided(
+    shape: ContextShape, rows: Mapping[str, Sequence[Row]], reserved: Collection[RecordId]
+) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """The rows of the context's lists, and those in reserve."""
+    shown: dict[str, list[Row]] = {table: [] for table in shape.tables}
+    reserve: dict[str, list[Row]] = {table: [] for table in shape.tables}
+    for table, told in shape.tables.items():
+        for row in rows[table]:
+            (reserve if record_id(table, told.key_of(row)) in reserved else shown)[table].append(row)
+    return shown, reserve
+
+
+def _hides(redaction: Redaction | None) -> Callable[[str, str], bool]:
+    """Whether a redaction leaves a column out: a question finds nothing by it either."""
+    return lambda table, column: redaction is not None and isinstance(redaction.action(table, column), Drop)
+
+
+def _wanted(question: str) -> frozenset[str]:
+    return frozenset(term for word in question_words(question) for term in terms(word.text))

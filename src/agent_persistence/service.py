@@ -158,6 +158,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         check_adapter(adapter)
         capabilities = described(adapter)
         self._capabilities = MappingProxyType(dict(capabilities))
+        self._scan_rows = capabilities.scan_rows
         self._adapter = adapter
         self._by_user = adapter if isinstance(adapter, ActsAs) else None
         self._identification = _identification(self._by_user, clock)
@@ -360,6 +361,11 @@ class AsyncPersistenceService(AllVerbs, Closing):
     def validates(self) -> bool:
         """Whether calls are checked against declared tables: those of a schema that was given, not of the default."""
         return self._validates
+
+    @property
+    def scan_rows(self) -> int:
+        """How many rows of a table a search reads, to look at each, before it leaves the rest to the database."""
+        return int(min(self._scan_rows, self._policy.max_rows))
 
     @property
     def cache(self) -> Caching | None:

@@ -101,7 +101,9 @@ def test_a_table_that_may_not_be_read_is_a_warning(crm: tuple[str, ...], tmp_pat
 
 def test_a_terminal_gets_colours_and_the_report_below(crm: tuple[str, ...]) -> None:
     """Tags, labels and the bar of tokens."""
-    shown = in_terminal("rag", "preview", *crm, "--max-tokens", "300", "--redact", "--query", "Which plan?")
+    shown = in_terminal(
+        "rag", "preview", *crm, "--max-tokens", "300", "--redact", "--query", "Which plan?", "--format", "xml"
+    )
     assert "\x1b[36m<lead" in shown
     assert "\x1b[35m[EMAIL_1]\x1b[0m" in shown
     assert shown.index("</crm_context") < shown.index("tokens") < shown.index("fetched")

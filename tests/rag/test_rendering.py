@@ -260,7 +260,7 @@ def test_an_empty_context_says_so(format: PromptFormat) -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     """A typed error that names what there is."""
-    with pytest.raises(ValidationError, match="'xml', 'markdown' or 'json'"):
+    with pytest.raises(ValidationError, match="'xml', 'markdown', 'json', 'compact'"):
         RAGContext().to_prompt("yaml")  # type: ignore[arg-type]
 
 

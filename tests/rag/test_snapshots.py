@@ -19,7 +19,7 @@ from tests.rag.crm import crm_service
 
 pytestmark = pytest.mark.anyio
 SNAPSHOTS: Final = Path(__file__).parent / "snapshots"
-SUFFIXES: Final[Mapping[PromptFormat, str]] = {"xml": "xml", "markdown": "md", "json": "json"}
+SUFFIXES: Final[Mapping[PromptFormat, str]] = {"xml": "xml", "markdown": "md", "json": "json", "compact": "txt"}
 CONTEXTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "one_conversation": {
         "lead_filters": {"email": "bob.null@null-and-sons.example"},

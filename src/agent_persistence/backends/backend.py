@@ -31,12 +31,16 @@ from agent_persistence.query.ordering import OrderBy, parse_order
 from agent_persistence.query.predicates import comparisons
 from agent_persistence.query.records import Record, Row
 
+SCAN_ROWS: Final = 1_999
+"""How many rows of a table a search reads where that takes requests: with the next one two pages of 1,000."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Capabilities(Mapping[str, bool]):
     """What a back end can do, by the names in `base.CAPABILITIES`, and what else the chain must know of it.
 
     `row_cap` is the most rows that one request brings, infinity where nothing is cut, None where it is not known.
+    `scan_rows` are those of a table that a search reads, to look at each, before it leaves the rest to the database.
     `url_size` says how many bytes of URL a query needs, None where queries need none. `returning`: rows can be changed
     of which only some columns, or none, may be read. `counts_pages`: a query can say how many rows there are without
     its limit. `remembers_units`: units of work are remembered by their keys without more work, so that each is to have
@@ -45,6 +49,7 @@ class Capabilities(Mapping[str, bool]):
 
     can: Mapping[str, bool]
     row_cap: float | None = None
+    scan_rows: float = SCAN_ROWS
     url_size: Callable[[Query], int] | None = None
     returning: bool = False
     counts_pages: bool = False

@@ -32,6 +32,7 @@ class RagFormat(StrEnum):
     XML = "xml"
     MARKDOWN = "markdown"
     JSON = "json"
+    COMPACT = "compact"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ def preview(
     exact: Annotated[
         bool, typer.Option("--exact", help="Count with the vocabulary o200k_base, of the extra tokens.")
     ] = False,
-    form: Annotated[RagFormat, typer.Option("--format", help="The form of the prompt.")] = RagFormat.XML,
+    form: Annotated[
+        RagFormat | None,
+        typer.Option("--format", help="The form of the prompt, by default compact with --max-tokens, else xml."),
+    ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Labels in the place of personal data.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Go on without tables that cannot be read.")] = False,
     kind: Kind = "supabase",
@@ -137,8 +141,8 @@ def preview(
             partial,
         )
         context = run(_built, target, request)
-        prompt = context.prompt(form.value)
-        screen.document = _document(context, prompt, form)
+        prompt = context.prompt(None if form is None else form.value)
+        screen.document = _document(context, prompt)
         if not as_json:
             shown_prompt(screen, prompt)
             shown_tokens(screen.out if screen.out.is_terminal else screen.err, context, prompt)
@@ -185,11 +189,11 @@ def _limits(told: Iterable[str], known: Collection[str] | None) -> dict[str, int
     return limits
 
 
-def _document(context: RAGContext, prompt: Prompt, form: RagFormat) -> dict[str, Any]:
+def _document(context: RAGContext, prompt: Prompt) -> dict[str, Any]:
     use = prompt.tokens
     sources = context.sources
     return {
-        "format": form.value,
+        "format": prompt.format,
         "prompt": prompt.text,
         "tokens": {
             "used": use.used,

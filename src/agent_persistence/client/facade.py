@@ -27,6 +27,9 @@ class Served(Viewable, Protocol):
     @property
     def schema(self) -> Schema: ...
 
+    @property
+    def scan_rows(self) -> int: ...
+
     async def _invoke(self, operation: Operation) -> Result: ...
 
     async def _identify(self) -> Identity: ...
@@ -86,6 +89,11 @@ class ReadOnlyPersistenceFacade(ReadingVerbs, Closing):
     def max_rows(self) -> int:
         """The most rows that one query may be asked for."""
         return self.__service.policy.max_rows
+
+    @property
+    def scan_rows(self) -> int:
+        """How many rows of a table a search reads, to look at each, before it leaves the rest to the database."""
+        return self.__service.scan_rows
 
     def readable_columns(self, table: str) -> frozenset[str] | None:
         """The columns of a readable table that the policy lets this façade read; None is all of them."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from agent_persistence.rag.budget import TokenBudget
 from agent_persistence.rag.clipping import joined
@@ -13,6 +14,10 @@ from agent_persistence.rag.partition import Part, Portions, portions
 from agent_persistence.rag.scoring import Score
 from agent_persistence.rag.shown import Format, PromptContent, Shown
 from agent_persistence.rag.tokens import TokenCounter
+
+_REACH: Final = 3
+_LEAST_TOKENS: Final = 6
+_MOST_CHARACTERS_A_TOKEN: Final = 5
 
 Notes = Callable[[Sequence[Shown]], Sequence[str]]
 """What is to be said below the records that are shown."""
@@ -36,15 +41,21 @@ class _Choice:
     further: dict[str, dict[int, Part]] = field(default_factory=dict)
 
 
-def compose_all(roots: Sequence[Record], form: Format, notes: Notes) -> Composed:
-    """Everything there is."""
-    shown = everything(roots)
+def compose_all(
+    roots: Sequence[Record], form: Format, notes: Notes, *, hidden: Collection[str] = frozenset()
+) -> Composed:
+    """Everything there is but the records whose references are hidden."""
+    shown = everything(roots, hidden)
     return Composed(form.document(PromptContent(shown, notes(shown))), shown)
 
 
-def everything(roots: Sequence[Record]) -> list[Shown]:
-    """All records with all they say."""
-    return [Shown(record, record.texts(), everything(record.children)) for record in roots]
+def everything(roots: Sequence[Record], hidden: Collection[str] = frozenset()) -> list[Shown]:
+    """All records with all they say, but those whose references are hidden."""
+    return [
+        Shown(record, record.texts(), everything(record.children, hidden))
+        for record in roots
+        if record.ref not in hidden
+    ]
 
 
 def compose_within(
@@ -56,12 +67,16 @@ def compose_within(
     budget: TokenBudget,
     counter: TokenCounter,
     wanted: frozenset[str] = frozenset(),
+    answers: bool = False,
 ) -> Composed:
     """The best records that fit, their texts cut before a record is left out; `wanted` words say which parts stay.
 
+    With `answers`, to a question, a record is not preferred for being short, and a talk without turns is worth nothing.
     Where not even a page without records fits, the text is empty.
     """
-    choice = _choice(roots, scores, form, budget.part, counter, wanted)
+    worth = _Worth(scores, answers)
+    beyond = _out_of_reach(roots, scores, budget) if answers else frozenset[str]()
+    choice = _choice(roots, worth, form, budget.part, counter, wanted, beyond)
     first = [choice.heads[score.ref] for score in scores if score.pinned]
     remaining = budget.available - counter.count(form.document(PromptContent([], notes([]))))
     while True:
@@ -76,32 +91,80 @@ def compose_within(
         remaining = min(remaining, sum(choice.items[place].cost for place in chosen)) - excess
 
 
+def _out_of_reach(roots: Sequence[Record], scores: Sequence[Score], budget: TokenBudget) -> frozenset[str]:
+    """The turns that a budget does not come to, since those before them have several times its tokens at the least.
+
+    They need not be written to be counted, which is what most of the time goes into.
+    """
+    if budget.floors or budget.caps:
+        return frozenset()
+    bodies = {
+        record.ref: record.row.get(record.entity.body)
+        for root in roots
+        for record in root.walk()
+        if record.entity.body is not None
+    }
+    left = budget.available * _REACH
+    beyond = set()
+    for score in scores:
+        if score.ref in bodies:
+            if left < 0 and not score.pinned:
+                beyond.add(score.ref)
+            body = bodies[score.ref]
+            left -= _LEAST_TOKENS + (len(body) // _MOST_CHARACTERS_A_TOKEN if isinstance(body, str) else 0)
+    return frozenset(beyond)
+
+
+class _Worth:
+    """What it is worth to show a record: the square of its score, so that several that answer a little do not outweigh
+    one that answers; and with `answers` that for each token, so that the best come first, not the shortest."""
+
+    def __init__(self, scores: Sequence[Score], answers: bool) -> None:
+        self._values = {score.ref: score.score**2 for score in scores}
+        self._answers = answers
+
+    def of(self, record: Record, cost: int) -> float:
+        value = self._values[record.ref]
+        if not self._answers:
+            return value
+        return 0.0 if _is_talk(record) else value * cost
+
+
+def _is_talk(record: Record) -> bool:
+    """Whether a record has turns and no title: it is there for them."""
+    told = record.entity
+    stands_for_others = told.in_time_order and told.body is None and not told.title
+    return stands_for_others and any(child.entity.is_turn for child in record.children)
+
+
 def _choice(
     roots: Sequence[Record],
-    scores: Sequence[Score],
+    worth: _Worth,
     form: Format,
     size: int,
     counter: TokenCounter,
     wanted: frozenset[str],
+    beyond: Collection[str],
 ) -> _Choice:
-    value = {score.ref: score.score**2 for score in scores}
     choice = _Choice()
     depths: dict[str, int] = {}
     for root in roots:
         for record in root.walk():
+            if record.ref in beyond:
+                continue
             above = record.parent
             depths[record.ref] = depth = 1 if above is None else 1 + depths[above.ref]
             made = choice.portions[record.ref] = portions(record, size, counter, wanted)
             cost = counter.count("\n".join(form.lines(_shown(record, made, made.head), depth))) + 1
             head = choice.heads[record.ref] = len(choice.items)
             parent = None if above is None else choice.heads[above.ref]
-            choice.items.append(Item(value[record.ref], cost, record.table, parent))
+            choice.items.append(Item(worth.of(record, cost), cost, record.table, parent))
             further = choice.further[record.ref] = {}
             for part in made.further:
                 further[len(choice.items)] = part
                 cost = counter.count("\n".join(form.text_lines(part.column, part.text, depth))) + 1
-                worth = value[record.ref] * part.share
-                choice.items.append(Item(worth, cost, record.table, head, continues=True))
+                value = worth.of(record, cost) * part.share
+                choice.items.append(Item(value, cost, record.table, head, continues=True))
     return choice
 
 
@@ -109,7 +172,7 @@ def _chosen(roots: Iterable[Record], choice: _Choice, chosen: frozenset[int]) ->
     """The records whose first portion is chosen, each with its chosen portions."""
     shown = []
     for record in roots:
-        if choice.heads[record.ref] in chosen:
+        if choice.heads.get(record.ref) in chosen:
             made, further = choice.portions[record.ref], choice.further[record.ref]
             parts = [*made.head, *(part for place, part in further.items() if place in chosen)]
             shown.append(_shown(record, made, parts, _chosen(record.children, choice, chosen)))

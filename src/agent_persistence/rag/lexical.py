@@ -13,34 +13,13 @@ from collections.abc import Sequence
 from math import log
 from typing import Final
 
-from agent_persistence.rag.outline import Record
-from agent_persistence.rag.scoring import RecordId, record_id
-
 _K1: Final = 1.2
 _B: Final = 0.75
 _LEAST_RARITY: Final = 0.1
 """Of a word that half of all texts have; the formula has none or less for it."""
-_FROM_PARENT: Final = 0.5
-"""How much of its parent's match a record has: a message to Maya matches her name a little."""
 _UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _WORD: Final = re.compile(r"[^\W_]+")
 _STEM: Final = 6
-
-
-def word_relevance(query: str, records: Sequence[Record]) -> dict[RecordId, float]:
-    """How well each record matches, from 0 to 1, which is the best match; nothing where no record matches.
-
-    Parents come before their children.
-    """
-    wanted = frozenset(terms(query))
-    own = dict(zip(map(id, records), bm25(wanted, [_text(record) for record in records]), strict=True))
-    for record in records:
-        if record.parent is not None:
-            own[id(record)] += _FROM_PARENT * own[id(record.parent)]
-    best = max(own.values(), default=0.0)
-    if not best:
-        return {}
-    return {record_id(record.table, record.key): own[id(record)] / best for record in records if own[id(record)]}
 
 
 def terms(text: str) -> list[str]:
@@ -57,10 +36,6 @@ def terms(text: str) -> list[str]:
             found += [run[at : at + 2] for at in range(max(len(run) - 1, 1))]
         found += [part[:_STEM] for part in _UNSPACED.split(word) if part]
     return found
-
-
-def _text(record: Record) -> str:
-    return " ".join([*record.heading().values(), *record.texts().values()])
 
 
 def bm25(wanted: frozenset[str], texts: Sequence[str]) -> list[float]:

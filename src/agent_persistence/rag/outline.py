@@ -42,8 +42,7 @@ class Record:
     @property
     def key(self) -> Any:
         """The value of the key, or the values of a key of several columns."""
-        key = self.entity.key
-        return self.row.get(key[0]) if len(key) == 1 else tuple(map(self.row.get, key))
+        return self.entity.key_of(self.row)
 
     @property
     def time(self) -> datetime:

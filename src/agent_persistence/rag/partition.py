@@ -41,7 +41,8 @@ def portions(record: Record, size: int, counter: TokenCounter, wanted: frozenset
     """
     pieces = {column: parts(text, size, counter) for column, text in record.texts().items()}
     found = [Part(column, place, text) for column, texts in pieces.items() for place, text in enumerate(texts)]
-    matches = [wanted.intersection(terms(part.text)) if wanted else frozenset[str]() for part in found]
+    is_divided = wanted and len(found) > 1
+    matches = [wanted.intersection(terms(part.text)) if is_divided else frozenset[str]() for part in found]
     heads = _best(matches) if record.entity.body is not None else _first(found, size // 2, counter)
     rest = [place for place in range(len(found)) if place not in heads]
     return Portions(

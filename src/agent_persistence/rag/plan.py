@@ -10,6 +10,7 @@ from typing import Any, Final
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError, ValidationError
 from agent_persistence.query.filters import Filters
 from agent_persistence.rag.reach import Choice, Link, Reach, anchors, reach
+from agent_persistence.rag.words import Word
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
 from agent_persistence.schema.registry import Schema
 
@@ -21,6 +22,7 @@ class Step:
     """One table to read: the caller's own filters and what the rows of other tables add to them, newest rows first.
 
     `newest_by` are the columns that say which rows are the newest, `select` those to ask for; None is all of them.
+    `sought` are the words that further rows may have.
     """
 
     table: str
@@ -29,6 +31,7 @@ class Step:
     newest_by: tuple[str, ...] = ()
     select: tuple[str, ...] | None = None
     links: tuple[Link, ...] = ()
+    sought: tuple[Filters, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class ReadPlan:
     """The tables to read, and what could not be planned, in words.
 
     `searched` are the tables of which a retriever may name records: where filters choose a world, those that hold rows
-    of it and no others. `chosen` are the tables of such worlds.
+    of it and no others. `chosen` are the tables of such worlds. `words` are those of a question, for which what the
+    rows found belong to is read after them, and the turns around those that hold a word.
     """
 
     steps: tuple[Step, ...]
@@ -44,6 +48,7 @@ class ReadPlan:
     follows_relations: bool = True
     searched: tuple[str, ...] = ()
     chosen: frozenset[str] = frozenset()
+    words: tuple[Word, ...] = ()
 
 
 Readable = Mapping[str, frozenset[str] | None]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent_persistence.query.records import Row
-from agent_persistence.rag.reading import Found, newest_first
+from agent_persistence.rag.times import newest_first
 from agent_persistence.rag.visible import visible, visible_value
 from agent_persistence.redaction.redacting import Redaction, Redactor
 from agent_persistence.schema.contexts.shape import ContextShape
@@ -26,17 +26,16 @@ class Prepared:
         return query if self.redactor is None else self.redactor.text(visible(query))
 
 
-def prepared(found: Found, shape: ContextShape, schema: Schema, redaction: Redaction | None) -> Prepared:
+def prepared(
+    found: Mapping[str, Sequence[Row]], shape: ContextShape, schema: Schema, redaction: Redaction | None
+) -> Prepared:
     """The rows newest first, columns in the order of the schema and others by name.
 
     What is invisible is removed before redaction, since it could hide an address from a detector. Keys are put back
     after it: they tell which rows belong together, and stay out of prompts.
     """
     rows = {
-        table: [
-            _in_order(row, tuple(schema.columns(table)))
-            for row in newest_first(told, [*found.rows.get(table, ()), *found.named.get(table, ())])
-        ]
+        table: [_in_order(row, tuple(schema.columns(table))) for row in newest_first(told, found.get(table, ()))]
         for table, told in shape.tables.items()
     }
     if redaction is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -10,25 +10,28 @@ from typing import Any, Final
 import anyio
 
 from agent_persistence.exceptions import AdapterError
-from agent_persistence.query.filters import Filters, all_of, any_of, in_
+from agent_persistence.query.filters import Filters, all_of
 from agent_persistence.query.ordering import desc
 from agent_persistence.query.records import Row
+from agent_persistence.rag.candidates import ROWS_A_WORD, best_talks, without
+from agent_persistence.rag.conditions import alternatives, among, batches_of, size_of
 from agent_persistence.rag.plan import ReadPlan, Step
-from agent_persistence.rag.reach import Link
 from agent_persistence.rag.relevance import Relevance, Retriever
-from agent_persistence.rag.scope import Named, Values, missing_parents, values, within
-from agent_persistence.rag.times import age
+from agent_persistence.rag.scope import Named, Values, missing_parents, within
+from agent_persistence.rag.times import newest_first
 from agent_persistence.runtime.concurrency import together
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
 from agent_persistence.service import ReadOnlyPersistenceFacade
 
-KEYS_A_QUERY: Final = 500
-"""The most keys of parents in one query; more of them make several queries, at once."""
-COMPARISONS_A_QUERY: Final = 200
-"""The most comparisons in one query where a key has several columns."""
 MOST_NAMED: Final = 50
 """How many records a retriever is asked to name."""
+RETRIEVER_DEADLINE_S: Final = 15.0
+"""How long a retriever may take."""
+MOST_TURNS: Final = 999
+"""How many turns are read around those with words of the question."""
 RETRIEVER: Final = "retriever"
+AROUND: Final = "what was found"
+"""What is told to have failed where the records around those found could not be read."""
 
 
 @dataclass(slots=True)
@@ -37,15 +40,21 @@ class Found:
 
     Whether more rows exist is not known of the tables that are `full`: as many were found as may be asked for.
     `named` are further rows that the retriever named, and their parents; `relevance` is what it said of them, or None
-    where there was none to ask or it failed.
+    where there was none to ask or it failed; `strangers` counts those it named that do not belong. `worded` are rows
+    beyond the limit that hold words of the question, `unsought` says by table why they could not be asked for; `around`
+    are what all of these belong to, and the turns around those with words.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     beyond_limit: dict[str, int] = field(default_factory=dict)
     full: set[str] = field(default_factory=set)
     named: dict[str, list[Row]] = field(default_factory=dict)
+    worded: dict[str, list[Row]] = field(default_factory=dict)
+    around: dict[str, list[Row]] = field(default_factory=dict)
     relevance: Sequence[Relevance] | None = None
+    strangers: int = 0
     failures: dict[str, Exception] = field(default_factory=dict)
+    unsought: dict[str, AdapterError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +104,12 @@ class _Reading:
                 group.start_soon(self._settle, step, group.cancel_scope)
             if self._search is not None:
                 group.start_soon(self._retrieve, self._search, group.cancel_scope)
+            if self._plan.words:
+                group.start_soon(self._read_around, group.cancel_scope)
         failures = self._found.failures
-        self._found.failures = {name: failures[name] for name in (*self._settled, RETRIEVER) if name in failures}
+        self._found.failures = {
+            name: failures[name] for name in (*self._settled, RETRIEVER, AROUND) if name in failures
+        }
         for failure in self._found.failures.values():
             if not self._is_tolerated(failure):
                 raise failure
@@ -111,8 +124,11 @@ class _Reading:
             for table in above:
                 if table in self._found.failures:
                     raise self._found.failures[table]
-            newest = await self._newest(step)
+            newest, with_words = await self._newest(step)
             self._found.rows[step.table] = newest[: step.limit]
+            if len(newest) >= step.limit and with_words:
+                known = newest[: step.limit]
+                self._found.worded[step.table] = without(self._tables[step.table], with_words, known)
             self._found.beyond_limit[step.table] = len(newest[step.limit :])
             if len(newest) == step.limit == self._facade.max_rows:
                 self._found.full.add(step.table)
@@ -129,16 +145,31 @@ class _Reading:
     def _is_tolerated(self, error: Exception) -> bool:
         return self._tolerates_failures and isinstance(error, AdapterError)
 
-    async def _newest(self, step: Step) -> list[Row]:
+    async def _newest(self, step: Step) -> tuple[list[Row], list[Row]]:
         """One row more than the limit, so that "more exist" is known, unless it is all that may be asked for; fewer
-        where fewer exist."""
+        where fewer exist. And rows that hold a word of the question, of any age."""
         conditions: list[list[Filters]] = [[] if step.filters is None else [step.filters]]
         for link in step.links:
-            alternatives = list(_alternatives(link, self._found.rows))
-            if not alternatives:
-                return []
-            conditions = [[*held, alternative] for alternative in alternatives for held in conditions]
-        return await self._query(step, conditions, limit=step.limit + (step.limit != self._facade.max_rows))
+            choices = list(alternatives(link, self._found.rows))
+            if not choices:
+                return [], []
+            conditions = [[*held, choice] for choice in choices for held in conditions]
+        limit = step.limit + (step.limit != self._facade.max_rows)
+        answers = await together(
+            [partial(self._query, step, conditions, limit), partial(self._sought, step, conditions)]
+        )
+        return answers[0], answers[1]
+
+    async def _sought(self, step: Step, conditions: Sequence[Sequence[Filters]]) -> list[Row]:
+        """Rows with the words, the newest of each; none where the database does not tell, which is no failure."""
+        asked = [
+            partial(self._query, step, [[*held, word] for held in conditions], ROWS_A_WORD) for word in step.sought
+        ]
+        try:
+            return [row for rows in await together(asked) for row in rows]
+        except AdapterError as error:
+            self._found.unsought[step.table] = error
+            return []
 
     async def _query(self, step: Step, alternatives: Sequence[Sequence[Filters]], limit: int | None) -> list[Row]:
         """The newest rows that meet all conditions of one of the alternatives, each of them once."""
@@ -163,39 +194,88 @@ class _Reading:
         """Ask the retriever while the tables are read; then fetch what it names and was not found, with its parents."""
         searched = self._plan.searched
         try:
-            answer = await search.retriever.retrieve(self._facade, search.query, tables=searched, limit=MOST_NAMED)
+            answer = await self._answer(search)
             for settled in self._settled.values():
                 await settled.wait()
             readable = [one for one in answer if one.table in searched and one.table in self._found.rows]
             self._found.named = await self._fetch_named(readable)
+            self._found.strangers = self._count_strangers(answer)
             self._found.relevance = readable
         except Exception as error:  # as above
             self._fail(RETRIEVER, error, siblings)
 
+    async def _answer(self, search: Search) -> Sequence[Relevance]:
+        searched = self._plan.searched
+        with anyio.move_on_after(RETRIEVER_DEADLINE_S):
+            return await search.retriever.retrieve(self._facade, search.query, tables=searched, limit=MOST_NAMED)
+        raise AdapterError(f"the retriever has not answered within {RETRIEVER_DEADLINE_S:g} s")
+
+    def _count_strangers(self, answer: Sequence[Relevance]) -> int:
+        """How many of the records named are not there, or not for this context."""
+        there = {
+            (table, str(self._tables[table].key_of(row)))
+            for rows in (self._found.rows, self._found.named)
+            for table, found in rows.items()
+            for row in found
+        }
+        return len({(one.table, str(one.key)) for one in answer} - there)
+
     async def _fetch_named(self, answer: Sequence[Relevance]) -> dict[str, list[Row]]:
         """The rows named that were not found, and then their parents, level by level, as far as they belong."""
         known = {
-            table: {_only_key(self._tables[table], row) for row in rows} for table, rows in self._found.rows.items()
+            table: {str(self._tables[table].key_of(row)) for row in rows} for table, rows in self._found.rows.items()
         }
         wanted: dict[str, list[Any]] = {}
         for one in answer:
             if str(one.key) not in known[one.table]:
                 known[one.table].add(str(one.key))
                 wanted.setdefault(one.table, []).append(one.key)
+        asking = {(table, self._tables[table].key): [(key,) for key in keys] for table, keys in wanted.items()}
+        return within(self._plan, self._found.rows, await self._with_parents(asking, self._found.rows))
+
+    async def _read_around(self, siblings: anyio.CancelScope) -> None:
+        """Read what the rows found belong to, and the turns around those with words, as far as they are not there."""
+        for settled in self._settled.values():
+            await settled.wait()
+        rows = {
+            step.table: [*self._found.rows.get(step.table, ()), *self._found.worded.get(step.table, ())]
+            for step in self._plan.steps
+        }
+        try:
+            missing = missing_parents(self._shape, self._plan, {}, rows)
+            parents, *turns = await together(
+                [partial(self._with_parents, missing, rows), *(partial(self._turns, step) for step in self._plan.steps)]
+            )
+            for step, found in zip(self._plan.steps, turns, strict=True):
+                parents[step.table] += without(self._tables[step.table], found[step.table], rows[step.table])
+            self._found.around = within(self._plan, rows, parents)
+        except Exception as error:  # as above
+            self._fail(AROUND, error, siblings)
+
+    async def _turns(self, step: Step) -> dict[str, list[Row]]:
+        """The turns of the talks in which words were found."""
+        told, rows = self._tables[step.table], self._found.worded.get(step.table, ())
+        talks = best_talks(told, self._plan.words, rows)
+        if not talks:
+            return {step.table: []}
+        conditions = self._holding(step, told.parents[0].columns, talks)
+        return {step.table: await self._query(step, conditions, MOST_TURNS)}
+
+    async def _with_parents(self, missing: Named, found: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+        """The rows that hold the values, and what they belong to that is not found, level by level."""
         named: dict[str, list[Row]] = {step.table: [] for step in self._plan.steps}
-        missing: Named = {(table, self._tables[table].key): [(key,) for key in keys] for table, keys in wanted.items()}
         asked: set[tuple[str, str]] = set()
         while missing:
             asked |= {(str(asking), str(values)) for asking, held in missing.items() for values in held}
             for (table, _), rows in (await self._by_values(missing)).items():
                 named[table] = _distinct(self._tables[table], [*named[table], *rows])
-            parents = missing_parents(self._shape, self._plan, self._found.rows, named)
+            parents = missing_parents(self._shape, self._plan, found, named)
             missing = {
                 asking: new
                 for asking, held in parents.items()
                 if (new := [values for values in held if (str(asking), str(values)) not in asked])
             }
-        return within(self._plan, self._found.rows, named)
+        return named
 
     async def _by_values(self, missing: Named) -> dict[tuple[str, tuple[str, ...]], list[Row]]:
         """The rows that hold the values and meet the filters of their tables."""
@@ -210,43 +290,7 @@ class _Reading:
 
     def _holding(self, step: Step, columns: tuple[str, ...], values: Sequence[Values]) -> list[list[Filters]]:
         held: list[Filters] = [] if step.filters is None else [step.filters]
-        return [[*held, _among(columns, batch)] for batch in _batches(values, _size(columns))]
-
-
-def newest_first(told: ContextTable, rows: Sequence[Row]) -> list[Row]:
-    """The rows by time, then by key, the greatest first; rows without a time are the last."""
-    return sorted(rows, key=partial(age, told), reverse=True)
-
-
-def _alternatives(link: Link, rows: Mapping[str, Sequence[Row]]) -> Iterator[Filters]:
-    """Conditions of which a row that the link takes meets one; none where no row can meet any."""
-    by_columns: dict[tuple[str, ...], dict[Values, None]] = {}
-    for choice in link.choices:
-        held = by_columns.setdefault(choice.columns, {})
-        held.update(dict.fromkeys(values(row, choice.values_from) for row in rows[choice.table]))
-        held.pop((), None)
-    batches = [
-        _among(columns, batch) for columns, held in by_columns.items() for batch in _batches([*held], _size(columns))
-    ]
-    if len(by_columns) > 1 and sum(map(len, by_columns.values())) <= KEYS_A_QUERY and all(map(_is_one, by_columns)):
-        yield any_of(*batches)
-    else:
-        yield from batches
-
-
-def _among(columns: tuple[str, ...], held: Sequence[Values]) -> Filters:
-    """The columns hold one of the combinations of values."""
-    if len(columns) == 1:
-        return {columns[0]: in_([value for (value,) in held])}
-    return any_of(*(dict(zip(columns, combination, strict=True)) for combination in held))
-
-
-def _is_one(columns: tuple[str, ...]) -> bool:
-    return len(columns) == 1
-
-
-def _size(columns: tuple[str, ...]) -> int:
-    return KEYS_A_QUERY if _is_one(columns) else max(COMPARISONS_A_QUERY // len(columns), 1)
+        return [[*held, among(columns, batch)] for batch in batches_of(values, size_of(columns))]
 
 
 def _distinct(told: ContextTable, rows: Sequence[Row]) -> list[Row]:
@@ -254,12 +298,3 @@ def _distinct(told: ContextTable, rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         found.setdefault(repr([row.get(column) for column in told.key]), row)
     return list(found.values())
-
-
-def _only_key(told: ContextTable, row: Row) -> str:
-    return str(row[told.key[0]])
-
-
-def _batches(held: Sequence[Values], size: int) -> Iterator[Sequence[Values]]:
-    for start in range(0, len(held), size):
-        yield held[start : start + size]

@@ -15,11 +15,12 @@ from decimal import Decimal
 from math import inf, isfinite
 from sys import float_info
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from agent_persistence.exceptions import ConfigurationError, printable
 from agent_persistence.query.records import Row
 from agent_persistence.rag.outline import Record
+from agent_persistence.rag.ranking import Match
 from agent_persistence.rag.times import NEVER
 from agent_persistence.schema.contexts.entity import check_among
 from agent_persistence.schema.contexts.shape import ContextTable
@@ -29,24 +30,28 @@ Key: TypeAlias = str | int
 RecordId: TypeAlias = tuple[str, str]
 """A table, and a key as text: a function may tell the key 12 as "12"."""
 
+RECENCY_OF_ANSWERS: Final = 0.02
+"""What recency weighs where a question is asked: enough to part equals."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
     """What makes a record worth its tokens: how new it is, how important, how relevant to the question; and pins.
 
     Recency is 1 for a record of now and halves with each half-life of its table (`half_lives` replaces, table by table,
-    what the context says); a record without a time has none. `importance` names for a table the column to take it
-    from, or a function of the row: a number from 0 to 1, beyond which it is cut. Relevance, from 0 to 1, is what the
-    retriever says, or without one how well the words of the query match. `entity_weights` multiply the scores of a
-    table, by 1 unless told. `pins` are (table, key) of records that are shown before all others. Tables that a context
-    does not have are refused when it is built.
+    what the context says); a record without a time has none. Its weight is by default 1, and with a question 0.02: then
+    it decides between records that answer equally well. `importance` names for a table the column to take it from, or a
+    function of the row: a number from 0 to 1, beyond which it is cut. Relevance, from 0 to 1, is how well the words of
+    the query match, with what a retriever says. `entity_weights` multiply the scores of a table, by 1 unless told.
+    `pins` are (table, key) of records that are shown before all others. Tables that a context does not have are refused
+    when it is built.
     """
 
     half_lives: Mapping[str, timedelta] = field(default_factory=dict)
     entity_weights: Mapping[str, float] = field(default_factory=dict)
     importance: Mapping[str, Importance] = field(default_factory=dict)
     pins: Iterable[tuple[str, Key]] = ()
-    recency_weight: float = 1.0
+    recency_weight: float | None = None
     importance_weight: float = 1.0
     relevance_weight: float = 2.0
     _pinned: frozenset[RecordId] = field(init=False, repr=False, compare=False)
@@ -61,7 +66,8 @@ class Scoring:
         for table, rule in self.importance.items():
             _check_importance(table, rule)
         for option in ("recency_weight", "importance_weight", "relevance_weight"):
-            _check_weight(option, getattr(self, option))
+            if getattr(self, option) is not None or option != "recency_weight":
+                _check_weight(option, getattr(self, option))
         for table, weight in self.entity_weights.items():
             _check_weight(f"entity_weights: {table}", weight)
 
@@ -75,7 +81,10 @@ class Scoring:
 
 
 class Score(NamedTuple):
-    """Why a record stands where it stands: each term times its weight; their sum times `entity_weight` is `score`."""
+    """Why a record stands where it stands: each term times its weight; their sum times `entity_weight` is `score`.
+
+    `match` tells what the words of the question found: in the record, around it and above it.
+    """
 
     ref: str
     table: str
@@ -85,6 +94,7 @@ class Score(NamedTuple):
     relevance: float
     entity_weight: float
     pinned: bool
+    match: Match | None = None
 
     @property
     def score(self) -> float:
@@ -92,27 +102,38 @@ class Score(NamedTuple):
 
 
 def scores(
-    records: Sequence[Record], scoring: Scoring, relevance: Mapping[RecordId, float], now: datetime | None
+    records: Sequence[Record],
+    scoring: Scoring,
+    relevance: Mapping[RecordId, float],
+    now: datetime | None,
+    *,
+    matches: Mapping[RecordId, Match] | None = None,
+    answers: bool = False,
 ) -> list[Score]:
     """The score of each record, best first: pins, then score, newer before older, then table and key.
 
     Recency is 1 for what is of now or later, and 0 for what has no time. `now` is by default the newest time among the
-    records, so that equal records give equal scores on any day.
+    records, so that equal records give equal scores on any day. `answers` says that there is a question, which recency
+    does not outvote unless the scoring says so; `matches` are told with the scores.
     """
     times_s = [None if (time := record.time) is NEVER else time.timestamp() for record in records]
     now_s = max((time for time in times_s if time is not None), default=0.0) if now is None else now.timestamp()
     tables = {record.table: record.entity for record in records}
     rules = {table: _rule(told, scoring) for table, told in tables.items()}
+    recency = scoring.recency_weight
+    if recency is None:
+        recency = RECENCY_OF_ANSWERS if answers else 1.0
     ranked = []
     for number, (record, time_s) in enumerate(zip(records, times_s, strict=True)):
         rule, key = rules[record.entity.table], record.key
         identity = (rule.table, str(key))
         terms = (
-            0.0 if time_s is None else scoring.recency_weight * 2.0 ** (-max(now_s - time_s, 0.0) / rule.half_life_s),
+            0.0 if time_s is None else recency * 2.0 ** (-max(now_s - time_s, 0.0) / rule.half_life_s),
             0.0 if rule.importance is None else scoring.importance_weight * _importance(record, rule.importance),
             scoring.relevance_weight * relevance.get(identity, 0.0),
         )
-        score = Score(record.ref, rule.table, key, *terms, rule.weight, identity in scoring._pinned)
+        match = matches.get(identity) if matches else None
+        score = Score(record.ref, rule.table, key, *terms, rule.weight, identity in scoring._pinned, match)
         age_s = inf if time_s is None else -time_s
         ranked.append(
             (not score.pinned, -score.score, age_s, rule.table, key if type(key) is int else 0, identity, number, score)

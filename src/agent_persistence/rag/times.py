@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from agent_persistence.query.records import Row
 from agent_persistence.schema.contexts.shape import ContextTable
 
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_PLAIN: Final = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d(?:\.\d+)?\+00:00", re.ASCII)
 
 
 def moment(value: Any) -> datetime:
@@ -22,9 +26,27 @@ def moment(value: Any) -> datetime:
     return told.replace(tzinfo=UTC) if told.tzinfo is None else told
 
 
+def is_plain(value: Any) -> bool:
+    """Whether the text tells a time as PostgREST does, in UTC: such times are in the order of their texts."""
+    return isinstance(value, str) and _PLAIN.fullmatch(value) is not None
+
+
 def age(told: ContextTable, row: Row) -> tuple[Any, ...]:
     """What sorts rows from the oldest to the newest: time, then key; numbers by value, other keys as texts."""
     time = None if told.time is None else row.get(told.time)
     keys = [row.get(column) for column in told.key]
     parts = [part for key in keys for part in (key if isinstance(key, int) else 0, str(key))]
     return moment(time), str(time or ""), *parts
+
+
+def newest_first(told: ContextTable, rows: Sequence[Row]) -> list[Row]:
+    """The rows by time, then by key, the greatest first; rows without a time are the last."""
+    if told.time is not None and len(told.key) == 1 and all(is_plain(row.get(told.time)) for row in rows):
+        return sorted(rows, key=partial(_plain_age, told.time, told.key[0]), reverse=True)
+    return sorted(rows, key=partial(age, told), reverse=True)
+
+
+def _plain_age(time: str, key: str, row: Row) -> tuple[str, int, str]:
+    """`age` of a row whose time is told as PostgREST does: nothing is parsed, which is most of the work."""
+    held = row.get(key)
+    return row[time], held if isinstance(held, int) else 0, str(held)

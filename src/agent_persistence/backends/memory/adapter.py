@@ -70,7 +70,7 @@ class InMemoryAdapter(Backend):
         self._schema = schema or Schema()
         self._functions = checked_functions(functions)
         can = MappingProxyType({name: name != "call" or bool(functions) for name in CAPABILITIES})
-        self._capabilities = Capabilities(can, row_cap=inf, counts_pages=True, remembers_units=True)
+        self._capabilities = Capabilities(can, row_cap=inf, scan_rows=inf, counts_pages=True, remembers_units=True)
         self._tables: dict[str, MemoryTable] = {}
         self._ledger: dict[str, tuple[str, Applied]] = {}
         self._journal: list[Callable[[], None]] = []

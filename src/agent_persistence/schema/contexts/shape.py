@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,15 @@ class ContextTable:
     needs_parent: bool = False
     in_time_order: bool = False
     link: bool = False
+
+    def key_of(self, row: Mapping[str, Any]) -> Any:
+        """The value of the row's key, or the values of a key of several columns."""
+        return row.get(self.key[0]) if len(self.key) == 1 else tuple(map(row.get, self.key))
+
+    @property
+    def is_turn(self) -> bool:
+        """Whether the rows of one parent are turns of a talk: texts, told from the oldest to the newest."""
+        return self.body is not None and self.in_time_order and bool(self.parents)
 
     @property
     def structure(self) -> frozenset[str]:

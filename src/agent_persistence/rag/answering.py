@@ -1,0 +1,113 @@
+"""From what was read to the rows of a context: all of it, or what answers the question. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent_persistence.query.records import Row
+from agent_persistence.rag.blending import retrieved
+from agent_persistence.rag.candidates import without
+from agent_persistence.rag.dates import IsMeant
+from agent_persistence.rag.plan import ReadPlan
+from agent_persistence.rag.ranking import Match
+from agent_persistence.rag.reading import Found
+from agent_persistence.rag.scoring import RecordId, record_id
+from agent_persistence.rag.searching import Asked, Hides, Sizes, answer, kept
+from agent_persistence.rag.times import newest_first
+from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The rows of a context by table; which of them only a budget may show; how well they match the question.
+
+    `beyond` counts the rows that were read and are not among them. Of tables that are `full` nobody knows whether they
+    hold more; `failures` are the tables that could not be read, and the retriever.
+    """
+
+    rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    reserved: Collection[RecordId] = frozenset()
+    matches: Mapping[RecordId, Match] = field(default_factory=dict)
+    named: Mapping[RecordId, float] = field(default_factory=dict)
+    beyond: Mapping[str, int] = field(default_factory=dict)
+    full: Collection[str] = frozenset()
+    failures: Mapping[str, Exception] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+def answered(
+    found: Found,
+    shape: ContextShape,
+    plan: ReadPlan,
+    reading: ReadPlan,
+    *,
+    limited: Collection[str],
+    days: Sequence[IsMeant] = (),
+    hides: Hides = lambda table, column: False,
+) -> Answered:
+    """What was found, and with words what of it answers them.
+
+    `plan` has the limits, of which the caller set those of the tables in `limited`; `reading` is what was read.
+    `days` are those that the question names.
+    """
+    read = {table: _all_of(found, told) for table, told in shape.tables.items()}
+    named = retrieved(found.relevance)
+    words = reading.words
+    if not words:
+        return Answered(read, named=named, beyond=found.beyond_limit, full=found.full, failures=found.failures)
+    limits = {step.table: step.limit for step in plan.steps}
+    wanted = Sizes(
+        limits,
+        {table: limit if table in limited else max(limit, kept(shape, table)) for table, limit in limits.items()},
+        filled=[
+            table
+            for table, told in shape.tables.items()
+            if table in plan.chosen or told.body is not None or not plan.follows_relations
+        ],
+        named=named.keys(),
+        follows_relations=plan.follows_relations,
+    )
+    best = answer(Asked(words, days), shape, read, wanted, hides)
+    rows = {table: [*best.rows[table], *best.reserve[table]] for table in shape.tables}
+    return Answered(
+        rows,
+        frozenset(
+            record_id(table, told.key_of(row)) for table, told in shape.tables.items() for row in best.reserve[table]
+        ),
+        best.matches,
+        named,
+        {table: found.beyond_limit.get(table, 0) + len(read[table]) - len(rows[table]) for table in shape.tables},
+        found.full,
+        found.failures,
+        tuple(_cut(found, shape)),
+    )
+
+
+def _all_of(found: Found, told: ContextTable) -> list[Row]:
+    """The rows of a table, each once, newest first."""
+    rows = found.rows.get(told.table, [])
+    further: list[Row] = []
+    for others in (found.worded, found.named, found.around):
+        further += without(told, others.get(told.table, ()), [*rows, *further]) if others.get(told.table) else []
+    return newest_first(told, [*rows, *further]) if further else rows
+
+
+def strangers(found: Found) -> list[str]:
+    """What is to be said of records that a retriever named and that are not in the context."""
+    count = found.strangers
+    return [f"retriever: {count} of the records it named do not belong here, and were left out"] if count else []
+
+
+def _cut(found: Found, shape: ContextShape) -> Iterator[str]:
+    for table, error in found.unsought.items():
+        yield f"{table}: rows with words of the question could not be asked for ({error})"
+    for table in shape.order:
+        if found.beyond_limit.get(table) or table in found.full:
+            with_words = len(found.worded.get(table, ()))
+            may = "" if found.beyond_limit.get(table) else "may "
+            yield (
+                f"{table}: more rows {may}belong than were searched for the question, which are the newest"
+                f" {len(found.rows[table]):,}{f' and {with_words:,} with its words' if with_words else ''};"
+                " narrower filters leave none out"
+            )

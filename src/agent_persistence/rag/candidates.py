@@ -1,0 +1,61 @@
+"""What a database is asked for where a table holds more rows than a search reads: those with a word of the question.
+
+Words are looked for by their beginnings in the text search configuration `simple`, which stems nothing: an index over
+`to_tsvector('simple', column)` serves it. Pairs of characters of scripts without blanks are looked for as they stand.
+Each word is asked for by itself, so that a common one does not keep a rare one's rows out. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from agent_persistence.query.filters import Filters, ilike, text_search
+from agent_persistence.query.predicates import Comparison
+from agent_persistence.query.records import Row
+from agent_persistence.rag.ranking import Corpus, WordMatches
+from agent_persistence.rag.scope import Values, values
+from agent_persistence.rag.words import Word
+from agent_persistence.schema.contexts.shape import ContextTable
+
+ROWS_A_WORD: Final = 200
+_MOST_WORDS: Final = 6
+_MOST_TALKS: Final = 10
+
+
+def sought(told: ContextTable, words: Sequence[Word], capabilities: Mapping[str, bool]) -> tuple[Filters, ...]:
+    """A filter for each of the words that tell most, over the body of the table; none where it has none."""
+    if told.body is None:
+        return ()
+    can = [
+        word
+        for word in words
+        if word.weight == 1.0 and capabilities.get("ilike" if word.is_pair else "text_search", False)
+    ]
+    best = sorted(can, key=lambda word: (not word.is_name, -len(word.text)))[:_MOST_WORDS]
+    return tuple({told.body: _holds(word)} for word in best)
+
+
+def _holds(word: Word) -> Comparison:
+    if word.is_pair:
+        return ilike(f"%{word.told}%")
+    return text_search(f"{word.told[: len(word.prefix)]}:*", kind="tsquery", config="simple")
+
+
+def best_talks(told: ContextTable, words: Sequence[Word], rows: Sequence[Row]) -> list[Values]:
+    """What the turns of the talks hold that answer best, of those among these rows, the best first."""
+    if told.body is None or not told.is_turn:
+        return []
+    columns = told.parents[0].columns
+    texts = [str(row.get(told.body) or "") for row in rows]
+    none = [-1] * len(rows)
+    scores = WordMatches(words, Corpus(texts, none, none, [""] * len(rows))).scores
+    order = sorted(range(len(rows)), key=lambda place: -scores[place])
+    talks = dict.fromkeys(values(rows[place], columns) for place in order if scores[place])
+    return [talk for talk in talks if talk][:_MOST_TALKS]
+
+
+def without(told: ContextTable, rows: Sequence[Row], known: Sequence[Row]) -> list[Row]:
+    """The rows whose keys none of the known rows has, each once."""
+    seen = {str(told.key_of(row)) for row in known}
+    return list({key: row for row in rows if (key := str(told.key_of(row))) not in seen}.values())

@@ -1,0 +1,223 @@
+"""Which of the rows that were read answer a question, and so belong to its context. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final, TypeAlias
+
+from agent_persistence.query.records import Row
+from agent_persistence.rag.dates import IsMeant
+from agent_persistence.rag.notation import told as notation
+from agent_persistence.rag.ranking import Corpus, Match, WordMatches
+from agent_persistence.rag.scope import values
+from agent_persistence.rag.scoring import RecordId, record_id
+from agent_persistence.rag.words import Word
+from agent_persistence.schema.contexts.shape import ContextShape, ContextTable, Relation
+
+_KEPT_TEXTS: Final = 1_000
+_KEPT_BELOW: Final = 300
+_KEPT_ROOTS: Final = 100
+_KEPT: Final = 50
+
+Rows: TypeAlias = Mapping[str, Sequence[Row]]
+Hides: TypeAlias = Callable[[str, str], bool]
+"""Whether a column of a table is hidden, so that nothing is found by it."""
+
+
+def kept(shape: ContextShape, table: str) -> int:
+    """How many of the best rows of a table a budget can choose from, where the caller sets no limit: most of texts, and
+    of what stands below a root more than of the root, and of that more than of what it belongs to."""
+    if shape.tables[table].body is not None:
+        return _KEPT_TEXTS
+    if table in shape.roots:
+        return _KEPT_ROOTS
+    return _KEPT_BELOW if shape.above(table) & set(shape.roots) else _KEPT
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The words of a question that are looked for, and the days that it names."""
+
+    words: Sequence[Word] = ()
+    days: Sequence[IsMeant] = ()
+
+
+@dataclass(slots=True)
+class BestRows:
+    """The rows of a context, newest first: by table those within its limit, and those that only a budget may show.
+
+    Rows come with those they belong to, on top of the limits. `matches` tell how well the rows match, those that do.
+    """
+
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    reserve: dict[str, list[Row]] = field(default_factory=dict)
+    matches: dict[RecordId, Match] = field(default_factory=dict)
+
+
+class _World:
+    """The rows by place: parents before their children, and in each table from the oldest to the newest."""
+
+    def __init__(self, shape: ContextShape, rows: Rows, hides: Hides) -> None:
+        self._tables = shape.tables
+        self.rows: list[Row] = []
+        self.spans: dict[str, range] = {}
+        self._places: dict[tuple[str, tuple[str, ...]], dict[Any, int]] = {}
+        texts: list[str] = []
+        parents: list[int] = []
+        talks: list[int] = []
+        authors: list[str] = []
+        days: list[str] = []
+        of_talks = 0
+        for table, told in shape.tables.items():
+            given = rows.get(table, ())[::-1]
+            start = len(self.rows)
+            self.rows += given
+            self.spans[table] = range(start, len(self.rows))
+            texts += _texts(told, given, hides)
+            parents += self._parents(told, given)
+            numbers = _talks(told, given, of_talks)
+            of_talks = max(numbers, default=-1) + 1 or of_talks
+            talks += numbers
+            authors += _authors(told, given)
+            days += [""] * len(given) if told.time is None else [str(row.get(told.time) or "")[:10] for row in given]
+        self.searched = Corpus(texts, parents, talks, authors, days)
+
+    def _parents(self, told: ContextTable, rows: Sequence[Row]) -> list[int]:
+        if not told.parents:
+            return [-1] * len(rows)
+        relation = told.parents[0]
+        places = self._holding(relation)
+        return [places.get(_held(row, relation.columns), -1) for row in rows]
+
+    def _holding(self, relation: Relation) -> Mapping[Any, int]:
+        """The places of the rows that the relation leads to, by what they hold."""
+        known = self._places.get((relation.parent, relation.references))
+        if known is None:
+            known = {_held(self.rows[place], relation.references): place for place in self.spans[relation.parent]}
+            known.pop(None, None)
+            self._places[relation.parent, relation.references] = known
+        return known
+
+    def places(self, table: str, named: Collection[RecordId]) -> Iterator[int]:
+        """The places of the records named that are in the table."""
+        if not named:
+            return
+        told = self._tables[table]
+        for place in self.spans[table]:
+            if record_id(table, told.key_of(self.rows[place])) in named:
+                yield place
+
+    def add_parents(self, chosen: Mapping[str, set[int]]) -> None:
+        """Add what the rows chosen belong to, as far as it is there."""
+        for table in reversed(list(self._tables)):
+            for relation in self._tables[table].parents:
+                places = self._holding(relation)
+                held = {_held(self.rows[place], relation.columns) for place in chosen[table]}
+                chosen[relation.parent].update(places[key] for key in held if key in places)
+
+    def linking(self, table: str, chosen: Mapping[str, set[int]], most: int) -> set[int]:
+        """The newest rows of a table of pairs that lead from a row chosen."""
+        first = self._tables[table].parents[0]
+        places = self._holding(first)
+        among = (
+            place
+            for place in reversed(self.spans[table])
+            if places.get(_held(self.rows[place], first.columns), -1) in chosen[first.parent]
+        )
+        return set(islice(among, most))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many rows of each table a context is to have: `limits` in its lists, up to `most` for budgets to choose from.
+
+    `filled` are the tables of which the newest rows are taken where fewer match; `named` the records that are to be
+    there in any case. With `follows_relations` rows bring along those they belong to.
+    """
+
+    limits: Mapping[str, int]
+    most: Mapping[str, int]
+    filled: Collection[str]
+    named: Collection[RecordId] = frozenset()
+    follows_relations: bool = True
+
+
+def answer(asked: Asked, shape: ContextShape, rows: Rows, wanted: Sizes, hides: Hides) -> BestRows:
+    """The rows that answer best, by the words in columns that are not hidden; rows are given newest first.
+
+    Rows of links are those of the records chosen, with what they lead to.
+    """
+    world = _World(shape, rows, hides)
+    matches = WordMatches(asked.words, world.searched, asked.days)
+    found_any = any(matches.scores)
+    within: dict[str, set[int]] = {}
+    beyond: dict[str, set[int]] = {}
+    for table, span in world.spans.items():
+        best = _best(matches.scores, span, wanted.most.get(table, 0))
+        if found_any and table not in wanted.filled:
+            best = [place for place in best if matches.scores[place]]
+        within[table] = {*best[: wanted.limits.get(table, 0)], *world.places(table, wanted.named)}
+        beyond[table] = {*best, *within[table]}
+    if wanted.follows_relations:
+        links = [table for table, told in shape.tables.items() if told.link]
+        for chosen, most in ((within, wanted.limits), (beyond, wanted.most)):
+            chosen.update((table, set()) for table in links)
+            world.add_parents(chosen)
+            chosen.update([(table, world.linking(table, chosen, most.get(table, 0))) for table in links])
+            world.add_parents(chosen)
+        beyond = {table: beyond[table] | within[table] for table in beyond}
+    answered = BestRows()
+    for table, told in shape.tables.items():
+        answered.rows[table] = [world.rows[place] for place in sorted(within[table], reverse=True)]
+        answered.reserve[table] = [world.rows[place] for place in sorted(beyond[table] - within[table], reverse=True)]
+        for place in filter(matches.scores.__getitem__, beyond[table]):
+            answered.matches[record_id(table, told.key_of(world.rows[place]))] = matches.match(place)
+    return answered
+
+
+def _best(scores: Sequence[float], span: range, most: int) -> list[int]:
+    """The places of those with the best scores, the newer first among equals."""
+    if len(span) <= most:
+        return sorted(span, key=lambda place: (-scores[place], -place))
+    return heapq.nlargest(most, span, key=lambda place: (scores[place], place))
+
+
+def _texts(told: ContextTable, rows: Sequence[Row], hides: Hides) -> list[str]:
+    """What the rows say: title and body, or without a body all columns but those that are keys and times."""
+    spoken = {*told.title, *(() if told.body is not None else (label for label, _ in told.labels))}
+    there = (told.body,) if told.body is not None else dict.fromkeys(column for row in rows for column in row)
+    others = [column for column in there if column not in told.structure - spoken and column not in told.title]
+    columns = [column for column in (*told.title, *others) if not hides(told.table, column)]
+    if len(columns) == 1:
+        found = [row.get(columns[0]) for row in rows]
+        return [text if isinstance(text, str) else notation(text) for text in found]
+    return [" ".join(notation(row.get(column)) for column in columns) for row in rows]
+
+
+def _talks(told: ContextTable, rows: Sequence[Row], first: int) -> list[int]:
+    """For turns the number of their talk, which is their first parent; the numbers begin with the first."""
+    if not told.is_turn:
+        return [-1] * len(rows)
+    numbers: dict[Any, int] = {}
+    columns = told.parents[0].columns
+    return [numbers.setdefault(_held(row, columns), first + len(numbers)) for row in rows]
+
+
+def _authors(told: ContextTable, rows: Sequence[Row]) -> list[str]:
+    """Who a turn is of: the second parent where there is one, such as the user who wrote it, else the first label."""
+    columns = told.parents[1].columns if len(told.parents) > 1 else tuple(label for label, _ in told.labels[:1])
+    if told.body is None or not columns:
+        return [""] * len(rows)
+    return [" ".join(str(row.get(column) or "") for column in columns) for row in rows]
+
+
+def _held(row: Row, columns: Sequence[str]) -> Any:
+    """What can be compared of what the row holds in the columns; None where one of them is NULL."""
+    if len(columns) == 1:
+        value = row.get(columns[0])
+        return value if value is None or isinstance(value, (str, int)) else str(value)
+    held = values(row, columns)
+    return tuple(value if isinstance(value, (str, int)) else str(value) for value in held) or None
