@@ -101,7 +101,7 @@ def test_trio_as_a_guest_of_asyncio_is_trio(connected: list[str]) -> None:
         ({"transport": "httptools"}, HttptoolsPool),
         ({"transport": "httpx"}, HttpcorePool),
     ],
-    ids=["default", "auto", "httptools", "httpx", "client", "client and httpx"],
+    ids=["default", "auto", "httptools", "httpx"],
 )
 def test_what_is_asked_for_is_taken(options: Any, taken: type) -> None:
     """By name; the default looks at the event loop."""
