@@ -469,8 +469,12 @@ async def test_a_prompt_is_built_from_readable_columns_and_rows(adapter: Persist
 
 
 async def test_a_table_whose_key_is_hidden_is_left_out_of_a_prompt(adapter: PersistenceAdapter) -> None:
-    """With a warning that says so."""
-    policy = TablePolicy(read={"leads"}, columns={"leads": ["email", "status"]})
+    """With a warning that says so; where no other table may be read, that is the error."""
+    columns = {"leads": ["email", "status"]}
+    alone = AsyncPersistenceService(adapter, policy=TablePolicy(read={"leads"}, columns=columns), retry=False)
+    with pytest.raises(ValidationError, match="leads: left out, because its key id is not readable"):
+        await build_rag_context(alone.readonly())
+    policy = TablePolicy(read={"leads", "clients"}, columns=columns)
     context = await build_rag_context(AsyncPersistenceService(adapter, policy=policy, retry=False).readonly())
     assert list(context.leads) == []
     assert any("leads" in str(warning) and "key" in str(warning) for warning in context.warnings)

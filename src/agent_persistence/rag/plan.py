@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -89,7 +89,7 @@ def plan(
         elif filters.get(table) is not None:
             raise ValidationError(table, f"a filter is given for {table}, and a limit of 0 leaves the table out")
     if len(warnings) == len(shape.tables):
-        raise _nothing_readable(shape, readable)
+        raise _nothing_readable(shape, readable, warnings)
     filtered = {table for table, step in steps.items() if step.filters is not None}
     reached = reach(shape, anchors(shape, steps, filtered), filtered)
     if follow_relations:
@@ -109,11 +109,13 @@ def _is_named(told: ContextTable) -> bool:
     return len(told.key) == 1 and not told.link
 
 
-def _nothing_readable(shape: ContextShape, readable: Readable) -> ValidationError:
+def _nothing_readable(shape: ContextShape, readable: Readable, reasons: Sequence[str]) -> ValidationError:
     allowed = ", ".join(sorted(readable)) or "none"
+    hidden = [reason for reason in reasons if reason.partition(":")[0] in readable]
+    why = f" ({'; '.join(hidden)})" if hidden else ""
     return ValidationError(
         "build_rag_context",
-        f"none of the context's tables ({', '.join(shape.order)}) may be read here; those that may be: {allowed}",
+        f"none of the context's tables ({', '.join(shape.order)}) may be read here{why}; those that may be: {allowed}",
         "say which tables make the context with spec=, such as ContextSpec.from_schema(schema, root=…),"
         " or let the policy read some of these",
     )
