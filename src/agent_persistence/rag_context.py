@@ -12,7 +12,7 @@ from agent_persistence.exceptions import ValidationError
 from agent_persistence.presets import crm
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.records import Row
-from agent_persistence.rag.answering import Answered, answered, strangers
+from agent_persistence.rag.answering import Answered, answered, unrelated
 from agent_persistence.rag.asked import (
     ReadableSource as ReadableSource,
     RowsOf,
@@ -265,7 +265,7 @@ async def build_rag_context(
 
 def _warnings(planned: ReadPlan, answer: Answered, found: Found) -> list[str]:
     failed = (f"{name}: could not be read ({why})" for name, why in found.failures.items())
-    return [*planned.warnings, *answer.warnings, *strangers(found), *failed]
+    return [*planned.warnings, *answer.warnings, *unrelated(found), *failed]
 
 
 def _divided(

@@ -93,9 +93,9 @@ def _all_of(found: Found, told: ContextTable) -> list[Row]:
     return newest_first(told, [*rows, *further]) if further else rows
 
 
-def strangers(found: Found) -> list[str]:
+def unrelated(found: Found) -> list[str]:
     """What is to be said of records that a retriever named and that are not in the context."""
-    count = found.strangers
+    count = found.unrelated
     return [f"retriever: {count} of the records it named do not belong here, and were left out"] if count else []
 
 

@@ -40,7 +40,7 @@ class Found:
 
     Whether more rows exist is not known of the tables that are `full`: as many were found as may be asked for.
     `named` are further rows that the retriever named, and their parents; `relevance` is what it said of them, or None
-    where there was none to ask or it failed; `strangers` counts those it named that do not belong. `worded` are rows
+    where there was none to ask or it failed; `unrelated` counts those it named that do not belong. `worded` are rows
     beyond the limit that hold words of the question, `unsought` says by table why they could not be asked for; `around`
     are what all of these belong to, and the turns around those with words.
     """
@@ -52,7 +52,7 @@ class Found:
     worded: dict[str, list[Row]] = field(default_factory=dict)
     around: dict[str, list[Row]] = field(default_factory=dict)
     relevance: Sequence[Relevance] | None = None
-    strangers: int = 0
+    unrelated: int = 0
     failures: dict[str, Exception] = field(default_factory=dict)
     unsought: dict[str, AdapterError] = field(default_factory=dict)
 
@@ -199,7 +199,7 @@ class _Reading:
                 await settled.wait()
             readable = [one for one in answer if one.table in searched and one.table in self._found.rows]
             self._found.named = await self._fetch_named(readable)
-            self._found.strangers = self._count_strangers(answer)
+            self._found.unrelated = self._count_unrelated(answer)
             self._found.relevance = readable
         except Exception as error:  # as above
             self._fail(RETRIEVER, error, siblings)
@@ -210,7 +210,7 @@ class _Reading:
             return await search.retriever.retrieve(self._facade, search.query, tables=searched, limit=MOST_NAMED)
         raise AdapterError(f"the retriever has not answered within {RETRIEVER_DEADLINE_S:g} s")
 
-    def _count_strangers(self, answer: Sequence[Relevance]) -> int:
+    def _count_unrelated(self, answer: Sequence[Relevance]) -> int:
         """How many of the records named are not there, or not for this context."""
         there = {
             (table, str(self._tables[table].key_of(row)))
