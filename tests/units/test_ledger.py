@@ -200,3 +200,14 @@ async def test_a_role_that_may_not_use_it_is_told_so(units_server: LocalServer) 
     async with AsyncPersistenceService(anonymous, policy=POLICY, ledger=True, owns_adapter=True) as service:
         with pytest.raises(UnsupportedOperationError, match="may not use it"):
             await service.write("inquiries", {"body": "a"})
+
+
+async def test_many_rows_are_merged_by_way_of_the_ledger_as_without_it(service: AsyncPersistenceService) -> None:
+    """Merged and not inserted, in the order given; the number alone where no row comes back."""
+    old = await service.write("leads", {"email": "old@x.example", "status": "won"})
+    records = [{"email": "new@x.example", "company": "N"}, {"email": "old@x.example", "company": "O"}]
+    rows = await service.upsert_many("leads", records, ["email"])
+    assert [(row["company"], row["status"]) for row in rows] == [("N", "new"), ("O", "won")]
+    assert rows[1]["id"] == old["id"]
+    assert await service.bulk_write("leads", records, on_conflict=["email"]) == 2
+    assert await service.count("leads") == 2
