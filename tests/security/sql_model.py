@@ -25,6 +25,8 @@ WORDS = frozenset(
         """,
     )
 )
+BY_KEY = 'on conflict ("id")'
+"""Where a merge names no columns, the primary key decides, which a record that may not name it never has."""
 _NAME = re.compile(r'"((?:[^"]|"")*)"')
 _LITERAL = re.compile(r"'[^']*'")
 _SIGNS = re.compile(r"->>?|<>|<=|>=|=>|::|@>|<@|@@|&&|~\*|!~|[(),.*=<>~]|\$[0-9]+")
@@ -32,7 +34,8 @@ _SIGNS = re.compile(r"->>?|<>|<=|>=|=>|::|@>|<@|@@|&&|~\*|!~|[(),.*=<>~]|\$[0-9]
 
 def check(table: str, writes: bool, text: str, parameters: Sequence[str | None]) -> None:
     """Raise LeakError unless the policy allows all of the statement."""
-    names = {name.replace('""', '"') for name in _NAME.findall(text)} - OWN_NAMES
+    named = text.replace(BY_KEY, "on conflict ()")
+    names = {name.replace('""', '"') for name in _NAME.findall(named)} - OWN_NAMES
     rest = _NAME.sub(" ", text)
     literals = set(_LITERAL.findall(rest))
     words = set(_SIGNS.sub(" ", _LITERAL.sub(" ", rest)).lower().split())

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import find, given
+from hypothesis import example, find, given
 
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.backends.postgres import filters, sql
@@ -72,6 +72,7 @@ def fuzzed() -> Iterator[Fuzzed[Transaction]]:
         yield made
 
 
+@example(call=("upsert", ("inquiries", {"email": ""}, None), False))
 @given(call=reading | writing | anywhere)
 @examples(600)
 def test_a_statement_says_what_the_policy_allows(fuzzed: Fuzzed[Transaction], call: Call) -> None:
