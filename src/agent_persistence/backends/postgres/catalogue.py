@@ -1,6 +1,6 @@
 """What the database says of its tables and functions: the questions in SQL, and the answers as values. Pure."""
 
-# ruff: noqa: S608  every name is quoted by `_sqltext`, every value is a parameter
+# ruff: noqa: S608  every name is quoted by `statements`, every value is a parameter
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS
 """
 
-# ruff: noqa: S608  every name is quoted by `_sqltext`, every value is a parameter
+# ruff: noqa: S608  every name is quoted by `statements`, every value is a parameter
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ A record is read by `json_populate_record`, as PostgREST has it read, and a row 
 adapters take and tell the same values.
 """
 
-# ruff: noqa: S608  every name is quoted by `_sqltext`, every value is a parameter
+# ruff: noqa: S608  every name is quoted by `statements`, every value is a parameter
 
 from __future__ import annotations
 

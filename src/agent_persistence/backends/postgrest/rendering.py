@@ -1,4 +1,4 @@
-"""The PostgREST codec: calls to requests (`_responses` reads what comes back). Pure; it moves no bytes.
+"""The PostgREST codec: calls to requests (`parsing` reads what comes back). Pure; it moves no bytes.
 
 Wire rules: https://docs.postgrest.org/en/v14/references/api/tables_views.html (filters, logical operators, quoting) and
 …/preferences.html (Prefer).
