@@ -152,12 +152,10 @@ def test_users_at_the_same_time_see_and_write_their_own_rows_alone(as_user: Call
         row = users[user].post("/tables/leads", json={"email": f"{number}@a.example"})
         assert row.json()["owner"] == user, row.text
         found = users[user].get("/tables/leads")
-        if found.status_code == 502:  # the tests' server fails a read now and then when it is asked much at once
-            found = users[user].get("/tables/leads")
         assert found.status_code == 200, found.text
         assert {row["owner"] for row in found.json()} == {user}
 
-    with ThreadPoolExecutor(8) as threads:
+    with ThreadPoolExecutor(16) as threads:
         assert len(list(threads.map(one, range(80)))) == 80
     for user, at in ((ADA, 0), (BOB, 1)):
         assert emails(users[user].get("/tables/leads")) == {f"{number}@a.example" for number in range(at, 80, 2)}

@@ -18,6 +18,10 @@ from agent_persistence.schema.registry import Schema
 COUNTED_ABOVE: Final = 1_000
 """A query for more rows than this asks how many there are: counting them costs no more than reading them."""
 
+SHORT_PAGE: Final = 10
+MOST_REPEATS: Final = 3
+"""As many rows as a short page has, inserted in front of it meanwhile, push it behind the offset: it comes again."""
+
 
 class Paging:
     """Runs once per caller's call; each of its pages goes through the layers below, and is retried, by itself.
@@ -151,6 +155,7 @@ class _Collected:
         self._key = key
         self._seen: set[Hashable] = set()
         self._last: list[Row] = []
+        self._repeats = 0
 
     def add(self, page: list[Row], *, is_ordered: bool) -> None:
         if self.rows and page and not is_ordered:
@@ -159,7 +164,8 @@ class _Collected:
                 "the server sends these rows in several pages, and no order is known to keep them apart; pass order_by",
                 "or declare the table's key in the Schema",
             )
-        if page and page == self._last:
+        self._repeats = self._repeats + 1 if page and page == self._last else 0
+        if self._repeats > (MOST_REPEATS if self._key and len(page) < SHORT_PAGE else 0):
             raise AdapterError(
                 f"query on {self._query.table}: the server sent the same page again, so that it seems to ignore offset"
             )
