@@ -160,14 +160,16 @@ def import_(
 ) -> None:
     """Write the rows of a file into a table, many at a time, with a live account of how it goes.
 
-    The file is looked at first. Where it fits only with options that are not given, nothing is imported: they are told,
-    with the first rows as they would be stored and the whole command; --guess takes them as they are.
+    The file is looked at first. Where it fits only with options that are not given, nothing is imported: they are
+    shown, with the first rows as they would be stored and the whole command; --guess takes them as they are.
 
     Every row goes the way of a single write: through the policy, with the retries, and with keys that make a lost
     answer harmless. The exit status is 1 where rows were rejected, or options are needed.
     """
     if str(source) == "-" and form is None:
-        raise typer.BadParameter(f"stdin does not tell its format: {', '.join(SourceFormat)}", param_hint="--format")
+        raise typer.BadParameter(
+            f"stdin has no name that says its format: {', '.join(SourceFormat)}", param_hint="--format"
+        )
     reading = {
         "format": None if form is None else form.value,
         "columns": read_columns(columns),
@@ -255,11 +257,11 @@ def _is_taken(screen: Screen, order: _Order, look: FileLook, found: dict[str, An
     if look.problems:
         problems = [in_words_of_the_command(problem) for problem in look.problems]
         show(screen, look, "")
-        told = screen.document
+        document = screen.document
         screen.fail(
             "\n".join([f"{order.source} does not fit {order.table}:", *problems]), Status.CONFIGURATION, "FileLook"
         )
-        screen.document |= told
+        screen.document |= document
         return False
     if order.takes_what_is_found:
         return True
