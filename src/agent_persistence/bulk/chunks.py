@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent_persistence.bulk.rows import Item, Row
+from agent_persistence.bulk.shards import WHOLE, Shard
 from agent_persistence.bulk.values import Raw, Reject
 
 
@@ -38,7 +39,8 @@ class Chunker:
     """Takes one item after the other, and gives a chunk whenever one is full.
 
     `done` items are left out, which an earlier run has dealt with; `planned` are the chunks, from there on, that it
-    may have sent. `key` makes the row's key by its number. With `stops` the first reject is the last item.
+    may have sent. So are the items of other shards, at which a chunk ends. `key` makes the row's key by its number.
+    With `stops` the first reject is the last item.
     """
 
     max_rows: int
@@ -49,6 +51,7 @@ class Chunker:
     planned: deque[tuple[int, int]] = field(default_factory=deque)
     uniform: bool = False
     stops: bool = False
+    shard: Shard = WHOLE
     has_stopped: bool = False
     _number: int = 0
     _index: int = 0
@@ -82,6 +85,8 @@ class Chunker:
         self._number = number + 1
         if number < self.done:
             return None
+        if not self.shard.holds(number):
+            return self._passed_over(item, number)
         size = item.size if isinstance(item, Row) else len(item.record)
         may_be_full = self._count >= self.max_rows or self._bytes + size > self.max_bytes or self._is_ruled
         full = self._taken(number) if may_be_full and self._ends_before(item, size, number) else None
@@ -96,6 +101,11 @@ class Chunker:
         self._count += 1
         self._bytes += size
         self._last = item.line
+        return full
+
+    def _passed_over(self, item: Item, number: int) -> Chunk | None:
+        full = self._taken(number) if self._count else None
+        self._line = item.line
         return full
 
     def rest(self) -> Iterator[Chunk]:

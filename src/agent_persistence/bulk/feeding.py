@@ -15,6 +15,7 @@ from agent_persistence.bulk.iterables import GivenReader
 from agent_persistence.bulk.journal import Ledger, NoJournal
 from agent_persistence.bulk.keys import row_keys
 from agent_persistence.bulk.rejecting import Reader
+from agent_persistence.bulk.shards import Shard
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.query.records import NULL
 
@@ -28,6 +29,7 @@ class Cutting:
     key_column: str | None
     merges: bool
     stops: bool
+    shard: Shard
 
     def chunker(self, journal: Ledger) -> Chunker:
         """One that goes on where the journal ends."""
@@ -41,6 +43,7 @@ class Cutting:
             planned=deque(done.planned),
             uniform=self.merges,
             stops=self.stops,
+            shard=self.shard,
         )
 
 

@@ -18,12 +18,13 @@ from agent_persistence.bulk.iterables import GivenReader
 from agent_persistence.bulk.journal import Journal, Ledger, NoJournal
 from agent_persistence.bulk.opening import Opened
 from agent_persistence.bulk.pace import Pace, Tell
-from agent_persistence.bulk.parquet import ParquetReader
+from agent_persistence.bulk.parquet import parquet_reader, stream_reader
 from agent_persistence.bulk.reading import text_reader
 from agent_persistence.bulk.rejecting import Called, Reader, Rejects, RejectsFile, Rendering, Sink
 from agent_persistence.bulk.rows import SourceError
 from agent_persistence.bulk.sending import Sender
 from agent_persistence.bulk.settings import SourceOptions, is_path, source_identity
+from agent_persistence.bulk.shards import WHOLE, Shard
 from agent_persistence.bulk.values import ImportReport, ImportStoppedError, what_is_in
 from agent_persistence.bulk.writing import Writing, writer
 from agent_persistence.exceptions import AdapterError, ConfigurationError
@@ -47,6 +48,7 @@ class ImportJob:
     rejects: Rejects
     max_rejects: float
     resume: str | os.PathLike[str] | None
+    shard: Shard
     dry_run: bool
 
     async def carried_out(self) -> ImportReport:
@@ -57,6 +59,9 @@ class ImportJob:
             if self.reading.format is None:
                 given = GivenReader(self.reading.columns, self._columns(), only_set=self.merge_by is not None)
                 return await self._run(journal, given, None)
+            if self.reading.format == "arrow":
+                frame = stream_reader(self.source, self.reading.columns, self._columns())
+                return await self._run(journal, frame, None)
             opened = Opened(self.source)
             stack.callback(opened.close)
             return await self._run(journal, self._reader(opened), opened)
@@ -103,7 +108,7 @@ class ImportJob:
     def _reader(self, opened: Opened) -> Reader:
         target, reading = self._columns(), self.reading
         if reading.format == "parquet":
-            return ParquetReader(opened, reading.columns, target)
+            return parquet_reader(opened, reading.columns, target)
         return text_reader(reading, opened, target)
 
     def _sink(self, format: Rendering, journal: Ledger) -> Sink | None:
@@ -121,12 +126,13 @@ class ImportJob:
             raise ConfigurationError("resume= needs the path of a file, which can be read again from its beginning")
         types = {name: column.type for name, column in self.service.schema.columns(self.table).items()}
         head = {"table": self.table, "types": types, "on_conflict": self.merge_by, **self.reading.told()}
+        head |= {} if self.shard == WHOLE else {"shard": [self.shard.index, self.shard.count]}
         return Journal(self.resume, {**head, "source": source_identity(self.source)}, identity)
 
     def _chunks(self, reader: Reader | GivenReader, journal: Ledger) -> AsyncGenerator[Chunk]:
         """The chunks that are left to write."""
         merges = self.merge_by is not None
-        cutting = Cutting(self.chunk_rows, self.chunk_bytes, self._key_column, merges, stops=self.rejects is None)
+        cutting = Cutting(self.chunk_rows, self.chunk_bytes, self._key_column, merges, self.rejects is None, self.shard)
         chunker = cutting.chunker(journal)
         if isinstance(reader, GivenReader):
             return given_chunks(self.source, reader, chunker)
