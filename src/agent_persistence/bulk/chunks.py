@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent_persistence.bulk.keys import RowKeys
 from agent_persistence.bulk.rows import Item, Row
 from agent_persistence.bulk.shards import WHOLE, Shard
 from agent_persistence.bulk.values import Raw, Reject
@@ -39,14 +40,14 @@ class Chunker:
     """Takes one item after the other, and gives a chunk whenever one is full.
 
     `done` items are left out, which an earlier run has dealt with; `planned` are the chunks, from there on, that it
-    may have sent. So are the items of other shards, at which a chunk ends. `key` makes the row's key by its number.
+    may have sent. So are the items of other shards, at which a chunk ends. `key` makes the rows' keys.
     With `stops` the first reject is the last item.
     """
 
     max_rows: int
     max_bytes: int
     key_column: str | None
-    key: Callable[[int], str]
+    key: RowKeys
     done: int = 0
     planned: deque[tuple[int, int]] = field(default_factory=deque)
     uniform: bool = False
@@ -119,7 +120,7 @@ class Chunker:
         if self.key_column in record:
             self._has_made_keys = False
         else:
-            record[self.key_column] = self.key(number)
+            record[self.key_column] = self.key(number, record)
 
     def _ends_before(self, item: Item, size: int, number: int) -> bool:
         """Whether the chunk is full: as an earlier run cut it, or by the bounds, or because rows that one statement

@@ -18,7 +18,16 @@ from agent_persistence.bulk.job import ImportJob, import_target
 from agent_persistence.bulk.looking import look
 from agent_persistence.bulk.pace import Tell
 from agent_persistence.bulk.rejecting import Rejects
-from agent_persistence.bulk.settings import Format, SourceOptions, at_least_one, is_file, is_frame, is_path, names
+from agent_persistence.bulk.settings import (
+    Format,
+    SourceOptions,
+    at_least_one,
+    is_file,
+    is_frame,
+    is_path,
+    key_text,
+    names,
+)
 from agent_persistence.bulk.shards import WHOLE, Shard
 from agent_persistence.bulk.spelling import DecimalMark
 from agent_persistence.bulk.values import FileLook, ImportReport, ImportStoppedError, Progress, Reject
@@ -72,6 +81,7 @@ class ImportOptions(TypedDict, total=False):
     rejects: Rejects
     max_rejects: int | None
     resume: str | os.PathLike[str] | None
+    key: str | None
     shard: tuple[int, int] | None
     dry_run: bool
 
@@ -102,6 +112,7 @@ async def bulk_import(
     rejects: Rejects = None,
     max_rejects: int | None = 1_000,
     resume: str | os.PathLike[str] | None = None,
+    key: str | None = None,
     shard: tuple[int, int] | None = None,
     dry_run: bool = False,
 ) -> ImportReport:
@@ -118,9 +129,10 @@ async def bulk_import(
 
     A row that is refused stops the import with ImportStoppedError; with `rejects`, a path or a function of one Reject,
     it is put there and the rest goes in, until there are more than `max_rejects`. `resume` is the path of a journal:
-    the same call after a crash goes on where it ended, without loss or doubling. `shard=(i, n)` imports the i-th of n
-    parts, counted from 0, each of which another process imports from the same source. `progress` is called with a
-    Progress, ten times a second at most. `dry_run` does everything but send. See docs/bulk.md.
+    the same call after a crash goes on where it ended, without loss or doubling. `key`, a text, does the same without a
+    file, on any machine: the rows' keys are made of it, and those that are stored are not written again. `shard=(i, n)`
+    imports the i-th of n parts, counted from 0, each of which another process imports from the same source. `progress`
+    is called with a Progress, ten times a second at most. `dry_run` does everything but send. See docs/bulk.md.
     """
     _service(target)
     target = await target.pinned()
@@ -158,6 +170,7 @@ async def bulk_import(
         rejects=rejects,
         max_rejects=inf if max_rejects is None else at_least_one("max_rejects", max_rejects),
         resume=resume,
+        key=key_text(key),
         shard=WHOLE if shard is None else Shard.of(shard),
         dry_run=dry_run,
     )

@@ -185,6 +185,12 @@ def names(option: str, given: object) -> tuple[str, ...] | None:
     return tuple(given)
 
 
+def key_text(given: object) -> str | None:
+    if given is None or (isinstance(given, str) and given.strip()):
+        return given
+    raise ConfigurationError(f"key is a text that names the import, such as 'leads 2026-11-29', not {given!r:.40}")
+
+
 def at_least_one(option: str, given: object) -> int:
     if type(given) is not int or given < 1:
         raise ConfigurationError(f"{option} is an int of at least 1, not {given!r:.40}")
