@@ -119,7 +119,9 @@ async def test_rows_that_could_not_be_known_again_are_refused() -> None:
         await bulk_import(clients(Mortal(), policy=messages), "messages", [{"content": "x"}], key="k")
     for policy in (
         TablePolicy(write={"clients"}),
-        TablePolicy(read={"clients"}, write={"clients"}, columns={"clients": Columns(frozenset({"name"}), frozenset({"name"}))}),
+        TablePolicy(
+            read={"clients"}, write={"clients"}, columns={"clients": Columns(frozenset({"name"}), frozenset({"name"}))}
+        ),
     ):
         with pytest.raises(ConfigurationError, match="needs to read id"):
             await bulk_import(clients(Mortal(), policy=policy), "clients", SAME, key="k")
