@@ -3,8 +3,6 @@
 `python -m tests.ext.ray_cluster` starts a cluster, and kills its workers.
 """
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 import pickle
