@@ -125,6 +125,7 @@ class Stage:
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(cls, server: LocalServer, backend: str, folder: Path) -> AsyncIterator[Stage]:
+        server.execute("alter database postgres set synchronous_commit = on")  # one that is killed keeps its commits
         with contextlib.ExitStack() as rest:
             outage = Outage(server.database_url)
             async with listening(outage.handle) as port:
@@ -196,9 +197,10 @@ async def _round(stage: Stage, workers: Workers, random: Random, scores: Scores,
     stage.outage.set(down=random.random() < 0.6)
     flusher = workers.ask(do="flush", **stage.told) if random.random() < 0.7 else None
     writer = workers.ask(do="write", first=number * A_ROUND, **stage.told)
-    await anyio.sleep(random.uniform(0.01, 0.35))
+    slowness = 1.0 if stage.backend == "postgres" else 2.0
+    await anyio.sleep(random.uniform(0.01, 0.35) * slowness)
     stage.outage.set(down=random.random() < 0.3)
-    await anyio.sleep(random.uniform(0.0, 0.2))
+    await anyio.sleep(random.uniform(0.0, 0.2) * slowness)
     if random.random() < (0.1 if stage.backend == "postgres" else 0.05):
         await anyio.to_thread.run_sync(stage.kill_server, random)
         scores.kills["server"] += 1
@@ -215,7 +217,7 @@ async def _emptied(stage: Stage, scores: Scores) -> None:
     """Nothing waits any more."""
     with anyio.fail_after(300):
         async with service_of(stage.told, stage.told["spool"]) as service:
-            while (await service.flush_spool()).waiting:
+            while (await service.flush_spool()).waiting:  # noqa: ASYNC110  it waits for a server
                 await anyio.sleep(0.05)
             assert service.spool is not None
             set_aside = await service.spool.writes(refused=True)

@@ -1,4 +1,4 @@
-"""Processes that write and flush, to be killed: one process imports everything and forks them, which takes milliseconds.
+"""Processes that write and flush, to be killed: one imports everything and forks them, which takes milliseconds.
 
 `python -m tests.spool.workers` reads one JSON object a line: {"do": "write" | "flush", ...} forks, and {"reap": pid}
 waits; each is answered by a line.

@@ -17,6 +17,7 @@ from agent_persistence.operations import (
     UnitPart,
     Update,
     Upsert,
+    UpsertMany,
     Write,
 )
 from agent_persistence.policy.identity import Identity
@@ -27,7 +28,7 @@ from agent_persistence.query.references import Reference
 Kept: TypeAlias = Write | BatchWrite | Unit
 """What an entry holds; a unit has writes, upserts, updates, deletes and checks."""
 Json: TypeAlias = Any
-_SINGLE: Final = {kind.verb: kind for kind in (Write, BatchWrite, Upsert, Update, Delete, Require)}
+_SINGLE: Final = {kind.verb: kind for kind in (Write, BatchWrite, Upsert, UpsertMany, Update, Delete, Require)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,7 @@ class Entry:
     @property
     def parts(self) -> Sequence[Operation]:
         """The operations in it."""
-        operation = self.operation
-        return [part.operation for part in operation.parts] if isinstance(operation, Unit) else [operation]
+        return parts_of(self.operation)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -71,7 +71,13 @@ class Entry:
         return sum(max(1, len(part.inserted)) for part in self.parts)
 
     def to_json(self) -> str:
-        """The entry as a text. TypeError where a value has no JSON form."""
+        """The entry as a text. SpoolError where something in it has no form that `from_json` reads."""
+        try:
+            return json.dumps(self._told(), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        except (TypeError, ValueError, KeyError):
+            raise SpoolError("something in the write has no form in which it could be kept") from None
+
+    def _told(self) -> Json:
         operation = self.operation
         told: dict[str, Json] = {"actor": self.actor}
         if not self.own:
@@ -80,7 +86,7 @@ class Entry:
             told["unit"] = {"key": operation.key, "parts": list(map(_part, operation.parts))}
         else:
             told |= _operation(operation)
-        return json.dumps(told, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        return told
 
     @classmethod
     def from_json(cls, text: str, *, resent: bool) -> Entry:
@@ -96,11 +102,14 @@ class Entry:
         return cls(operation, False, named["claims"], named["role"], told["actor"], resent)
 
 
+def parts_of(operation: Operation) -> Sequence[Operation]:
+    """The operations of a unit, or the one that there is."""
+    return [part.operation for part in operation.parts] if isinstance(operation, Unit) else [operation]
+
+
 def tables_of(operation: Operation) -> tuple[str, ...]:
     """The tables that an operation touches, each once."""
-    if isinstance(operation, Unit):
-        return distinct(part.operation.table for part in operation.parts)
-    return (operation.table,)
+    return distinct(each.table for each in parts_of(operation))
 
 
 def _part(part: UnitPart) -> Json:
@@ -114,10 +123,12 @@ def _unit(told: Mapping[str, Json]) -> Unit:
 
 def _operation(operation: Any) -> dict[str, Json]:
     """The fields of an operation by name; a reference in a record stands beside it."""
+    if _SINGLE[operation.verb] is not type(operation):
+        raise TypeError
     told = {"verb": operation.verb, "table": operation.table}
     for name in ("generated_key", "returning", "referred", "on_conflict", "max_affected", "lock"):
         value = getattr(operation, name, None)
-        if value not in (None, ()):
+        if value is not None and (value != () or name == "returning"):  # no columns are not all of them
             told[name] = list(value) if isinstance(value, tuple) else value
     if records := [record for _, record in operation.given()]:
         told["records"] = [{k: v for k, v in record.items() if not isinstance(v, Reference)} for record in records]

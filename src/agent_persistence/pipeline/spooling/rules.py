@@ -26,7 +26,7 @@ from agent_persistence.operations import (
 from agent_persistence.pipeline.retry.lost import Recovery, lost, resent
 from agent_persistence.query.references import Reference
 from agent_persistence.schema.client_keys import ClientKeys
-from agent_persistence.spool.entry import Kept
+from agent_persistence.spool.entry import Kept, parts_of
 
 _REACHED: Final = frozenset({"40001", "40P01", "55P03"})
 """Codes of a server that works: the call lost to others."""
@@ -51,7 +51,7 @@ def kept(operation: Operation, context: CallContext, keys: ClientKeys) -> Kept |
     """What is kept of a write; or why none of it may be."""
     if context.identity.access_token is not None:
         return "it runs under a user's access token, and no token is written to disk"
-    if isinstance(operation, BulkWrite):
+    if any(isinstance(each, BulkWrite) for each in parts_of(operation)):
         return "bulk_write says how many rows are stored"
     if isinstance(operation, Unit):
         return _kept_unit(operation, context)
@@ -72,7 +72,7 @@ def _kept_unit(unit: Unit, context: CallContext) -> Kept | str:
     if unit.key is None:
         return "the unit has no key under which it is applied once"
     is_single_call = context.gathered is None
-    if is_single_call and any(isinstance(part.operation, (Update, Delete, WritingCall)) for part in unit.parts):
+    if is_single_call and any(isinstance(each, (Update, Delete, WritingCall)) for each in parts_of(unit)):
         return _ANSWERED
     return unit
 
@@ -80,7 +80,7 @@ def _kept_unit(unit: Unit, context: CallContext) -> Kept | str:
 def as_sent(operation: Operation) -> Any:
     """The value of a write that waits: what was sent; of an update or a deletion no rows, of a check none counted."""
     if isinstance(operation, Unit):
-        return [as_sent(part.operation) for part in operation.parts]
+        return [as_sent(each) for each in parts_of(operation)]
     if operation.returns == "count":
         return 0
     rows = [
