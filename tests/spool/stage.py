@@ -23,7 +23,7 @@ from agent_persistence import (
 from agent_persistence.context import CallContext
 from agent_persistence.schema_registry import default_schema
 
-Fate = Literal["up", "down", "lost", "lost before", "throttled", "denied"]
+Fate = Literal["up", "down", "lost", "lost before", "throttled", "denied", "hung"]
 RETRY: Final = RetryPolicy(attempts=2, base_s=0.001, cap_s=0.001)
 _FAILURES: Final[dict[str, dict[str, Any]]] = {
     "down": {"state": FailureState.NOT_SENT},
@@ -47,6 +47,8 @@ class Switched(InMemoryAdapter):
         self.sent.append(operation)
         if self.fate == "up":
             return await super().execute(operation, context)
+        if self.fate == "hung":
+            await anyio.sleep_forever()
         if self.fate == "lost" and operation.writes:
             await super().execute(operation, context)
         raise AdapterError("the way is cut", **_FAILURES[self.fate])

@@ -480,6 +480,27 @@ async def test_a_write_that_cannot_ask_what_waits_is_not_sent(path: Path, adapte
         assert await service.query("leads") == []
 
 
+@pytest.mark.parametrize("coalesce", [False, True], ids=["", "coalesced"])
+async def test_a_write_that_got_no_answer_until_its_deadline_is_kept(
+    coalesce: bool, path: Path, adapter: Switched
+) -> None:
+    """Its outcome is not known, and by its key it is found out; one of those that share a request may be told that it
+    is not known, and is there once."""
+    async with made(path, adapter, coalesce=coalesce) as service:
+        adapter.fate = "hung"
+        view = service.with_options(deadline_s=0.3)
+        try:
+            given: Any = await view.write("leads", email())
+        except OutcomeUnknownError:
+            assert coalesce
+        else:
+            assert is_spooled(given)
+        adapter.fate = "up"
+        await service.query("conversations")
+        await drained(service)
+        assert await service.count("leads") == 1
+
+
 async def test_a_cancelled_write_is_kept_whole_or_not(path: Path, adapter: Switched) -> None:
     """Whenever it is cancelled, the row is there once or not at all, and the spool goes on."""
     async with made(path, adapter) as service:

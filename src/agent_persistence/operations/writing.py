@@ -45,7 +45,7 @@ class _Writing(BaseOperation):
 class _Inserting(_Writing):
     generated_key: str | None = field(default=None, kw_only=True, repr=False)
     """As `own_key` says it."""
-    resent: bool = field(default=False, kw_only=True)
+    resent: bool = field(default=False, kw_only=True, repr=False)
     """As `was_sent` says it."""
 
     @property

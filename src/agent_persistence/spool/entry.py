@@ -125,7 +125,7 @@ def _operation(operation: Any) -> dict[str, Json]:
     """The fields of an operation by name; a reference in a record stands beside it."""
     if _SINGLE[operation.verb] is not type(operation):
         raise TypeError
-    told = {"verb": operation.verb, "table": operation.table}
+    told: dict[str, Json] = {"verb": operation.verb, "table": operation.table}
     for name in ("generated_key", "returning", "referred", "on_conflict", "max_affected", "lock"):
         value = getattr(operation, name, None)
         if value is not None and (value != () or name == "returning"):  # no columns are not all of them

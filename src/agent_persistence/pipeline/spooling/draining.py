@@ -52,6 +52,7 @@ class FlushReport:
 class _Here:
     """The background task of one event loop."""
 
+    flushing: anyio.Lock = field(default_factory=anyio.Lock)
     looked: bool = False
     running: bool = False
     asked: bool = False
@@ -101,8 +102,8 @@ class Draining:
             await here.ended.wait()
 
     async def flush(self) -> FlushReport:
-        """Apply what waits, until nothing does or the database cannot be reached."""
-        async with self._spool.turn() as mine:
+        """Apply what waits, until nothing does or the database cannot be reached; a flush under way ends before."""
+        async with self._here.get().flushing, self._spool.turn() as mine:
             applied, refused, stopped_by = await self._drained() if mine else (0, 0, "another process applies them")
         return FlushReport(applied, refused, (await self._spool.status()).waiting, stopped_by)
 
