@@ -102,7 +102,7 @@ def test_flush_applies_what_waits(project: LocalServer, tmp_path: Path) -> None:
         service = AsyncPersistenceService(
             adapter, policy=policy, spool=Spool(path), retry=RetryPolicy(attempts=1), owns_adapter=True
         )
-        adapter._send = unreachable  # type: ignore[method-assign]
+        adapter._send = unreachable  # type: ignore[assignment, method-assign]
         async with service:
             assert is_spooled(await service.write("leads", {"email": "a@x.io"}))
             assert is_spooled(await service.write("clients", {"name": "n"}))

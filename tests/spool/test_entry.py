@@ -39,15 +39,14 @@ RECORDS = st.dictionaries(NAMES, JSON, min_size=1, max_size=4)
 REFERENCES = st.builds(Reference, st.integers(0, 3), st.integers(0, 3), NAMES)
 REFERRING = st.dictionaries(NAMES, JSON | REFERENCES, min_size=1, max_size=4)
 COLUMNS = st.none() | st.lists(NAMES, max_size=2).map(tuple)
-FILTERS = st.sampled_from(
-    [
-        {"score": gte(0.5), "status": in_(["new", 1, True]), "deleted_at": None},
-        any_of({"status": "new"}, not_({"score": gte(1)})),
-        {"tags": contains(["a"]), "custom": contains({"a": [1, None]})},
-        {"notes": text_search("one two", config="simple"), "phone": is_null()},
-        {"status": in_([])},
-    ]
-).map(lambda given: parse_filters("leads", given))
+CONDITIONS: list[Any] = [
+    {"score": gte(0.5), "status": in_(["new", 1, True]), "deleted_at": None},
+    any_of({"status": "new"}, not_({"score": gte(1)})),
+    {"tags": contains(["a"]), "custom": contains({"a": [1, None]})},
+    {"notes": text_search("one two", config="simple"), "phone": is_null()},
+    {"status": in_([])},
+]
+FILTERS = st.sampled_from(CONDITIONS).map(lambda given: parse_filters("leads", given))
 KEYS = st.none() | st.just("id")
 WRITES = st.builds(Write, st.just("leads"), REFERRING, generated_key=KEYS, returning=COLUMNS)
 BATCHES = st.builds(

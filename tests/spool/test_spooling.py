@@ -373,7 +373,8 @@ async def test_the_policy_is_asked_again(path: Path, adapter: Switched) -> None:
         assert not any(each.tried for each in refused)
         assert await service.count("leads") == 1
         assert len(await service.spool.writes()) == 0
-    within = replace(allowed, rows={"leads": {"status": "new"}, "inquiries": {"email": "z"}})
+    names = {"leads", "inquiries"}
+    within = TablePolicy(read=names, write=names, rows={"leads": {"status": "new"}, "inquiries": {"email": "z"}})
     async with made(path, adapter, policy=within, ledger=True) as service:
         assert service.spool is not None
         assert await service.spool.retry() == 2
