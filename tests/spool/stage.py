@@ -13,6 +13,7 @@ import anyio
 from agent_persistence import (
     AdapterError,
     AsyncPersistenceService,
+    AuthenticationError,
     FailureState,
     InMemoryAdapter,
     Operation,
@@ -23,7 +24,7 @@ from agent_persistence import (
 from agent_persistence.context import CallContext
 from agent_persistence.schema_registry import default_schema
 
-Fate = Literal["up", "down", "lost", "lost before", "throttled", "denied", "hung"]
+Fate = Literal["up", "down", "lost", "lost before", "throttled", "denied", "hung", "signed out"]
 RETRY: Final = RetryPolicy(attempts=2, base_s=0.001, cap_s=0.001)
 _FAILURES: Final[dict[str, dict[str, Any]]] = {
     "down": {"state": FailureState.NOT_SENT},
@@ -47,6 +48,8 @@ class Switched(InMemoryAdapter):
         self.sent.append(operation)
         if self.fate == "up":
             return await super().execute(operation, context)
+        if self.fate == "signed out":
+            raise AuthenticationError("the key was refused", status=401)
         if self.fate == "hung":
             await anyio.sleep_forever()
         if self.fate == "lost" and operation.writes:

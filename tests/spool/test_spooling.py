@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from agent_persistence import (
     AsyncPersistenceService,
@@ -176,6 +176,7 @@ class Lead(BaseModel):
     id: Any
     email: str
     score: float | None = None
+    priority: int | None = Field(None, alias="status")
     created_at: Any
 
 
@@ -183,15 +184,19 @@ async def test_a_model_that_waits_is_marked(path: Path, adapter: Switched) -> No
     """It has the fields that were sent, and no value that the database would have made."""
     async with made(path, adapter) as service:
         adapter.fate = "down"
-        lead = await service.table(Lead, "leads").write({"email": "a@x.io", "score": 1})
+        lead = await service.table(Lead, "leads").write({"email": "a@x.io", "score": 1, "status": "7"})
         assert isinstance(lead, Lead)
         assert is_spooled(lead)
-        assert (lead.email, lead.score) == ("a@x.io", 1.0)
+        assert (lead.email, lead.score, lead.priority) == ("a@x.io", 1.0, 7)
+        assert lead.model_fields_set == {"id", "email", "score", "priority"}
         with pytest.raises(AttributeError):
             _ = lead.created_at
         adapter.fate = "up"
         await drained(service)
-        assert not is_spooled(await service.table(Lead, "leads").write(email("b@x.io")))
+        assert not is_spooled(await service.table(Lead, "leads").write({**email("b@x.io"), "status": "8"}))
+        adapter.fate = "down"
+        misfit = await service.table(Lead, "leads").write({**email("c@x.io"), "status": "SENTINEL"})
+        assert misfit.priority == "SENTINEL"  # type: ignore[comparison-overlap]
 
 
 async def test_a_unit_waits_whole(path: Path, adapter: Switched) -> None:
@@ -403,6 +408,20 @@ async def test_what_the_database_refuses_is_set_aside_without_its_content(path: 
         assert refused.reason.startswith("ConflictError")
         assert "SENTINELTAKEN" not in refused.reason
         assert await service.count("leads") == 2
+
+
+async def test_refused_credentials_set_nothing_aside(path: Path, adapter: Switched) -> None:
+    """They are no fault of what waits, which is applied when they are right again."""
+    async with made(path, adapter) as service:
+        adapter.fate = "down"
+        await service.write("leads", email())
+        adapter.fate = "signed out"
+        report = await service.flush_spool()
+        assert (report.applied, report.refused, report.waiting) == (0, 0, 1)
+        assert (report.stopped_by or "").startswith("AuthenticationError")
+        adapter.fate = "up"
+        await service.flush_spool()
+        assert await service.count("leads") == 1
 
 
 async def test_a_given_key_that_was_taken_meanwhile_is_a_conflict(path: Path, adapter: Switched) -> None:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from agent_persistence.operations.spooled import Spooled
 from agent_persistence.query.records import Row
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def spooled_model(model: type[Model], row: Row) -> Model:
     """A model with the fields that were sent; of the others it has its own defaults, and no value where it has none."""
-    fields: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        column = field.alias or name
-        if column in row:
-            fields[name] = TypeAdapter(field.rebuild_annotation()).validate_python(row[column], strict=False)
-    made: Any = _marked(model).model_construct(_fields_set=set(fields), **fields)
+    sent = {name: field for name, field in model.model_fields.items() if (field.alias or name) in row}
+    made: Any = _marked(model).model_construct()
+    for name, field in sent.items():
+        made.__dict__[name] = _read(field, row[field.alias or name])
+    made.__pydantic_fields_set__.update(sent)
     return cast("Model", made)
+
+
+def _read(field: FieldInfo, value: Any) -> Any:
+    """The value as the model reads it; one that it does not take is left as it was sent."""
+    try:
+        return TypeAdapter(field.rebuild_annotation()).validate_json(to_json(value))
+    except ValidationError:
+        return value
 
 
 @cache
