@@ -1,7 +1,5 @@
 """A database that can be reached or not, as a test says, and services with a spool before it."""
 
-# persistence-guard: allow-file AP001 the adapters themselves are under test
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What is kept while the database cannot be reached, what the caller sees of it, and what comes of it."""
 
-# persistence-guard: allow-file AP001 the adapters themselves are under test
-
 from __future__ import annotations
 
 import gc
