@@ -632,3 +632,22 @@ def test_it_works_without_await(path: Path, adapter: Switched, anyio_backend: st
         assert report.waiting == 0
         assert service.count("leads") == 1
     gc.collect()
+
+
+def test_it_goes_from_one_event_loop_to_the_next(path: Path, adapter: Switched, anyio_backend: str) -> None:
+    """What one could not apply before it ended, in the middle of a pause, the next one does."""
+    service = made(path, adapter)
+
+    async def keep() -> None:
+        adapter.fate = "down"
+        assert is_spooled(await service.write("leads", email()))
+
+    async def apply() -> None:
+        adapter.fate = "up"
+        assert is_spooled(await service.write("leads", email("b@x.io")))
+        await drained(service)
+        assert await service.count("leads") == 2
+        await service.aclose()
+
+    anyio.run(keep, backend=anyio_backend)
+    anyio.run(apply, backend=anyio_backend)
