@@ -24,7 +24,7 @@ What is decided here, and where it is enforced:
 - **Bounds**: rows, bytes and age. Full is a `SpoolFullError`; what is too old, or refused by the database or the
   policy, is set aside with the reason, and stays until it is retried or dropped.
 
-`entry` is what waits, as JSON; `file` is SQLite; `spool` is the public value.
+`entry` is what waits, as JSON; `file` and `opening` are SQLite; `spool` is the public value.
 """
 
 from agent_persistence.spool.entry import Entry as Entry

@@ -21,26 +21,8 @@ from uuid import uuid4
 from agent_persistence.exceptions import SpoolError, SpoolFullError
 from agent_persistence.runtime.forking import closes_before_fork
 from agent_persistence.spool.entry import Entry
+from agent_persistence.spool.opening import opened
 
-BUSY_S: Final = 5.0
-"""How long one process waits for another that writes to the file."""
-_APPLICATION: Final = 0x41505350
-_SCHEMA: Final = """
-create table entry (
-  id integer primary key autoincrement, at real not null, tables text not null, rows integer not null,
-  size integer not null, fenced integer not null, tried integer not null, body text not null,
-  refused_at real, reason text);
-create index waiting on entry (id) where refused_at is null;
-create table touched (name text not null, entry integer not null, primary key (name, entry)) without rowid;
-create trigger untouched after delete on entry begin delete from touched where entry = old.id; end;
-create table total (rows integer not null, bytes integer not null);
-insert into total values (0, 0);
-create trigger added after insert on entry begin
-  update total set rows = rows + new.rows, bytes = bytes + new.size; end;
-create trigger gone after delete on entry begin
-  update total set rows = rows - old.rows, bytes = bytes - old.size; end;
-create table database (place text not null);
-"""
 _SHOWN: Final = "id, at, tables, rows, size, tried, reason, body"
 
 
@@ -270,7 +252,7 @@ class SpoolFile:
     def _connection(self) -> sqlite3.Connection:
         if self._open is None:
             self._make()
-            self._open = _opened(self._path)
+            self._open = opened(self._path)
         return self._open
 
     def _make(self) -> None:
@@ -293,9 +275,9 @@ class SpoolFile:
 
     def _close(self) -> None:
         if self._open is not None:
-            opened, self._open = self._open, None
+            closing, self._open = self._open, None
             with suppress(sqlite3.Error):
-                opened.close()
+                closing.close()
 
     def _suspend(self) -> None:
         self._lock.acquire()
@@ -314,48 +296,3 @@ _DROP_REFUSED: Final = "delete from entry where refused_at is not null"
 def _shown(row: tuple[Any, ...]) -> SpooledWrite:
     number, at, tables, rows, size, tried, reason, body = row
     return SpooledWrite(number, at, tuple(json.loads(tables)), rows, size, bool(tried), reason, body)
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """A connection whose commits are on disk when they return, and whose deleted rows are overwritten."""
-    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        deadline = time.monotonic() + BUSY_S
-        while True:
-            try:
-                _prepare(db, path)
-                return db
-            except sqlite3.OperationalError as error:
-                with suppress(sqlite3.Error):
-                    db.execute("rollback")
-                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not is_busy or time.monotonic() >= deadline:  # another process makes it: SQLite waits not for that
-                    raise
-            time.sleep(0.005)
-    except BaseException:
-        db.close()
-        raise
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    for setting in ("journal_mode = wal", "synchronous = full", "secure_delete = on"):
-        db.execute(f"pragma {setting}")
-    db.execute("begin immediate")
-    ((application,),) = db.execute("pragma application_id")
-    if application != _APPLICATION:
-        if db.execute("select 1 from sqlite_master limit 1").fetchone():
-            raise SpoolError(f"{path} is a database of something else, not a spool")
-        for statement in _statements(_SCHEMA):
-            db.execute(statement)
-        db.execute(f"pragma application_id = {_APPLICATION}")
-    db.execute("commit")
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script, one by one: `executescript` would commit in between."""
-    statement = ""
-    for part in script.split(";"):
-        statement += f"{part};"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
