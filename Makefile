@@ -40,9 +40,11 @@ test-postgrest: $(DEV)
 	@test -x "$$AGENT_PERSISTENCE_POSTGREST" || { echo "AGENT_PERSISTENCE_POSTGREST names no program"; exit 2; }
 	$(BIN)/pytest -q -n 2 tests/contract tests/differential tests/security tests/pipeline tests/bulk
 
-# 100,000 broken connections and lying answers over both transports, then storms and outages; prints the scoreboard.
+# 100,000 broken connections and lying answers over both transports, then storms and outages, then a thousand kills of
+# those who write into a spool, apply what waits there, or serve; prints the scoreboards.
 faults: $(DEV)
 	$(BIN)/python -m tests.faults --plot docs/faults.svg
+	$(BIN)/python -m tests.spool.killing --kills 1000
 
 # A million operations with one fault in a hundred: memory, latency, and 10,000 writers at once.
 soak: $(DEV)

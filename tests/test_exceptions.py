@@ -24,6 +24,7 @@ from agent_persistence.exceptions import (
     ConflictError,
     ExpectationFailedError,
     FailureState,
+    NotStoredYetError,
     OutcomeUnknownError,
     OverloadedError,
     PersistenceError,
@@ -31,6 +32,8 @@ from agent_persistence.exceptions import (
     ReadOnlyError,
     RowsDroppedError,
     RowSecurityError,
+    SpoolError,
+    SpoolFullError,
     TableNotAllowedError,
     UnsupportedOperationError,
     ValidationError,
@@ -43,6 +46,8 @@ EXAMPLES: list[tuple[PersistenceError, dict[str, Any]]] = [
     (PersistenceError("p"), {}),
     (ConfigurationError("c"), {}),
     (AccessTokenError("c"), {}),
+    (SpoolError("c"), {}),
+    (NotStoredYetError("score"), {"column": "score"}),
     (PersistencePermissionError("d"), {}),
     (TableNotAllowedError("clients", "write", {"leads"}), {"table": "clients", "verb": "write"}),
     (ColumnNotAllowedError("leads", "clients(*)", "no"), {"table": "leads", "column": "clients(*)"}),
@@ -65,6 +70,7 @@ EXAMPLES: list[tuple[PersistenceError, dict[str, Any]]] = [
         {"verb": "update", "table": "leads", "expected": 1, "found": 0, "state": FailureState.REJECTED},
     ),
     (BackendUnavailableError("m", state=FailureState.NOT_SENT), {"state": FailureState.NOT_SENT}),
+    (SpoolFullError("m", limit="max_rows"), {"limit": "max_rows", "state": FailureState.NOT_SENT}),
     (OverloadedError("m"), {"state": FailureState.NOT_SENT}),
     (OutcomeUnknownError("m", key="k", attempts=3), {"key": "k", "attempts": 3, "state": FailureState.AMBIGUOUS}),
 ]
@@ -160,6 +166,9 @@ HTTP: list[tuple[PersistenceError, int, bool]] = [
     (RowsDroppedError("write", "leads", sent=1, stored=0, status=201), 409, True),
     (ExpectationFailedError("update", "leads", expected=1, found=0, status=400, code="AP001"), 409, True),
     (BackendUnavailableError("m", status=429), 503, False),
+    (SpoolError("m"), 500, False),
+    (SpoolFullError("m", limit="max_bytes"), 503, False),
+    (NotStoredYetError(), 503, False),
     (OverloadedError("m"), 503, False),
     (OutcomeUnknownError("m", status=500, code="22P02"), 504, False),
 ]
@@ -187,6 +196,9 @@ DIRTY: list[PersistenceError] = [
     PersistenceError(SECRETS),
     ConfigurationError(SECRETS),
     AccessTokenError(SECRETS),
+    SpoolError(SECRETS),
+    SpoolFullError(SECRETS, limit="max_rows"),
+    NotStoredYetError(SECRETS),
     PersistencePermissionError(SECRETS),
     *(TableNotAllowedError("clients", verb, {"leads"}) for verb in ("query", "write", "update", "delete", "call")),
     ColumnNotAllowedError("leads", "x", "it is masked", SECRETS),
@@ -256,6 +268,7 @@ def test_a_model_learns_what_is_allowed() -> None:
 def test_a_read_only_error_is_an_attribute_error() -> None:
     """So that `hasattr(facade, "write")` is False."""
     assert isinstance(ReadOnlyError("write"), AttributeError)
+    assert isinstance(NotStoredYetError("score"), KeyError)
 
 
 @pytest.mark.parametrize(

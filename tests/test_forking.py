@@ -14,7 +14,7 @@ import pytest
 from agent_persistence import InMemoryAdapter, Schema
 from agent_persistence.metrics import Metrics
 from agent_persistence.runtime import forking
-from agent_persistence.runtime.forking import survives_fork
+from agent_persistence.runtime.forking import closes_before_fork, survives_fork
 
 PATIENCE_S = 20.0
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -118,3 +118,29 @@ def test_what_survives_a_fork_is_not_kept_alive() -> None:
     del metrics
     gc.collect()
     assert len(forking._objects) < count
+
+
+class Connected:
+    """Has something open that no child may have."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.told: list[str] = []
+
+    def _suspend(self) -> None:
+        self.is_open = False
+        self.told.append("suspended")
+
+    def _resume(self) -> None:
+        self.told.append("resumed")
+
+    def _begin_in_child(self) -> None:
+        self.told.append("begun")
+
+
+def test_what_no_child_may_have_is_closed_before_the_fork(in_child: Any) -> None:
+    """The parent goes on, the child begins anew."""
+    connected = Connected()
+    closes_before_fork(connected)
+    assert in_child(lambda: (connected.is_open, connected.told) == (False, ["suspended", "begun"])) == 0
+    assert connected.told == ["suspended", "resumed"]

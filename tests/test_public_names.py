@@ -42,6 +42,7 @@ NAMES = {
     *("AdapterError", "ConflictError", "BackendUnavailableError", "OverloadedError", "OutcomeUnknownError"),
     *("RowsDroppedError", "AuthenticationError", "RowSecurityError"),
     *("ExpectationFailedError", "UnitOfWork", "UnitResults"),
+    *("Spool", "SpooledRow", "is_spooled", "SpoolError", "SpoolFullError", "NotStoredYetError"),
 }
 
 IMPORT_ALONE = """

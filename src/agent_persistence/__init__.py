@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ConflictError as ConflictError,
         ExpectationFailedError as ExpectationFailedError,
         FailureState as FailureState,
+        NotStoredYetError as NotStoredYetError,
         OutcomeUnknownError as OutcomeUnknownError,
         OverloadedError as OverloadedError,
         PersistenceError as PersistenceError,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         ReadOnlyError as ReadOnlyError,
         RowsDroppedError as RowsDroppedError,
         RowSecurityError as RowSecurityError,
+        SpoolError as SpoolError,
+        SpoolFullError as SpoolFullError,
         TableNotAllowedError as TableNotAllowedError,
         UnsupportedOperationError as UnsupportedOperationError,
         ValidationError as ValidationError,
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
         text_search as text_search,
     )
     from agent_persistence.operations import Operation as Operation, Result as Result
+    from agent_persistence.operations.spooled import SpooledRow as SpooledRow, is_spooled as is_spooled
     from agent_persistence.persistence_agent import PersistenceAgent as PersistenceAgent
     from agent_persistence.persistence_config import (
         PersistenceConfig as PersistenceConfig,
@@ -91,6 +95,7 @@ if TYPE_CHECKING:
         AsyncPersistenceService as AsyncPersistenceService,
         ReadOnlyPersistenceFacade as ReadOnlyPersistenceFacade,
     )
+    from agent_persistence.spool.spool import Spool as Spool
 
 
 _MODULES = {
@@ -106,15 +111,16 @@ _MODULES = {
     "pipeline.chain": "Middleware Next",
     "pipeline.coalescing.policy": "CoalescePolicy",
     "exceptions": "AccessTokenError AdapterError AuthenticationError BackendUnavailableError ColumnNotAllowedError"
-    " ConfigurationError ConflictError ExpectationFailedError FailureState OutcomeUnknownError OverloadedError"
-    " PersistenceError PersistencePermissionError ReadOnlyError RowSecurityError RowsDroppedError"
-    " TableNotAllowedError UnsupportedOperationError ValidationError",
+    " ConfigurationError ConflictError ExpectationFailedError FailureState NotStoredYetError OutcomeUnknownError"
+    " OverloadedError PersistenceError PersistencePermissionError ReadOnlyError RowSecurityError RowsDroppedError"
+    " SpoolError SpoolFullError TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
     "policy.filter_json": "parse_filters",
     "query.filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt"
     " lte match ne not_ not_in not_null overlaps text_search",
     "policy.identity": "Identity RefreshingToken",
     "operations": "Operation Result",
+    "operations.spooled": "SpooledRow is_spooled",
     "query.ordering": "asc desc",
     "persistence_agent": "PersistenceAgent",
     "persistence_config": "PersistenceConfig get_read_allowlist get_write_allowlist",
@@ -124,6 +130,7 @@ _MODULES = {
     "redaction.redacting": "Redaction",
     "policy.retry": "RetryPolicy",
     "schema.registry": "Column Schema Table",
+    "spool.spool": "Spool",
     "service": "AsyncPersistenceService ReadOnlyPersistenceFacade",
     "policy.tenant": "TenantScope",
 }

@@ -3,6 +3,8 @@
     PersistenceError
     ├ ConfigurationError               refused at construction
     │  └ AccessTokenError              a user's token that is none; nothing was sent
+    ├ SpoolError                       the file of a spool cannot be used
+    ├ NotStoredYetError                also a KeyError: a value of a row that waits on disk: .column
     ├ PersistencePermissionError       refused by the policy; nothing was sent
     │  ├ TableNotAllowedError          .table .verb
     │  ├ ColumnNotAllowedError         .table .column
@@ -16,6 +18,7 @@
        ├ ExpectationFailedError        a unit of work found other rows than it expects: .verb .table .found .expected
        ├ RowsDroppedError              a trigger or rule kept rows out: .sent .rows
        ├ BackendUnavailableError       not applied; retries are exhausted
+       │  └ SpoolFullError             and the spool that would keep the write is full: .limit
        ├ OverloadedError               refused locally, nothing was sent
        └ OutcomeUnknownError           the write may have been applied: .key .attempts
 
@@ -89,6 +92,21 @@ class ConfigurationError(PersistenceError):
 
 class AccessTokenError(ConfigurationError):
     """A user's access token is empty, or cannot stand in a header. Whoever sent it is to log in again."""
+
+
+class SpoolError(PersistenceError):
+    """The file of a spool cannot be opened, read or written, or belongs to another database."""
+
+
+class NotStoredYetError(PersistenceError, KeyError):
+    """A value was asked of a write that waits on disk, and only the database will know it. `column` may be None."""
+
+    __str__ = Exception.__str__
+
+    def __init__(self, column: str | None = None) -> None:
+        self.column = column
+        subject = "what this operation does" if column is None else f"{printable(column)} of this row"
+        super().__init__(f"{subject} is not known yet: the write waits on disk until the database can be reached")
 
 
 class PersistencePermissionError(PersistenceError):
@@ -304,6 +322,17 @@ class BackendUnavailableError(AdapterError):
     _meaning = PersistenceError._meaning
 
 
+class SpoolFullError(BackendUnavailableError):
+    """The database cannot be reached, and the spool holds as much as it may; nothing was applied or kept.
+
+    `limit` is the bound that is reached: "max_rows" or "max_bytes".
+    """
+
+    def __init__(self, message: str, *, limit: str, **about: Any) -> None:
+        super().__init__(message, **{"state": FailureState.NOT_SENT, **about})
+        self.limit = limit
+
+
 class OverloadedError(AdapterError):
     """Too many calls are already waiting in this process; nothing was sent."""
 
@@ -348,6 +377,8 @@ _MEANINGS: Final[Mapping[_Key, _Meaning]] = {
     AccessTokenError: _Meaning(401, False, "The access token is not valid."),
     PersistencePermissionError: _Meaning(403, True, "The call is not allowed."),
     ReadOnlyError: _Meaning(403, False, "Nothing can be changed here; only reading is allowed."),
+    SpoolError: _Meaning(500, False, "The change could not be kept; another call does not help."),
+    NotStoredYetError: _Meaning(503, False, "The change is kept and not stored yet; what it made is known later."),
     ValidationError: _Meaning(422, True, ""),
     AdapterError: _Meaning(502, False, "The database could not carry out the call"),
     AuthenticationError: _Meaning(401, False, "The database does not accept the credentials of this call"),

@@ -19,6 +19,8 @@ from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersisten
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from agent_persistence.spool.spool import Spool
+
 Kind: TypeAlias = Literal["supabase", "memory", "postgres", "local"]
 KINDS: Final = get_args(Kind)
 
@@ -49,7 +51,8 @@ def create_persistence_agent(
     if service is not None:
         _check_alone(service, adapter=adapter, config=config, tables=tables, path=path, **service_options)
         return PersistenceAgent(service)
-    made = _service(kind, config, _table_list(tables, merge_defaults), adapter, path, service_options)
+    listed = _table_list(tables, merge_defaults)
+    made = _service(kind, config, listed, adapter, path, service_options, keeps_writes=True)
     return PersistenceAgent(made, owns_service=True)
 
 
@@ -81,6 +84,8 @@ def _service(
     adapter: PersistenceAdapter | None,
     path: str | os.PathLike[str] | None,
     options: ServiceOptions,
+    *,
+    keeps_writes: bool = False,
 ) -> AsyncPersistenceService:
     _check_options(options)
     config = _with_path(_config(config, tables), path, kind, adapter)
@@ -90,8 +95,15 @@ def _service(
     policy = options.get("policy")
     policy = config.policy() if policy is None else policy
     made = adapter_of(kind, config, default_schema() if schema is None else schema) if adapter is None else adapter
-    given: ServiceOptions = {"log": config.logging or None, **options, "policy": policy}
+    spool = _spool(config.spool) if keeps_writes and config.spool is not None else None
+    given: ServiceOptions = {"spool": spool, "log": config.logging or None, **options, "policy": policy}
     return AsyncPersistenceService(made, owns_adapter=adapter is None, **given)
+
+
+def _spool(path: str) -> Spool:
+    from agent_persistence.spool.spool import Spool
+
+    return Spool(path)
 
 
 def _config(config: PersistenceConfig | None, tables: frozenset[str] | None) -> PersistenceConfig:

@@ -22,14 +22,16 @@ _BUCKETS_PER_DOUBLING: Final = 16
 class _Series:
     count: int = 0
     errors: int = 0
+    spooled: int = 0
     total_ms: float = 0.0
     min_ms: float = math.inf
     max_ms: float = 0.0
     histogram: Counter[int] = field(default_factory=Counter)
 
-    def add(self, duration_ms: float, failed: bool) -> None:
+    def add(self, duration_ms: float, failed: bool, spooled: bool) -> None:
         self.count += 1
         self.errors += failed
+        self.spooled += spooled
         self.total_ms += duration_ms
         if duration_ms < self.min_ms:
             self.min_ms = duration_ms
@@ -47,9 +49,11 @@ class _Series:
         return self.max_ms
 
     def summary(self) -> dict[str, float]:
+        spooled = {"spooled": self.spooled} if self.spooled else {}
         return {
             "count": self.count,
             "errors": self.errors,
+            **spooled,
             "min_ms": self.min_ms,
             "max_ms": self.max_ms,
             "avg_ms": self.total_ms / self.count,
@@ -70,17 +74,20 @@ class Metrics:
     def _begin_in_child(self) -> None:
         self._lock = Lock()
 
-    def record(self, verb: str, table: str, duration_s: float, *, failed: bool) -> None:
-        """Count one call that took `duration_s` seconds."""
+    def record(self, verb: str, table: str, duration_s: float, *, failed: bool, spooled: bool = False) -> None:
+        """Count one call that took `duration_s` seconds; a `spooled` one waits on disk, and is no error."""
         key = (verb, table)
         with self._lock:
             series = self._series.get(key)
             if series is None:
                 series = self._series[key] = _Series()
-            series.add(duration_s * 1000, failed)
+            series.add(duration_s * 1000, failed, spooled)
 
     def snapshot(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Return `{operation: {table: figures}}`: count, errors, and min, max, avg, p50, p95, p99 in milliseconds."""
+        """Return `{operation: {table: figures}}`: count, errors, and min, max, avg, p50, p95, p99 in milliseconds.
+
+        Where calls were spooled, `spooled` says how many of the count.
+        """
         tree: dict[str, dict[str, dict[str, float]]] = {}
         with self._lock:
             for (verb, table), series in sorted(self._series.items()):

@@ -7,6 +7,7 @@
 | `DATABASE_URL` | the database itself, `postgresql://<user>:<password>@<host>:5432/<database>`, for kind "postgres" |
 | `PERSIST_LOCAL_PATH` | the directory of the database of kind "local"; `.agent-persistence` is the default |
 | `PERSIST_TRANSPORT` | how requests go to Supabase: `httptools`, `httpx`, or `auto`, the default, which chooses |
+| `PERSIST_SPOOL` | the file in which an agent's writes wait while the database cannot be reached; none by default |
 | `PERSIST_ALLOWED_TABLES` | stands in for the eight business tables, where nothing below is set |
 | `PERSIST_READ_TABLES` | the whole read allow-list |
 | `PERSIST_WRITE_TABLES` | the whole write allow-list |
@@ -44,8 +45,9 @@ _SECRETS: Final = ("supabase_key", "database_url")
 LOGGING_VARIABLE: Final = "PERSIST_LOGGING"
 TRANSPORT_VARIABLE: Final = "PERSIST_TRANSPORT"
 LOCAL_PATH_VARIABLE: Final = "PERSIST_LOCAL_PATH"
+SPOOL_VARIABLE: Final = "PERSIST_SPOOL"
 _DEFAULT_LOCAL_PATH: Final = ".agent-persistence"
-_KNOWN: Final = (*_LISTS.values(), LOGGING_VARIABLE, TRANSPORT_VARIABLE, LOCAL_PATH_VARIABLE)
+_KNOWN: Final = (*_LISTS.values(), LOGGING_VARIABLE, TRANSPORT_VARIABLE, LOCAL_PATH_VARIABLE, SPOOL_VARIABLE)
 
 
 class PersistenceConfig(BaseModel):
@@ -60,6 +62,7 @@ class PersistenceConfig(BaseModel):
     supabase_key: SecretStr | None = None
     database_url: SecretStr | None = None
     local_path: str = _DEFAULT_LOCAL_PATH
+    spool: str | None = None
     allowed_tables: frozenset[str] | None = None
     read_tables: frozenset[str] | None = None
     write_tables: frozenset[str] | None = None
@@ -151,6 +154,7 @@ def _read(environ: Mapping[str, str]) -> dict[str, Any]:
         "supabase_key": next(iter(keys), None),
         "database_url": SecretStr(environ["DATABASE_URL"].strip()) if environ.get("DATABASE_URL", "").strip() else None,
         "local_path": environ.get(LOCAL_PATH_VARIABLE, "").strip() or _DEFAULT_LOCAL_PATH,
+        "spool": environ.get(SPOOL_VARIABLE, "").strip() or None,
         "logging": LOGGING_VARIABLE in environ,
         "transport": environ.get(TRANSPORT_VARIABLE, "").strip() or "auto",
         **{option: _split(environ[variable]) for option, variable in _LISTS.items() if variable in environ},

@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict, cast
 
 import anyio
 
@@ -35,12 +35,13 @@ from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, ConfigurationError, UnsupportedOperationError, ValidationError
 from agent_persistence.metrics import Metrics
 from agent_persistence.operations import Operation, Result, Unit
+from agent_persistence.operations.spooled import marked
 from agent_persistence.persistence_config import LOGGING_VARIABLE
 from agent_persistence.pipeline.audit.event import AuditHook
 from agent_persistence.pipeline.audit.layer import Audit
 from agent_persistence.pipeline.caching.layer import Caching
 from agent_persistence.pipeline.caching.policy import CachePolicy, cache_policy
-from agent_persistence.pipeline.chain import Layer, Middleware, as_layer, compose
+from agent_persistence.pipeline.chain import Layer, Middleware, as_layer, as_marking_layer, compose, unsent
 from agent_persistence.pipeline.coalescing.layer import Coalescing
 from agent_persistence.pipeline.coalescing.policy import CoalescePolicy, coalesce_policy
 from agent_persistence.pipeline.dispatch import dispatch_to
@@ -65,6 +66,11 @@ from agent_persistence.query.records import Record, strip_none
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.schema.client_keys import KEY_REFUSED, KEY_REMEDY, ClientKeys, KeyColumns
 from agent_persistence.schema.registry import Schema, default_schema
+
+if TYPE_CHECKING:
+    from agent_persistence.pipeline.spooling.draining import FlushReport
+    from agent_persistence.pipeline.spooling.forwarding import Forwarding
+    from agent_persistence.spool.spool import Spool
 
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
@@ -94,6 +100,7 @@ class ServiceOptions(TypedDict, total=False):
     actor: str | None
     row_cap: float | None
     ledger: bool
+    spool: Spool | None
     clock: Callable[[], float]
     random: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
@@ -103,9 +110,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
     """The only way to an adapter: every verb builds an operation and sends it down the chain.
 
     The chain, outermost first: observers, timing, audit, guard, your `middleware` in the order given, guard again,
-    validation, masking, tenancy, identification, caching, splitting, paging, coalescing, retry, adapter. Layers that
-    are not configured are not in it; validation needs a `schema`, since the default one is a guess. `aclose()` closes
-    the adapter only if `owns_adapter`.
+    validation, masking, tenancy, identification, caching, splitting, paging, coalescing, spooling, retry, adapter.
+    Layers that are not configured are not in it; validation needs a `schema`, since the default one is a guess.
+    `aclose()` closes the adapter only if `owns_adapter`.
 
     `as_user` gives a view whose calls run as one user, over the same connections. Answers and requests are shared
     (`cache`, `coalesce`) only between calls of one identity, and so an adapter that does not say as whom it calls
@@ -125,8 +132,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
     `actor` is written into the audit events. `row_cap` is the server's cap on rows (PostgREST's max-rows), by default
     1,000 for hosted Supabase, none for PostgreSQL and memory; where it is not known, short answers cost a count or
     another request. `ledger` sends single writes that could be applied twice by way of the ledger (see `sql install`),
-    so that they are applied once; units of work over PostgREST always go that way. `clock` gives the seconds by which
-    deadlines and the age of cached answers are measured; `random` and `sleep` serve the pauses between attempts.
+    so that they are applied once; units of work over PostgREST always go that way. `spool` keeps writes on disk while
+    the database cannot be reached, and applies them once when it is back (see `Spool`). `clock` gives the seconds by
+    which deadlines and the age of cached answers are measured; `random` and `sleep` serve the pauses between attempts.
     """
 
     def __init__(
@@ -150,6 +158,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         actor: str | None = None,
         row_cap: float | None = None,
         ledger: bool = False,
+        spool: Spool | None = None,
         owns_adapter: bool = False,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random_module.random,
@@ -170,7 +179,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
             raise ConfigurationError(f"{type(adapter).__name__} has no transactions, which ledger=True needs")
         self._has_ledger = ledger or capabilities.remembers_units
         self._owns_adapter = owns_adapter
+        self._owns_forwarding = spool is not None
         self._clock = clock
+        self._forwarding = None if spool is None else self._forward(spool, capabilities)
         self._cache = None if (caching := cache_policy(cache)) is None else Caching(caching, self._schema, clock)
         yours = callables("middleware", middleware, "an async (operation, call_next) that returns a Result")
         hooks = callables("audit", audit, "a callable with one AuditEvent")
@@ -178,6 +189,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         coalescing = coalesce_policy(coalesce)
         if self._cache is not None or coalescing is not None:
             check_identified(adapter)
+        spooling = None if self._forwarding is None else self._forwarding.spooling
         layers: list[Layer | None] = [
             Observing(watching, self._policy, server=capabilities.server, namespace=capabilities.namespace)
             if watching
@@ -188,7 +200,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
             ),
             Audit(hooks, self._client_keys.primary) if hooks else None,
             Guard(self._policy, self._schema, narrows=False) if yours else None,
-            *map(as_layer, yours),
+            *map(as_layer if spool is None else as_marking_layer, yours),
             Guard(self._policy, self._schema),
             None if schema is None else Validation(self._schema),
             self._masking(mask_reads, mask_writes),
@@ -199,6 +211,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
             self._paging(capabilities, row_cap),
             None if coalescing is None else Coalescing(coalescing, self._client_keys, clock=clock),
             Remembering(self._client_keys) if ledger else None,
+            spooling,
             Retry(
                 RetryBudget(self._retry.budget),
                 self._client_keys,
@@ -212,13 +225,31 @@ class AsyncPersistenceService(AllVerbs, Closing):
         self._layers = tuple(layer for layer in layers if layer is not None)
         endpoint = dispatch_to(adapter, clock)
         self._chain = compose(self._layers, endpoint)
-        *above, retry_layer = self._layers
-        checking = [layer for layer in above if not isinstance(layer, _SENDING)]
-        self._chain_of_units = compose([*checking, Gathering(), retry_layer], endpoint)
-        self._rules = compose([layer for layer in self._layers if isinstance(layer, _RULES)], _unsent)
+        sending = [layer for layer in self._layers if isinstance(layer, Retry) or layer is spooling]
+        checking = [layer for layer in self._layers if not isinstance(layer, _SENDING) and layer not in sending]
+        self._chain_of_units = compose([*checking, Gathering(), *sending], endpoint)
+        if self._forwarding is not None:
+            self._forwarding.join(self._layers, endpoint)
+        self._rules = compose([layer for layer in self._layers if isinstance(layer, _RULES)], unsent)
         self._validates = schema is not None
         self._identity = Identity(
             own=True, tenant=None if tenant is None else instance("tenant", tenant, TenantScope), actor=actor
+        )
+
+    def _forward(self, spool: Spool, capabilities: Capabilities) -> Forwarding:
+        from agent_persistence.pipeline.spooling.forwarding import Forwarding
+        from agent_persistence.spool.spool import Spool
+
+        checked = instance("spool", spool, Spool)
+        return Forwarding(
+            checked,
+            self._adapter,
+            capabilities,
+            self._client_keys,
+            self._policy,
+            self._schema,
+            self._retry,
+            self._clock,
         )
 
     def _masking(self, reads: Redaction | None, writes: Redaction | None) -> Masking | None:
@@ -277,7 +308,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
 
     def _view(self) -> Self:
         view = copy(self)
-        view._owns_adapter = False
+        view._owns_adapter = view._owns_forwarding = False
         return view
 
     def _tenant_of(self, tenant: Tenant | None) -> TenantScope | None:
@@ -300,7 +331,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
             raise
         if not isinstance(result, Result):
             raise ConfigurationError(f"a middleware returned {type(result).__name__}; it must return a Result")
-        return result
+        return replace(result, value=marked(result.value)) if result.spooled else result
 
     async def _commit(self, unit: Unit, unit_id: str) -> Result:
         """Send the unit's operations down the chain, under one identity and deadline, and let them leave together."""
@@ -372,6 +403,21 @@ class AsyncPersistenceService(AllVerbs, Closing):
         """The cache, if there is one: `cache.stats` counts hits, `cache.clear()` forgets everything."""
         return self._cache
 
+    @property
+    def spool(self) -> Spool | None:
+        """Where writes wait while the database cannot be reached, if they may."""
+        return None if self._forwarding is None else self._forwarding.spool
+
+    async def flush_spool(self) -> FlushReport:
+        """What waits in the spool is applied, as far as the database can be reached; the report says how far that was.
+
+        A write that the policy or the database refuses is set aside with the reason. Another process that applies them
+        already is left to it. SpoolError where the file cannot be used, ConfigurationError without `spool`.
+        """
+        if self._forwarding is None:
+            raise ConfigurationError("this service has no spool; give it one with spool=Spool(path)")
+        return await self._forwarding.draining.flush()
+
     def table(self, model: type[Model], name: str | None = None) -> TypedTable[Model]:
         """The verbs over one table whose rows come back as models; its name is `model.__tablename__` or `name`."""
         return TypedTable(self, model, name)
@@ -381,16 +427,12 @@ class AsyncPersistenceService(AllVerbs, Closing):
         return ReadOnlyPersistenceFacade(self)
 
     async def aclose(self) -> None:
-        """Close the adapter if this service owns it. Calling it again changes nothing."""
+        """Close the adapter if this service owns it, and end what it does in the background. Calling it again changes
+        nothing."""
+        if self._forwarding is not None and self._owns_forwarding:
+            await self._forwarding.aclose()
         if self._owns_adapter:
             await self._adapter.aclose()
-
-
-async def _unsent(operation: Operation, context: CallContext) -> Result:
-    """The end of a chain that sends nothing: what a database that has no rows would answer."""
-    rows = [dict(record) for record in operation.inserted]
-    empty: dict[str, Any] = {"row": rows[0] if rows else None, "rows": rows, "count": len(rows)}
-    return Result(empty.get(operation.returns))
 
 
 def _identification(adapter: ActsAs | None, clock: Callable[[], float]) -> Identification | None:

@@ -321,6 +321,7 @@ class PersistenceService(_Writing[AsyncPersistenceService]):
         super().__init__(AsyncPersistenceService(adapter, owns_adapter=owns_adapter, **options))
 
     check = _blocking(AsyncPersistenceService.check)
+    flush_spool = _blocking(AsyncPersistenceService.flush_spool)
 
 
 class PersistenceAgent(_Writing[AsyncPersistenceAgent]):

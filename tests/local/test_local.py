@@ -21,10 +21,11 @@ from agent_persistence import (
     RetryPolicy,
     TablePolicy,
 )
-from agent_persistence.backends.local import locks, wheel
+from agent_persistence.backends.local import wheel
 from agent_persistence.backends.local.places import LocalFiles
 from agent_persistence.backends.local.server import LocalServer
 from agent_persistence.factory import create_persistence_agent as create_async_agent
+from agent_persistence.runtime import file_locks as locks
 from agent_persistence.schema_registry import Schema
 from agent_persistence.sync import PersistenceAgent, create_persistence_agent, create_readonly_rag_facade
 from tests.local.users import PATIENT, is_stopped, kill_keeper, local_agent, process_of, user, wait_until

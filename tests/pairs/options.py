@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 from typing import Any, Final, TypeAlias
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -21,6 +24,7 @@ from agent_persistence import (
     Operation,
     PersistenceAdapter,
     Result,
+    Spool,
     SupabaseAdapter,
     TablePolicy,
     service as service_module,
@@ -56,6 +60,7 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
     "bounds": ("with_options",),
     "client keys": ("client_keys", "client_keys=False"),
     "rows": ("policy.rows",),
+    "spool": ("spool",),
 }
 """What each option may be besides its default."""
 
@@ -158,6 +163,7 @@ def settings(options: Options) -> dict[str, Any]:
         "masks": {"mask_reads": masks, "mask_writes": masks},
         "schema": {"schema": reference_schema()},
         "client_keys": {"client_keys": keys},
+        "spool": {"spool": Spool(Path(tempfile.gettempdir()) / f"no-write-waits-{uuid4()}")},
         "client_keys=False": {"client_keys": False},
         "tenant": {"tenant": TenantScope(CLIENTS[0], column="client_id", shared=SHARED)},
     }

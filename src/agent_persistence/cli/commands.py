@@ -19,6 +19,7 @@ MODULES: Final = {
     "mcp": "mcp",
     "import": "importing",
     "local": "local",
+    "spool": "spool",
     "metrics": "metrics",
     "audit": "audit",
     "guard": "guard",

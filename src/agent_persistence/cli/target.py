@@ -65,8 +65,14 @@ class Target:
 
     @asynccontextmanager
     async def agent(self, **options: Any) -> AsyncIterator[PersistenceAgent]:
-        """An agent, closed at the end; it prints nothing by itself, whatever PERSIST_LOGGING says."""
-        chosen: dict[str, Any] = {"config": self.config, "policy": self.policy, "schema": self.declared, "log": False}
+        """An agent, closed at the end; it prints nothing by itself and keeps no writes, whatever the variables say."""
+        chosen: dict[str, Any] = {
+            "config": self.config,
+            "policy": self.policy,
+            "schema": self.declared,
+            "log": False,
+            "spool": None,
+        }
         if self.rows_file is not None:
             chosen["adapter"] = _memory(self.rows_file, self.schema)
         async with create_persistence_agent(cast("Kind", self.kind), **{**chosen, **options}) as agent:

@@ -20,9 +20,11 @@ from pydantic import BaseModel, ValidationError as PydanticError
 from pydantic_core import to_json
 
 from agent_persistence.client.including import Includes
+from agent_persistence.client.spooled_models import spooled_model
 from agent_persistence.client.verbs import AllVerbs, ReadingVerbs, WritingVerbs
 from agent_persistence.client.views import AccessToken, Claims, Tenant
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, ValidationError, printable
+from agent_persistence.operations.spooled import is_spooled
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.ordering import OrderBy
 from agent_persistence.query.records import Record, Row
@@ -173,33 +175,36 @@ class TypedTable(ReadOnlyTable[Model]):
         self._writer: WritingVerbs = verbs
 
     def _as_stored(self, row: Row) -> Model:
-        """A row that is stored as a model; where it does not fit, the error says that it is stored."""
-        return self._fitted(row, done=_STORED)
+        """A row that is stored as a model; where it does not fit, the error says that it is stored.
+
+        One that waits on disk is a model with the fields that were sent, of which `is_spooled` is true.
+        """
+        return spooled_model(self._model, row) if is_spooled(row) else self._fitted(row, done=_STORED)
 
     async def write(self, record: Model | Record) -> Model:
         """Insert one row and return it as stored, with the values the backend generated."""
-        return self._fitted(await self._writer.write(self._name, record), done=_STORED)
+        return self._as_stored(await self._writer.write(self._name, record))
 
     async def batch_write(self, records: Sequence[Model | Record]) -> list[Model]:
         """Insert all rows or none, in one request, and return them in the order given; [] gives []."""
         rows = await self._writer.batch_write(self._name, records)
-        return [self._fitted(row, done=_STORED) for row in rows]
+        return [self._as_stored(row) for row in rows]
 
     async def upsert(self, record: Model | Record, on_conflict: Sequence[str] | None = None) -> Model:
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns."""
-        return self._fitted(await self._writer.upsert(self._name, record, on_conflict), done=_STORED)
+        return self._as_stored(await self._writer.upsert(self._name, record, on_conflict))
 
     async def upsert_many(
         self, records: Sequence[Model | Record], on_conflict: Sequence[str] | None = None
     ) -> list[Model]:
         """Insert all rows or none, each merged into the one that has the same values in the `on_conflict` columns."""
         rows = await self._writer.upsert_many(self._name, records, on_conflict)
-        return [self._fitted(row, done=_STORED) for row in rows]
+        return [self._as_stored(row) for row in rows]
 
     async def update(self, changes: Record, filters: Filters, *, max_affected: int | None = None) -> list[Model]:
         """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows."""
         rows = await self._writer.update(self._name, changes, filters, max_affected=max_affected)
-        return [self._fitted(row, done=_STORED) for row in rows]
+        return [self._as_stored(row) for row in rows]
 
     async def delete(self, filters: Filters, *, max_affected: int | None = None) -> list[Model]:
         """Delete the rows that `filters` selects, all or none, and return them."""

@@ -19,7 +19,7 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel
 
 from agent_persistence.client.typed import Model, TypedTable
-from agent_persistence.exceptions import ValidationError, printable
+from agent_persistence.exceptions import NotStoredYetError, ValidationError, printable
 from agent_persistence.operations import (
     BatchWrite,
     Delete,
@@ -32,6 +32,7 @@ from agent_persistence.operations import (
     Write,
     WritingCall,
 )
+from agent_persistence.operations.spooled import marked
 from agent_persistence.query.filters import Filters, parse_filters, parse_some_rows
 from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record
 from agent_persistence.query.references import Reference, outside
@@ -94,17 +95,29 @@ class BatchHandle(Handle[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class UnitResults:
-    """What became of each operation: `results[handle]` is what the verb returns by itself."""
+    """What became of each operation: `results[handle]` is what the verb returns by itself.
+
+    NotStoredYetError for what an update, a deletion or a check came to in a unit that waits on disk (see `Spool`).
+    """
 
     values: tuple[Any, ...]
     attempts: int
     """How often the unit was sent."""
     _unit: UnitOfWork
+    spooled: bool = False
+    """Whether the unit waits on disk: what it inserts is then as it was sent, and of the rest nothing is known."""
 
     def __getitem__(self, handle: Handle[T]) -> T:
         if handle._unit is not self._unit:
             raise ValidationError("results", "the results of a unit of work are found by its own handles")
-        return handle._result(self.values[handle._index])
+        return handle._result(self._known(handle._index))
+
+    def _known(self, index: int) -> Any:
+        if not self.spooled:
+            return self.values[index]
+        if not self._unit._parts[index].operation.inserted:
+            raise NotStoredYetError
+        return marked(self.values[index])
 
 
 class UnitOfWork:
@@ -209,7 +222,7 @@ class UnitOfWork:
             raise ValidationError("the unit of work", "it holds no operation; there is nothing to commit")
         result = await self._target._commit(self._unit(), self._id)
         self._is_committed = True
-        return UnitResults(tuple(result.value), result.attempts, self)
+        return UnitResults(tuple(result.value), result.attempts, self, result.spooled)
 
     def _unit(self) -> Unit:
         parts = tuple(

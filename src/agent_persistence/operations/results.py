@@ -15,6 +15,8 @@ class Result:
     value: Any
     attempts: int = 1
     total: int | None = None
+    spooled: bool = False
+    """Whether the write waits on disk, so that the value is what was sent (see `spool`)."""
 
 
 @dataclass(frozen=True, slots=True)

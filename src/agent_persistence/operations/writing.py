@@ -45,6 +45,12 @@ class _Writing(BaseOperation):
 class _Inserting(_Writing):
     generated_key: str | None = field(default=None, kw_only=True, repr=False)
     """As `own_key` says it."""
+    resent: bool = field(default=False, kw_only=True, repr=False)
+    """As `was_sent` says it."""
+
+    @property
+    def was_sent(self) -> bool:
+        return self.resent
 
     def columns_read(self) -> Iterable[str]:
         return self.referred
@@ -150,12 +156,6 @@ class BulkWrite(BatchWrite):
 
     on_conflict: tuple[str, ...] | None = None
     """As in Upsert; None inserts."""
-    resent: bool = field(default=False, kw_only=True)
-    """As `was_sent` says it."""
-
-    @property
-    def was_sent(self) -> bool:
-        return self.resent
 
     @property
     def merges_by(self) -> tuple[str, ...] | None:

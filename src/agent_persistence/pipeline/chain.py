@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from agent_persistence.context import CallContext
 from agent_persistence.operations import Operation, Result
@@ -47,3 +48,28 @@ def as_layer(middleware: Middleware) -> Layer:
         return middleware(operation, lambda changed: call_next(changed, context))
 
     return layer
+
+
+def as_marking_layer(middleware: Middleware) -> Layer:
+    """The same where writes may be spooled: a result made of a spooled one is spooled, whatever the middleware says."""
+
+    async def layer(operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
+        spooled = False
+
+        async def rest(changed: Operation) -> Result:
+            nonlocal spooled
+            result = await call_next(changed, context)
+            spooled = spooled or result.spooled
+            return result
+
+        result = await middleware(operation, rest)
+        return replace(result, spooled=True) if spooled and isinstance(result, Result) else result
+
+    return layer
+
+
+async def unsent(operation: Operation, context: CallContext) -> Result:
+    """The end of a chain that sends nothing: what a database that has no rows would answer."""
+    rows = [dict(record) for record in operation.inserted]
+    empty: dict[str, Any] = {"row": rows[0] if rows else None, "rows": rows, "count": len(rows)}
+    return Result(empty.get(operation.returns))

@@ -75,7 +75,11 @@ class _Journey:
         if failed:
             raise self._reason(failed)
         told = [seat.result for seat in self.seats if seat.result is not None]
-        return Result([one.value for one in told], max((one.attempts for one in told), default=1))
+        return Result(
+            [one.value for one in told],
+            max((one.attempts for one in told), default=1),
+            spooled=any(one.spooled for one in told),
+        )
 
     def _reason(self, failed: Sequence[_Seat]) -> BaseException:
         """The error of the operation that failed first, if one did; else that of the whole."""
@@ -150,7 +154,7 @@ class _Seat:
         if sent is None:
             raise _HeldBackError(operation)
         if isinstance(sent, Result):
-            return Result(sent.value[self.index], sent.attempts)
+            return Result(sent.value[self.index], sent.attempts, spooled=sent.spooled)
         own = copy(sent)
         own.__cause__ = sent.__cause__
         raise own

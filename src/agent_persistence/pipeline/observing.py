@@ -179,7 +179,8 @@ def attempt_failed(number: int, error: BaseException | None, wait_s: float) -> N
 def _success(result: object, duration_s: float) -> CallEnded:
     """A middleware may have returned something else than a Result, which the service refuses behind this layer."""
     rows = _row_count(getattr(result, "value", None))
-    return CallEnded("ok", duration_s, getattr(result, "attempts", 1), rows)
+    outcome: Outcome = "spooled" if getattr(result, "spooled", False) else "ok"
+    return CallEnded(outcome, duration_s, getattr(result, "attempts", 1), rows)
 
 
 def _failure(operation: Operation, error: BaseException, duration_s: float) -> CallEnded:

@@ -24,18 +24,18 @@ class Timing:
 
     async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         table = operation.table
-        failed = True
+        failed, spooled = True, False
         start = perf_counter()
         try:
             result = await call_next(operation, context)
-            failed = False
+            failed, spooled = False, getattr(result, "spooled", False)
             return result
         except TableNotAllowedError:
             table = DENIED
             raise
         finally:
             duration_s = perf_counter() - start
-            self._metrics.record(operation.verb, table, duration_s, failed=failed)
+            self._metrics.record(operation.verb, table, duration_s, failed=failed, spooled=spooled)
             if self._log:
                 _tell(f"[persistence] op={operation.verb} table={table} ms={duration_s * 1000:.2f}")
 

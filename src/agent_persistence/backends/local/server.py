@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from agent_persistence.backends.local import keeper, locks
+from agent_persistence.backends.local import keeper
 from agent_persistence.backends.local.cluster import directory_name, environment, make_cluster
 from agent_persistence.backends.local.owner import owner_of
 from agent_persistence.backends.local.places import DATABASE, PORT, USER, LocalFiles, url
 from agent_persistence.backends.local.wheel import check_installed, installed, major_version, runnable
 from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
+from agent_persistence.runtime import file_locks as locks
 
 START_TIMEOUT_S: Final = 60.0
 _MAX_LOG_BYTES: Final = 1 << 22

@@ -22,6 +22,7 @@ from agent_persistence.cli.doctor.public import public_checks, unseen_security
 from agent_persistence.cli.doctor.reach import AREA as SERVER, DATABASE, reach, reach_database
 from agent_persistence.cli.doctor.rights import right_checks, unseen_functions
 from agent_persistence.cli.doctor.roles import Wanted, catalogue_checks
+from agent_persistence.cli.doctor.spool import spool_checks
 from agent_persistence.cli.doctor.tables import table_checks
 from agent_persistence.cli.doctor.units import unit_checks
 from agent_persistence.cli.help import add
@@ -30,6 +31,7 @@ from agent_persistence.cli.openapi import read_description
 from agent_persistence.cli.options import AsJson, Kind, PolicyFile, SchemaFile
 from agent_persistence.cli.rest import TIMEOUT_S, Rest, rest_of
 from agent_persistence.cli.running import run, running
+from agent_persistence.cli.spool import spool_of
 from agent_persistence.cli.status import Status, status_of
 from agent_persistence.cli.target import Target
 from agent_persistence.exceptions import AdapterError, ConfigurationError, PersistenceError
@@ -119,6 +121,9 @@ async def _examine(patient: _Examination) -> None:
     target = patient.target
     patient.checks += environment(os.environ)
     try:
+        spool = spool_of(None)
+        if spool is not None:
+            await patient.note(spool_checks(spool))
         patient.checks += agreement(target.policy, target.schema)
         if target.kind == "supabase":
             async with rest_of(target, patient.timeout_s) as rest:

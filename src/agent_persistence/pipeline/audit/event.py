@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-Outcome: TypeAlias = Literal["ok", "denied", "error", "unknown"]
+Outcome: TypeAlias = Literal["ok", "denied", "error", "unknown", "spooled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +15,9 @@ class AuditEvent:
     """One caller's call, after its end. It holds names, counts and primary keys, and no other value.
 
     `outcome` is "unknown" when a write may have been applied without our knowing: it was cancelled, or its answer
-    was lost. `row_count` is the number of rows returned, `duration_s` in seconds, `at` the call's start in UTC,
-    `error_type` the name of the exception's class. The operations of one unit of work have one `unit`.
+    was lost; "spooled" when it waits on disk, and another event follows when it is applied. `row_count` is the number
+    of rows returned, `duration_s` in seconds, `at` the call's start in UTC, `error_type` the exception's class.
+    The operations of one unit of work have one `unit`.
     """
 
     verb: str

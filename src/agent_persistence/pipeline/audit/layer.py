@@ -80,7 +80,7 @@ class Audit:
         return AuditEvent(
             verb=operation.verb,
             table=table,
-            outcome="ok" if error is None else outcome_of(operation, error),
+            outcome=outcome_of(operation, error) if error else "spooled" if result and result.spooled else "ok",
             columns=columns if isinstance(operation, (Write, Read)) else distinct(columns),
             row_count=0 if result is None else len(rows),
             keys=self._keys(operation, rows),

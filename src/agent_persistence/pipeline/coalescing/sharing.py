@@ -58,7 +58,10 @@ def parts(answer: Result, operations: Sequence[Operation]) -> list[Part]:
     """Each operation's share of the answer to all of them, in their order, for its caller to keep and to change."""
     match operations[0]:
         case Write():
-            return [Result(row, answer.attempts) for row, _ in zip(answer.value, operations, strict=True)]
+            return [
+                Result(row, answer.attempts, spooled=answer.spooled)
+                for row, _ in zip(answer.value, operations, strict=True)
+            ]
         case Read(table, _, id_column):
             return _rows_by_key(answer, table, id_column, [each for each in operations if isinstance(each, Read)])
         case _:
