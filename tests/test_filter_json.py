@@ -16,6 +16,7 @@ from agent_persistence import (
     contained_by,
     contains,
     eq,
+    exists,
     gt,
     gte,
     ilike,
@@ -73,6 +74,14 @@ SAME: list[tuple[dict[str, Any], Filters]] = [
     ({"all_of": [{"a": 1}, {"a": {"lt": 2}}]}, all_of({"a": 1}, {"a": lt(2)})),
     ({"not": {"a": 1}}, not_({"a": 1})),
     ({"custom->>city": "Rome"}, {"custom->>city": "Rome"}),
+    ({"a": 1, "exists": {"table": "notes"}}, all_of({"a": 1}, exists("notes"))),
+    ({"not": {"exists": {"table": "notes", "filters": {"b": {"gt": 2}}}}}, not_(exists("notes", {"b": gt(2)}))),
+    (
+        {"exists": {"table": "notes", "via": "owner", "many": True, "filters": {"exists": {"table": "tags"}}}},
+        exists("notes", exists("tags"), via="owner", many=True),
+    ),
+    ({"exists": True}, {"exists": True}),
+    ({"exists": {"is_true": True}}, {"exists": is_true()}),
 ]
 
 
@@ -115,6 +124,10 @@ def test_numbers_of_a_text_stay_exact() -> None:
         ({"not": [{"a": 1}]}, "not: an object"),
         ({"s": {"text_search": {"kind": "plain"}}}, 'text_search takes a text or {"query"'),
         ({"s": {"text_search": {"query": "a", "kind": "odd"}}}, "kind is one of"),
+        ({"exists": {"table": 5}}, "exists: exists names a related table"),
+        ({"exists": {"table": "notes", "filter": {}}}, "exists: unknown key 'filter': did you mean 'filters'?"),
+        ({"exists": {"table": "notes", "filters": {"a": {"x": 1}}}}, "exists.filters.a: unknown operator 'x'"),
+        ({"exists": {"table": "notes", "many": 1}}, "many is True or False"),
         ({"s": {"__class__": 1}}, "unknown operator '__class__'"),
         ({"s": {"in": [1, None]}}, "in_(None) is never true"),
         ({"s": "a\0b"}, "NUL"),

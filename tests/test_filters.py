@@ -17,6 +17,7 @@ from agent_persistence import (
     all_of,
     any_of,
     eq,
+    exists,
     gt,
     gte,
     ilike,
@@ -32,13 +33,14 @@ from agent_persistence import (
     not_in,
     not_null,
 )
-from agent_persistence.backends.memory.predicates import predicate
+from agent_persistence.backends.memory.predicates import Predicate, predicate
 from agent_persistence.backends.memory.types import pg_type
 from agent_persistence.filters import Filters, equalities, parse_filters
 from agent_persistence.query.predicates import (
     FALSE,
     AllOf,
     Comparison,
+    Exists,
     Filter,
     Operator,
     comparisons,
@@ -149,6 +151,8 @@ def test_an_operand_that_cannot_be_meant_is_refused_where_it_is_written(make: An
         all_of(gt(1), {"n": 2}),
         {"n": not_({"m": 1})},
         {None: 1},
+        {"n": exists("things")},
+        exists("things", gt(1)),
     ],
     ids=shown,
 )
@@ -161,7 +165,7 @@ def test_a_malformed_filter_is_refused_with_the_table_it_was_for(filters: Any) -
 
 @pytest.mark.parametrize(
     "filters",
-    [{"n": "s3cret"}, {"n": in_(["s3cret"])}, any_of({"n": ne("s3cret")}, not_({"n": like("s3cret%")}))],
+    [{"n": "s3cret"}, {"n": in_(["s3cret"])}, any_of({"n": ne("s3cret")}, exists("m", {"n": like("s3cret%")}))],
     ids=["eq", "in", "nested"],
 )
 def test_the_repr_of_a_filter_shows_no_value(filters: Any) -> None:
@@ -169,7 +173,9 @@ def test_the_repr_of_a_filter_shows_no_value(filters: Any) -> None:
     assert "s3cret" not in repr(parse_filters("leads", filters))
 
 
-@pytest.mark.parametrize("value", [gt(1), all_of({"a": 1}), any_of({"a": 1}), not_({"a": 1})], ids=shown)
+@pytest.mark.parametrize(
+    "value", [gt(1), all_of({"a": 1}), any_of({"a": 1}), not_({"a": 1}), exists("things", {"a": 1})], ids=shown
+)
 def test_filters_are_immutable(value: Filter) -> None:
     """A filter can be kept and used again: nobody can add to it, so that nothing leaks between queries."""
     name = next(iter(value.__slots__))
@@ -195,6 +201,8 @@ LEAVES: list[Filters] = [
     {"n": in_([])},
     {"n": not_in([])},
     {"n": 2, "s": "beta"},
+    exists("things", {"n": 1}),
+    exists("things", {"n": in_([])}),
 ]
 _TREES: st.SearchStrategy[Filter] = st.recursive(
     st.sampled_from([all_of(leaf) for leaf in LEAVES]),
@@ -208,7 +216,10 @@ _TREES: st.SearchStrategy[Filter] = st.recursive(
 
 
 def _ids(tree: Filter | None) -> list[str]:
-    holds = predicate(AllOf(()) if tree is None else tree, lambda column: pg_type("any"))
+    def any_row(exists: Exists) -> Predicate:
+        return lambda row: bool(_ids(exists.term))
+
+    holds = predicate(AllOf(()) if tree is None else tree, lambda column: pg_type("any"), any_row)
     return [row["id"] for row in ROWS if holds(row) is True]
 
 

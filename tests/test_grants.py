@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from agent_persistence import ConfigurationError, SupabaseAdapter, TablePolicy, gte
+from agent_persistence import ConfigurationError, SupabaseAdapter, TablePolicy, exists, gte
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.policy import Columns
 from agent_persistence.policy.grants import grants
@@ -383,3 +383,20 @@ async def test_the_row_level_security_of_the_documentation_keeps_tenants_apart(d
     finally:
         database.execute("drop policy if exists sales_tenant on leads; alter table leads disable row level security")
         database.execute("alter table leads drop column tenant_id")
+
+
+async def test_the_columns_of_a_filter_on_related_rows_are_granted(database: LocalServer) -> None:
+    """Of both tables, also those by which rows are found, and no others."""
+    policy = TablePolicy(
+        read={"leads", "clients"},
+        columns={"leads": ["id", "email"], "clients": ["name"]},
+        rows={"leads": exists("clients", {"name": "Acme"})},
+    )
+    database.execute(grants(policy, ROLE))
+    database.execute("insert into clients (id, name) values (%s, 'Acme')", LEAD)
+    async with service(database, policy) as made:
+        assert await made.query("leads") == []
+        database.execute("update leads set client_id = %s", LEAD)
+        assert await made.query("leads") == [{"id": LEAD, "email": "a@example.com"}]
+    assert allowed(database, "select id, name from clients")
+    assert not allowed(database, "select plan from clients")

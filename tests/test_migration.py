@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -18,17 +18,43 @@ from postgrest import SyncPostgrestClient
 import agent_persistence
 from agent_persistence import SupabaseAdapter, TablePolicy, create_persistence_agent
 from agent_persistence.legacy import DBWriteAgent
+from agent_persistence.operations import Page
+from agent_persistence.schema_registry import Schema, default_schema
 from tests.server import LocalServer
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "migration.md"
+CLIENT: Final = "00000000-0000-4000-8000-000000000001"
 LEADS: Final[list[dict[str, Any]]] = [
-    {"email": "ada@example.org", "status": "won", "score": 0.9, "company": "Acme", "tags": ["vip"]},
-    {"email": "bob@example.org", "status": "new", "score": 0.4, "company": "acme ltd", "tags": ["press", "new"]},
+    {
+        "email": "ada@example.org",
+        "status": "won",
+        "score": 0.9,
+        "company": "Acme",
+        "tags": ["vip"],
+        "client_id": CLIENT,
+    },
+    {
+        "email": "bob@example.org",
+        "status": "new",
+        "score": 0.4,
+        "company": "acme ltd",
+        "tags": ["press", "new"],
+        "custom": '{"role": "ceo"}',
+        "notes": "He called twice",
+    },
     {"email": "cleo@example.org", "status": "lost", "company": "Bolt"},
     {"email": "dan@example.org", "status": "won", "score": 0.2},
 ]
+TALKS: Final = [("ada", "Price", True), ("ada", "Hello", False), ("dan", "Again", None)]
+SCHEMA: Final = Schema(
+    {**default_schema().tables, "leads": replace(default_schema().tables["leads"], paths=("custom->>role",))}
+)
 POLICY: Final = TablePolicy(
-    read={"leads"}, write={"leads"}, delete={"leads"}, call={"won_leads"}, call_write={"open_conversation"}
+    read={"leads", "clients", "conversations"},
+    write={"leads"},
+    delete={"leads"},
+    call={"won_leads"},
+    call_write={"open_conversation"},
 )
 GENERATED: Final = {"id", "created_at"}
 
@@ -66,18 +92,25 @@ def functions(local_server: LocalServer) -> Iterator[LocalServer]:
 def sample(server: LocalServer) -> None:
     """The sample rows are there, and no others."""
     server.reset()
+    server.execute("insert into clients (id, name, plan) values (%s, 'Acme', 'pro')", CLIENT)
     for lead in LEADS:
         columns = ", ".join(lead)
         server.execute(f"insert into leads ({columns}) values ({', '.join(['%s'] * len(lead))})", *lead.values())
+    for name, subject, opened in TALKS:
+        talk = "insert into conversations (lead_id, subject, opened) select id, %s, %s from leads where email like %s"
+        server.execute(talk, subject, opened, f"{name}%")
 
 
 def by_supabase_py(server: LocalServer, before: str) -> object:
-    """What the expression gives: the data of the response, or what it takes of it itself."""
+    """What the expression gives: the data of the response, with the number of rows if that was asked for; or what it
+    takes of it itself."""
     headers = {"apikey": server.service_key}
     # persistence-guard: allow AP003 this is what is migrated from
     with SyncPostgrestClient(f"{server.url}/rest/v1", headers=headers) as client:
         answer = eval(before, {"client": client, "leads": client.table("leads")})
-    return getattr(answer, "data", answer)
+    data = getattr(answer, "data", answer)
+    total = None if data is None else getattr(answer, "count", None)
+    return [*data, {"total": total}] if isinstance(total, int) else data
 
 
 def by_sql(server: LocalServer, before: str) -> list[Any]:
@@ -94,12 +127,13 @@ def by_sql(server: LocalServer, before: str) -> list[Any]:
 async def here(server: LocalServer, expression: str) -> object:
     """What the verb of an agent gives that reaches the server with the same key."""
     # persistence-guard: allow AP001 one adapter for each line, closed with it
-    adapter = SupabaseAdapter(server.url, server.service_key)
-    agent = create_persistence_agent(adapter=adapter, policy=POLICY)
+    adapter = SupabaseAdapter(server.url, server.service_key, schema=SCHEMA)
+    agent = create_persistence_agent(adapter=adapter, policy=POLICY, schema=SCHEMA, row_cap=1000)
     verbs = {verb: getattr(agent, verb) for verb in dir(agent) if not verb.startswith("_")}
     names = {name: getattr(agent_persistence, name) for name in agent_persistence.__all__}
     try:
-        return await eval(expression, {**names, **verbs})
+        answer = await eval(expression, {**names, **verbs})
+        return [*answer.rows, {"total": answer.total}] if isinstance(answer, Page) else answer
     finally:
         await adapter.aclose()
 
@@ -171,6 +205,8 @@ def test_every_verb_that_moves_rows_is_in_both_tables() -> None:
             line.here.partition("(")[0] for line in table
         }
         assert len(table) > 14
+    assert {"page", "read", "batch_write", "upsert_many"} <= {line.here.partition("(")[0] for line in SUPABASE_PY}
+    assert all(word in str(SUPABASE_PY) for word in ("include=", "exists(", "text_search(", "->>", "overlaps("))
 
 
 def test_a_subclass_of_the_stand_in_warns_at_its_own_line() -> None:

@@ -21,7 +21,7 @@ NAMES = {
     *("get_read_allowlist", "get_write_allowlist", "create_persistence_agent", "create_readonly_rag_facade"),
     *("RAGContext", "build_rag_context", "bulk_import"),
     *("Operation", "Result", "Middleware", "Next", "NULL", "asc", "desc", "metrics"),
-    *("eq", "ne", "gt", "gte", "lt", "lte", "in_", "not_in", "like", "ilike"),
+    *("eq", "exists", "ne", "gt", "gte", "lt", "lte", "in_", "not_in", "like", "ilike"),
     *("is_null", "not_null", "is_true", "is_false", "all_of", "any_of", "not_"),
     *("match", "imatch", "contains", "contained_by", "overlaps", "text_search", "parse_filters"),
     *(

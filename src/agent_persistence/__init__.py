@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         contained_by as contained_by,
         contains as contains,
         eq as eq,
+        exists as exists,
         gt as gt,
         gte as gte,
         ilike as ilike,
@@ -116,8 +117,8 @@ _MODULES = {
     " SpoolError SpoolFullError TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
     "policy.filter_json": "parse_filters",
-    "query.filters": "all_of any_of contained_by contains eq gt gte ilike imatch in_ is_false is_null is_true like lt"
-    " lte match ne not_ not_in not_null overlaps text_search",
+    "query.filters": "all_of any_of contained_by contains eq exists gt gte ilike imatch in_ is_false is_null is_true"
+    " like lt lte match ne not_ not_in not_null overlaps text_search",
     "policy.identity": "Identity RefreshingToken",
     "operations": "Operation Result",
     "operations.spooled": "SpooledRow is_spooled",

@@ -8,6 +8,7 @@ from agent_persistence.query.filters import (
     contains as contains,
     eq as eq,
     equalities as equalities,
+    exists as exists,
     gt as gt,
     gte as gte,
     ilike as ilike,

@@ -25,12 +25,13 @@ from agent_persistence.rag.blending import blended
 from agent_persistence.rag.budget import TokenBudget, token_budget
 from agent_persistence.rag.compact_format import Compact
 from agent_persistence.rag.dates import days_meant
+from agent_persistence.rag.found import Found, Search
 from agent_persistence.rag.json_format import Json
 from agent_persistence.rag.lexical import terms
 from agent_persistence.rag.markdown_format import Markdown
 from agent_persistence.rag.plan import ReadPlan, plan
 from agent_persistence.rag.preparing import prepared
-from agent_persistence.rag.reading import Found, Search, read
+from agent_persistence.rag.reading import read
 from agent_persistence.rag.relevance import Relevance, Retriever
 from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id
 from agent_persistence.rag.shown import Format

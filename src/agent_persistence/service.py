@@ -171,8 +171,9 @@ class AsyncPersistenceService(AllVerbs, Closing):
         self._adapter = adapter
         self._by_user = adapter if isinstance(adapter, ActsAs) else None
         self._identification = _identification(self._by_user, clock)
-        self._policy = TablePolicy.default() if policy is None else instance("policy", policy, TablePolicy)
         self._schema = default_schema() if schema is None else instance("schema", schema, Schema)
+        given = TablePolicy.default() if policy is None else instance("policy", policy, TablePolicy)
+        self._policy = given.linked(self._schema)
         self._retry = retry_policy(retry)
         self._client_keys = ClientKeys(self._schema, client_keys, is_given=schema is not None)
         if ledger and not capabilities.get("transactions", False):

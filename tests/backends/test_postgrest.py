@@ -52,6 +52,7 @@ from agent_persistence.filters import (
     contained_by,
     contains,
     eq,
+    exists,
     gt,
     gte,
     ilike,
@@ -76,8 +77,10 @@ from agent_persistence.filters import (
 from agent_persistence.operations import Result
 from agent_persistence.query.identifiers import RESERVED
 from agent_persistence.query.ordering import OrderBy, asc, desc, parse_order
-from agent_persistence.query.predicates import Comparison, Operator
+from agent_persistence.query.predicates import Comparison, Operator, fold
 from agent_persistence.query.records import Record
+from agent_persistence.schema.links import linked
+from agent_persistence.schema_registry import default_schema
 from tests.backends.doubles import everything_said_by
 from tests.doubles import shown
 
@@ -97,6 +100,22 @@ def where(filters: Filters | None) -> str:
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def test_conditions_on_related_rows_are_rows_without_columns_that_there_must_be_or_not() -> None:
+    """Each under a name of its own, behind which stand its conditions; those of the table itself stay as they are."""
+    talks = exists("conversations", all_of({"opened": True}, not_(exists("messages", {"role": "user"}))))
+    predicate = linked(default_schema(), "leads", fold(all_of({"status": "new"}, talks, not_(exists("clients")))))
+    path, _, query = render_select("leads", predicate, select=["id"], limit=5).target.partition("?")
+    zero, one, two = (f"_agent_persistence_{number}" for number in range(3))
+    names = [part.partition("=")[0] for part in query.split("&")]
+    assert path == "/rest/v1/leads"
+    assert set(query.split("&")) == {
+        f"select=id,{zero}:conversations%21lead_id({two}:messages%21conversation_id()),{one}:clients%21client_id()",
+        *("status=eq.new", f"{zero}=not.is.null", f"{one}=is.null", "limit=5"),
+        *(f"{zero}.opened=eq.true", f"{zero}.{two}=is.null", f"{zero}.{two}.role=eq.user"),
+    }
+    assert len(names) == len({*names})
 
 
 @pytest.mark.parametrize(

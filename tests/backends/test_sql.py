@@ -26,7 +26,7 @@ from agent_persistence import (
 from agent_persistence.backends.postgres import sql
 from agent_persistence.backends.postgres.catalogue import TableFacts, Type
 from agent_persistence.backends.postgres.copying import chunked
-from agent_persistence.backends.postgres.filters import simplified
+from agent_persistence.backends.postgres.filters import FilterFacts, simplified
 from agent_persistence.backends.postgres.statements import Statement, quoted
 from agent_persistence.backends.texts import array_text
 from agent_persistence.filters import parse_filters
@@ -42,7 +42,7 @@ def parsed(filters: Any) -> Filter | None:
 
 
 def where(filters: Any, types: Mapping[str, str] = TYPES) -> tuple[str, tuple[str | None, ...]]:
-    statement = sql.count(T, parsed(filters), types)
+    statement = sql.count(FilterFacts(T, types), parsed(filters))
     return statement.text.removeprefix(f"select count(*)::text from {T}").strip(), statement.parameters
 
 
@@ -83,7 +83,9 @@ def test_a_filter_is_a_clause_of_names_and_parameters(filters: Any, text: str, p
 def test_a_query_is_one_json_array() -> None:
     """Of the columns asked for, in the order asked for, with a page in parameters."""
     order = (asc("id", nulls="first"), desc("b"))
-    statement = sql.select(sql.Selection(T, None, {}, columns=["id", "custom->>a"], order=order, limit=5, offset=2))
+    statement = sql.select(
+        sql.Selection(FilterFacts(T), None, columns=["id", "custom->>a"], order=order, limit=5, offset=2)
+    )
     assert statement.text == (
         "select coalesce(json_agg(_agent_persistence_row), '[]')::text, count(*)::text from"
         ' (select "id", ("custom" ->> \'a\') as "custom->>a" from "public"."leads" as _agent_persistence_0'
@@ -133,8 +135,8 @@ def test_what_comes_back_is_what_was_asked_for(returning: Any, told: str) -> Non
     """Nothing at all needs no right to read."""
     for statement in (
         sql.insert(T, [{"a": 1}], returning=returning),
-        sql.update(T, {"a": 1}, parsed({"b": 1}), {}, returning=returning),
-        sql.delete(T, parsed({"b": 1}), {}, returning=returning),
+        sql.update(FilterFacts(T), {"a": 1}, parsed({"b": 1}), returning=returning),
+        sql.delete(FilterFacts(T), parsed({"b": 1}), returning=returning),
     ):
         assert told in statement.text
         assert ("returning" in statement.text) is bool(told)

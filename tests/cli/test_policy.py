@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_persistence import exists
 from agent_persistence.cli.agreement import agreement
 from agent_persistence.cli.checks import Level
 from agent_persistence.policy import TablePolicy
@@ -127,6 +128,14 @@ def _levels(policy: TablePolicy) -> list[tuple[Level, str | None]]:
             [(Level.OK, None)],
         ),
         (TablePolicy(read=["leads"], write=["leads"], call=["f"], call_write=["f"]), [(Level.NOTE, "f")]),
+        (
+            TablePolicy(read=["leads", "inquiries"], write=["leads"], rows={"leads": exists("inquiries")}),
+            [(Level.PROBLEM, None)],
+        ),
+        (
+            TablePolicy(read=["leads", "clients"], write=["leads"], rows={"leads": exists("clients")}),
+            [(Level.OK, None)],
+        ),
     ],
     ids=lambda value: None if isinstance(value, TablePolicy) else " ".join(f"{level}" for level, _ in value),
 )

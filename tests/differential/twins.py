@@ -22,6 +22,7 @@ from agent_persistence.query.predicates import (
     AllOf,
     AnyOf,
     Comparison,
+    Exists,
     Filter,
     Not,
     Operator,
@@ -136,15 +137,20 @@ class Twins:
 
     def load(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Both hold these rows and no others, foreign keys unchecked; the database reads them as PostgREST does."""
+        self.load_all({table: rows})
+
+    def load_all(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """The same of several tables."""
         self.server.reset()
         free = Schema({name: replace(declared, foreign_keys=()) for name, declared in self.schema.tables.items()})
         self.memory = InMemoryAdapter(schema=free)
-        self.portal.call(self.memory.batch_write, table, rows)
         self.server.execute("set session_replication_role = replica")
-        self.server.execute(
-            f"insert into {table} select * from json_populate_recordset(null::{table}, %s::json)",
-            to_json(list(rows)).decode(),
-        )
+        for table, rows in tables.items():
+            self.portal.call(self.memory.batch_write, table, rows)
+            self.server.execute(
+                f"insert into {table} select * from json_populate_recordset(null::{table}, %s::json)",
+                to_json(list(rows)).decode(),
+            )
         self.server.execute("set session_replication_role = origin")
 
 
@@ -182,6 +188,8 @@ def sql(tree: Filter, types: Mapping[str, str], bound: list[str]) -> str:
             return "(" + (" or ".join(sql(term, types, bound) for term in terms) or "false") + ")"
         case Not(term):
             return f"(not {sql(term, types, bound)})"
+        case Exists():
+            raise NotImplementedError("what is related is compared between adapters")
         case Comparison(operator, operand, column):
             field = expression(column or "")
             if operator in _SUFFIX:

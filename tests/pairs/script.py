@@ -14,16 +14,19 @@ from agent_persistence import (
     NULL,
     AsyncPersistenceService,
     PersistenceError,
+    all_of,
     any_of,
     build_rag_context,
     contains,
     desc,
+    exists,
     gte,
     ilike,
     in_,
     is_null,
     like,
     lt,
+    not_,
 )
 from agent_persistence.bulk import bulk_import
 from agent_persistence.client.including import Includes
@@ -179,6 +182,9 @@ async def script(by: Caller) -> AsyncIterator[tuple[str, Any]]:
         "query with its parents",
         await by.service.query("leads", {"score": gte(0.5)}, order_by="email", select=["email"], include=parent),
     )
+    active = exists("campaigns", {"status": "active"})
+    yield "query by what is related", await leads.query(all_of({"score": gte(0.2)}, active), order_by="email")
+    yield "query by what is not", await leads.query(all_of({"score": gte(0.2)}, not_(active)), order_by="email")
     together_merged = await leads.upsert_many([by.lead("ida", score=0.4), by.lead("kit", score=0.2)], ["email"])
     yield "upsert_many", together_merged
     yield "count", [await by.service.count("leads"), await by.service.count("leads", {"score": is_null()})]

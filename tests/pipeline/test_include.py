@@ -4,19 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from agent_persistence import (
     AsyncPersistenceService,
     CachePolicy,
     ColumnNotAllowedError,
     InMemoryAdapter,
-    PersistenceAdapter,
-    PostgresAdapter,
     Redaction,
     SupabaseAdapter,
     TableNotAllowedError,
@@ -31,59 +27,11 @@ from agent_persistence import (
 from agent_persistence.client.including import Includes, RelatedRows
 from agent_persistence.query.records import Row
 from agent_persistence.redaction import redact
-from agent_persistence.schema_registry import Column, ForeignKey, Schema, Table, default_schema
+from agent_persistence.schema_registry import default_schema
 from tests.doubles import RecordingAdapter
-from tests.server import LocalServer
+from tests.pipeline.related import POLICY, TENANTS, Made, fill, tenants
 
 pytestmark = pytest.mark.asyncio
-
-POLICY = TablePolicy(
-    read={"clients", "campaigns", "leads", "conversations", "messages"},
-    write={"clients", "campaigns", "leads", "conversations", "messages"},
-)
-Made: TypeAlias = Callable[..., AsyncPersistenceService]
-
-
-@pytest_asyncio.fixture(params=["memory", "supabase", "postgres"])
-async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[PersistenceAdapter]:
-    """A store that holds two clients; the leads of one, with their conversations and messages."""
-    made: PersistenceAdapter
-    if request.param == "memory":
-        made = InMemoryAdapter(schema=default_schema())
-    else:
-        server: LocalServer = request.getfixturevalue("server")
-        over_rest = request.param == "supabase"
-        made = SupabaseAdapter(server.url, server.service_key) if over_rest else PostgresAdapter(server.database_url)
-    await _fill(AsyncPersistenceService(made, policy=POLICY))
-    yield made
-    await made.aclose()
-
-
-async def _fill(service: AsyncPersistenceService) -> None:
-    acme = await service.write("clients", {"name": "Acme", "plan": "pro"})
-    await service.write("clients", {"name": "Nobody's"})
-    for number in range(3):
-        lead = await service.write(
-            "leads", {"email": f"{number}@x.example", "client_id": acme["id"] if number else None, "score": number}
-        )
-        for talk in range(number):
-            conversation = await service.write(
-                "conversations", {"lead_id": lead["id"], "subject": f"talk {talk}", "opened": bool(talk)}
-            )
-            await service.batch_write(
-                "messages",
-                [
-                    {"conversation_id": conversation["id"], "role": "user", "content": f"{number}{talk}{turn}"}
-                    for turn in range(2)
-                ],
-            )
-
-
-@pytest.fixture
-def made(adapter: PersistenceAdapter) -> Made:
-    return lambda **options: AsyncPersistenceService(
-        adapter, **{"policy": POLICY, "schema": default_schema(), "row_cap": 1000, **options}
-    )
 
 
 async def test_a_parent_is_one_row_or_none(made: Made) -> None:
@@ -239,51 +187,19 @@ async def test_what_is_handed_out_may_be_changed(made: Made) -> None:
     assert rows[2]["clients"]["name"] == "Acme"
 
 
-TENANTS = Schema(
-    {
-        "desks": Table(
-            {"id": Column("integer"), "tenant_id": Column("text"), "name": Column("text")}, primary_key=("id",)
-        ),
-        "tickets": Table(
-            {
-                **{name: Column("integer") for name in ("id", "desk_id", "parent_id")},
-                "tenant_id": Column("text"),
-            },
-            primary_key=("id",),
-            foreign_keys=(ForeignKey("desk_id", "desks"), ForeignKey("parent_id", "tickets")),
-        ),
-    }
-)
-ROWS: dict[str, list[dict[str, Any]]] = {
-    "desks": [{"id": 1, "tenant_id": "a", "name": "A"}, {"id": 2, "tenant_id": "b", "name": "B"}],
-    "tickets": [
-        {"id": 1, "tenant_id": "a", "desk_id": 1, "parent_id": None},
-        {"id": 2, "tenant_id": "b", "desk_id": 1, "parent_id": 1},
-        {"id": 3, "tenant_id": "a", "desk_id": 2, "parent_id": 1},
-    ],
-}
-
-
-def _tenant(**options: Any) -> AsyncPersistenceService:
-    return AsyncPersistenceService(
-        InMemoryAdapter(ROWS, schema=TENANTS),
-        **{"policy": TablePolicy(read={"desks", "tickets"}), "schema": TENANTS, **options},
-    )
-
-
 async def test_a_tenant_sees_related_rows_of_its_own_alone() -> None:
     """Also from a table that belongs to all, and without the column that says whose they are."""
-    own = _tenant(tenant=TenantScope("a"))
+    own = tenants(tenant=TenantScope("a"))
     rows = await own.query("tickets", order_by="id", select=["id"], include={"desks": ["name"]})
     assert rows == [{"id": 1, "desks": {"name": "A"}}, {"id": 3, "desks": None}]
-    shared = _tenant(tenant=TenantScope("a", shared=["desks"]))
+    shared = tenants(tenant=TenantScope("a", shared=["desks"]))
     desks = await shared.query("desks", order_by="id", select=["id"], include={"tickets": ["id"]})
     assert desks == [{"id": 1, "tickets": [{"id": 1}]}, {"id": 2, "tickets": [{"id": 3}]}]
 
 
 async def test_rows_of_the_same_table_are_related_in_both_directions() -> None:
     """A thread: which one is meant is said, not guessed."""
-    service = _tenant()
+    service = tenants()
     with pytest.raises(ValidationError, match="several ways"):
         await service.query("tickets", include={"replies": {"table": "tickets"}})
     thread: Includes = {
@@ -332,7 +248,7 @@ async def test_what_makes_no_sense_is_refused_before_a_request(include: Any, tol
 async def test_lists_that_the_server_may_have_cut_are_refused() -> None:
     """Nothing is short in silence: as many related rows as the cap, or a cap that nobody knows."""
     adapter = InMemoryAdapter(schema=default_schema())
-    await _fill(AsyncPersistenceService(adapter, policy=POLICY))
+    await fill(AsyncPersistenceService(adapter, policy=POLICY))
     service = AsyncPersistenceService(adapter, policy=POLICY, schema=default_schema(), row_cap=2)
     with pytest.raises(ValidationError, match="give the include a limit"):
         await service.query("leads", include=["conversations"])

@@ -108,8 +108,15 @@ async def test_the_world_of_one_lead(adapter: Watched) -> None:
 
 
 async def test_a_lead_that_does_not_exist_has_no_conversations(adapter: Watched) -> None:
-    """A filter without a match yields nothing, never everyone's, and costs one query."""
+    """A filter without a match yields nothing, never everyone's, and costs one query of each table at most, at once."""
     context = await build_rag_context(_agent(adapter), lead_filters={"email": "nobody@x.io"})
+    assert [getattr(context, table) for table in FIVE] == [[], [], [], [], []]
+    assert sorted(adapter.started) == sorted(FIVE)
+
+
+async def test_leads_that_no_filter_names_and_that_are_not_there_cost_one_query(adapter: Watched) -> None:
+    """Nothing else is asked for."""
+    context = await build_rag_context(_agent(adapter), lead_filters={"status": "nowhere"})
     assert [getattr(context, table) for table in FIVE] == [[], [], [], [], []]
     assert adapter.started == ["leads"]
 

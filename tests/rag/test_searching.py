@@ -76,6 +76,9 @@ async def _asked(adapter: InMemoryAdapter, query: str | None, **options: Any) ->
     return await build_rag_context(AsyncPersistenceService(adapter, retry=False), query=query, **options)
 
 
+ASKED = ("campaigns", "clients", "conversations", "leads", "messages")
+
+
 def _keys(context: RAGContext) -> list[Any]:
     return [row["id"] for row in context.messages]
 
@@ -92,11 +95,15 @@ async def test_an_old_message_is_found_among_thousands() -> None:
 
 
 async def test_a_question_costs_no_request_more_where_all_rows_are_at_hand() -> None:
-    """The same five queries."""
-    with_question, without = _adapter(_messages(300)), _adapter(_messages(300))
-    await _asked(with_question, "What about the penetration test?")
-    await _asked(without, None)
-    assert sorted(with_question.queries) == sorted(without.queries)
+    """Five queries; without one as many, and one more where the limit cuts the talks of the lead that a filter names,
+    so that their messages are asked for by keys.
+    """
+    for talks, again in ((100, []), (300, ["messages"])):
+        with_question, without = _adapter(_messages(talks)), _adapter(_messages(talks))
+        await _asked(with_question, "What about the penetration test?")
+        await _asked(without, None)
+        assert sorted(with_question.queries) == sorted(ASKED)
+        assert sorted(without.queries) == sorted([*ASKED, *again])
 
 
 async def test_the_lists_hold_as_many_rows_as_without_a_question_and_a_budget_chooses_from_more() -> None:

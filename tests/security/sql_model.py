@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tests.security.wire_model import TABLES, LeakError
+from tests.security.wire_model import JOINS, TABLES, LeakError
 
 OWN_NAMES = frozenset({"public", "custom->>role"})
 ARGUMENTS = frozenset({"word", "most"})
@@ -32,8 +32,39 @@ _LITERAL = re.compile(r"'[^']*'")
 _SIGNS = re.compile(r"->>?|<>|<=|>=|=>|::|@>|<@|@@|&&|~\*|!~|[(),.*=<>~]|\$[0-9]+")
 
 
+_EXISTS = re.compile(
+    r'exists \(select from "public"\."(?P<table>[a-z_]+)" as (?P<alias>_agent_persistence_related_\d)'
+    r' where (?P=alias)\."(?P<theirs>[a-z_]+)" = [a-z_."\d]+\."(?P<ours>[a-z_]+)" and '
+)
+
+
+def _without_related(table: str, text: str, parameters: Sequence[str | None]) -> str:
+    """The statement without what it asks of related rows, each of which is checked as a query of their table."""
+    while found := [*_EXISTS.finditer(text)]:
+        *around, inner = found  # the last one has none within it
+        start, end = inner.span()
+        after = _closing(text, start + len("exists ("))
+        outer = next((each["table"] for each in reversed(around) if _closing(text, each.end()) > after), table)
+        if (outer, inner["ours"], inner["table"], inner["theirs"]) not in JOINS:
+            raise LeakError(f"{outer} is joined with {inner['table']} in {text}")
+        check(inner["table"], False, f'select from "public"."{inner["table"]}" where {text[end:after]}', parameters)
+        text = f"{text[:start]}true{text[after + 1 :]}"
+    return text
+
+
+def _closing(text: str, position: int) -> int:
+    """Where the parenthesis closes that is open at the position."""
+    depth = 1
+    for found in re.compile(r'"(?:[^"]|"")*"|[()]').finditer(text, position):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if not depth:
+            return found.start()
+    raise LeakError(f"no end of a condition on related rows: {text}")
+
+
 def check(table: str, writes: bool, text: str, parameters: Sequence[str | None]) -> None:
     """Raise LeakError unless the policy allows all of the statement."""
+    text = _without_related(table, text, parameters)
     named = text.replace(BY_KEY, "on conflict ()")
     names = {name.replace('""', '"') for name in _NAME.findall(named)} - OWN_NAMES
     rest = _NAME.sub(" ", text)

@@ -25,6 +25,7 @@ from agent_persistence import (
     any_of,
     contains,
     eq,
+    exists,
     in_,
     ne,
     not_,
@@ -40,7 +41,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyn
 Call: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 POLICY = TablePolicy(
-    read={"leads", "messages"},
+    read={"leads", "messages", "conversations"},
     write={"leads"},
     delete={"leads"},
     call={"search"},
@@ -133,6 +134,24 @@ async def test_a_table_that_is_not_listed_is_refused(
     await refused(ON_TABLES[verb](made, table), TableNotAllowedError, recorder)
 
 
+@pytest.mark.parametrize("table", TABLES, ids=shown)
+async def test_a_table_that_is_not_listed_is_not_looked_into(
+    table: Any, made: AsyncPersistenceService, recorder: Recorder
+) -> None:
+    """Nor its rows counted one condition at a time; by their names or through a table that is listed."""
+    for ask in (
+        lambda: made.query("leads", exists(table)),
+        lambda: made.count("leads", not_(exists(table, {"id": "1"}))),
+        lambda: made.update("leads", {"tags": []}, exists(table)),
+        lambda: made.delete("leads", any_of({"id": "1"}, exists(table))),
+        lambda: made.query("conversations", exists("leads", exists(table, {"id": None}))),
+        lambda: made.query("leads", include={"conversations": {"filters": exists("leads", exists(table))}}),
+    ):
+        with pytest.raises((PersistencePermissionError, ValidationError)):
+            await ask()
+    assert recorder.requests == []
+
+
 async def test_the_listed_table_is_not(made: AsyncPersistenceService, recorder: Recorder) -> None:
     """Control: the same calls leave for a name that is listed."""
     for verb, call in ON_TABLES.items():
@@ -193,6 +212,9 @@ ON_COLUMNS: dict[str, Callable[[Any, Any], Awaitable[Any]]] = {
     "on_conflict": lambda made, column: made.upsert("leads", {"email": "a"}, [column]),
     "changes": lambda made, column: made.update("leads", {column: 1}, {"id": 1}),
     "update": lambda made, column: made.update("leads", {"email": "a"}, {column: 1}),
+    "related": lambda made, column: made.query("conversations", exists("leads", {column: 1})),
+    "not related": lambda made, column: made.count("conversations", not_(exists("leads", {"id": "1", column: None}))),
+    "related twice": lambda made, column: made.query("leads", exists("conversations", exists("leads", {column: 1}))),
     "delete": lambda made, column: made.delete("leads", {column: 1}),
     "façade": lambda made, column: made.readonly().query("leads", {column: 1}),
 }

@@ -21,6 +21,7 @@ from agent_persistence import (
     asc,
     contains,
     desc,
+    exists,
     gt,
     ilike,
     in_,
@@ -34,7 +35,7 @@ from agent_persistence import (
 from agent_persistence.pipeline.guard import layer as guard
 from agent_persistence.pipeline.guard.layer import Guard
 from agent_persistence.query.predicates import Comparison
-from agent_persistence.schema_registry import Column, Table
+from agent_persistence.schema_registry import Column, ForeignKey, Table
 from agent_persistence.service import AsyncPersistenceService
 from tests.backends.doubles import Recorder, rows
 from tests.differential.examples import examples
@@ -51,10 +52,14 @@ SCHEMA = Schema(
             },
             primary_key=("id",),
             paths=("custom->>role",),
+            foreign_keys=(ForeignKey("ssn", "clients"), ForeignKey("email", "messages")),
         ),
         "messages": Table(
-            {name: Column("text") for name in ("id", "conversation_id", "role", "content")}, primary_key=("id",)
+            {name: Column("text") for name in ("id", "conversation_id", "role", "content")},
+            primary_key=("id",),
+            foreign_keys=(ForeignKey("conversation_id", "leads"),),
         ),
+        "clients": Table({"id": Column("text"), "ssn": Column("text")}, foreign_keys=(ForeignKey("ssn", "leads"),)),
     }
 )
 POLICY = TablePolicy(
@@ -148,12 +153,19 @@ hashable = columns.filter(lambda name: name.__hash__ is not None)
 leaves: st.SearchStrategy[Any] = st.dictionaries(hashable, conditions, min_size=1, max_size=3) | st.builds(
     Comparison, st.sampled_from([gt("").operator, is_null().operator]), texts, columns
 )
+ways = st.sampled_from([("leads", "conversation_id"), ("messages", "conversation_id"), ("messages", "email")])
+related = mostly(
+    ways, st.tuples(tables, st.none() | columns) | st.sampled_from([("clients", None), ("clients", "ssn")])
+)
+"""Tables by their foreign keys, whatever table the filter is of."""
 filters = st.recursive(
     leaves,
     lambda inner: (
         st.lists(inner, max_size=3).map(lambda terms: ("any_of", terms))
         | st.lists(inner, max_size=3).map(lambda terms: ("all_of", terms))
         | inner.map(lambda term: ("not_", [term]))
+        | st.tuples(related, inner).map(lambda drawn: ("exists", [drawn]))
+        | st.tuples(related, inner).map(lambda drawn: ("not_", [("exists", [drawn])]))
     ),
     max_leaves=5,
 )
@@ -209,6 +221,9 @@ def _filters(drawn: Any) -> Any:
     """The tree that a drawn one stands for; what has no form is a refusal like any other."""
     if isinstance(drawn, tuple) and drawn and drawn[0] in _JUNCTIONS:
         return _JUNCTIONS[drawn[0]](*map(_filters, drawn[1]))
+    if isinstance(drawn, tuple) and drawn[0] == "exists":
+        (((table, via), term),) = drawn[1]
+        return exists(table, _filters(term), via=via)
     return drawn
 
 
@@ -271,6 +286,8 @@ WEAKENED: dict[str, tuple[Any, str, Any]] = {
     "no guard": (Guard, "__call__", lambda self, operation, context, call_next: call_next(operation, context)),
     "no column rules": (Guard, "_check_columns", lambda self, operation, rules: None),
     "no narrowing": (Guard, "_within", lambda self, operation, rules: operation),
+    "no related tables": (Guard, "_held_elsewhere", lambda self, operation: operation),
+    "no related rows": (Guard, "_held", lambda self, query: query),
     "no names": (guard, "are_columns", lambda columns: True),
     "no stripping": (guard, "_stripped", lambda value, columns: value),
 }

@@ -102,6 +102,22 @@ async def test_a_name_that_is_no_allowed_column_is_refused(column: str, client: 
         assert len(answer.text) < 2_000
 
 
+@pytest.mark.parametrize("table", ["clients", "conversations", "campaigns", "messages", "leads", "pg_catalog"])
+async def test_related_rows_that_may_not_be_read_are_not_asked_about(
+    table: str, client: McpClient, recorder: Recorder
+) -> None:
+    """Nor those that are related by nothing that is declared; a condition would tell their values bit by bit."""
+    asked = {"exists": {"table": table, "filters": {"id": {"gt": "1"}}}}
+    for filters in (asked, {"not": asked}, {"id": "1", "any_of": [asked, {"email": "a"}]}):
+        for tool, arguments in (("query_rows", {}), ("count_rows", {}), ("update_rows", {"changes": {"email": "a"}})):
+            answer = await client.call(tool, table="leads", filters=filters, **arguments)
+            assert answer.failed, tool
+            assert recorder.requests == [], tool
+            assert "TablePolicy" not in answer.text
+            assert "Schema" not in answer.text
+            assert len(answer.text) < 1_000
+
+
 async def test_the_names_that_are_allowed_are_not_refused(client: McpClient, recorder: Recorder) -> None:
     """Control: the same calls leave for what is listed."""
     for tool, arguments in ON_TABLES.items():

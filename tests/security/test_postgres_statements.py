@@ -26,7 +26,8 @@ from tests.security.fuzzed import SEARCH, Call, Fuzzed
 from tests.security.test_fuzzing import POLICY, SCHEMA, anywhere, called, reading, writing
 
 ROW = json.dumps([{"id": "1", "email": "a", "score": "2", "custom": None, "ssn": "secret", "content": "c"}]).encode()
-COLUMNS = [[name, "text", "S", None] for name in ("id", "email", "phone", "score", "ssn")]
+NAMES = ("id", "email", "phone", "score", "ssn", "conversation_id", "role", "content")
+COLUMNS = [[name, "text", "S", None] for name in NAMES]
 TABLE = json.dumps(
     {
         "columns": [*COLUMNS, ["custom", "jsonb", "U", None]],
@@ -86,6 +87,8 @@ WEAKENED: dict[str, tuple[Any, str, Any]] = {
     "no guard": (Guard, "__call__", lambda self, operation, context, call_next: call_next(operation, context)),
     "no column rules": (Guard, "_check_columns", lambda self, operation, rules: None),
     "no narrowing": (Guard, "_within", lambda self, operation, rules: operation),
+    "no related tables": (Guard, "_held_elsewhere", lambda self, operation: operation),
+    "no related rows": (Guard, "_held", lambda self, query: query),
     "no quotes": (filters, "quoted", lambda name: name),
     "no quotes in writes": (sql, "names", ", ".join),
     "values in the text": (Parameters, "add", lambda self, value: f"'{value}'"),

@@ -44,6 +44,14 @@ TABLES = {
     ),
     "inquiries": Allowed(write=frozenset({"email", "body"})),
 }
+JOINS = {
+    ("leads", "id", "messages", "conversation_id"),
+    ("leads", "email", "messages", "id"),
+    ("messages", "conversation_id", "leads", "id"),
+    ("messages", "id", "leads", "email"),
+}
+"""By which columns rows of two tables may be related."""
+EMBEDDED = {(one, via, other) for one, ours, other, theirs in JOINS for via in (ours, theirs) if via != "id"}
 FUNCTIONS = {"search"}
 MAX_ROWS = 1000
 HOST = "project.supabase.example"
@@ -67,7 +75,7 @@ def check(request: httpx.Request) -> None:
     if found.group(1):
         _check_call(request, found.group(2), parameters)
     elif found.group(2) in TABLES:
-        _check_table(request, TABLES[found.group(2)], parameters)
+        _check_table(request, found.group(2), parameters)
     else:
         raise LeakError(f"table {found.group(2)}")
 
@@ -90,12 +98,66 @@ def _check_call(request: httpx.Request, function: str, parameters: list[tuple[st
             raise LeakError(f"argument {name}={value}")
 
 
-def _check_table(request: httpx.Request, table: Allowed, parameters: list[tuple[str, str]]) -> None:
+def _without_related(name: str, parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The parameters without what they ask of related rows, each of which is checked as a query of their table.
+
+    Rows of other tables are embedded without columns, and there may be any or must be none.
+    """
+    selects = [value for parameter, value in parameters if parameter == "select"]
+    own, embedded = _embedded(selects[0] if selects else "")
+    left = [("select", own) if parameter == "select" else (parameter, value) for parameter, value in parameters]
+    for alias, other, via, inner in embedded:
+        if (name, via, other) not in EMBEDDED:
+            raise LeakError(f"{other} is embedded in {name} by {via}")
+        within = [(key.removeprefix(f"{alias}."), value) for key, value in left if key.startswith(f"{alias}.")]
+        asked = [value for key, value in left if key == alias]
+        if asked not in (["is.null"], ["not.is.null"]):
+            raise LeakError(f"rows of {other} are embedded for {asked}")
+        left = [(key, value) for key, value in left if key != alias and not key.startswith(f"{alias}.")]
+        within = _without_related(other, [("select", inner), *within])
+        if ("select", "") not in within:
+            raise LeakError(f"columns of {other} are asked for: {within}")
+        for parameter, value in within:
+            if parameter != "select":
+                _check_parameter(TABLES[other], parameter, value)
+        if not TABLES[other].always <= {*within}:
+            raise LeakError(f"{within} lack {TABLES[other].always}")
+    return left
+
+
+def _embedded(select: str) -> tuple[str, list[tuple[str, str, str, str]]]:
+    """A select without what it embeds; and of that alias, table, column of the foreign key, and its own select."""
+    plain, found, rest = [], [], select
+    while rest:
+        embed = re.match(r"(_agent_persistence_[0-9]+):([a-z_]+)!([a-z_]+)\(", rest)
+        end = _matching(rest, embed.end()) if embed else None
+        if embed and end is not None:
+            found.append((embed[1], embed[2], embed[3], rest[embed.end() : end]))
+            rest = rest[end + 1 :].removeprefix(",")
+        else:
+            item, _, rest = rest.partition(",")
+            plain.append(item)
+    return ",".join(plain), found
+
+
+def _matching(text: str, position: int) -> int | None:
+    """Where the parenthesis closes that is open at the position."""
+    depth = 1
+    for found in re.compile("[()]").finditer(text, position):
+        depth += 1 if found[0] == "(" else -1
+        if not depth:
+            return found.start()
+    return None
+
+
+def _check_table(request: httpx.Request, name: str, parameters: list[tuple[str, str]]) -> None:
+    table = TABLES[name]
     is_allowed = {"GET": table.read, "POST": table.write, "PATCH": table.write and table.read, "DELETE": table.delete}
     if not is_allowed.get(request.method):
         raise LeakError(request.method)
-    for name, value in parameters:
-        _check_parameter(table, name, value)
+    parameters = _without_related(name, parameters)
+    for parameter, value in parameters:
+        _check_parameter(table, parameter, value)
     if not table.always <= {*parameters}:
         raise LeakError(f"{parameters} lack {table.always}")
     wants_rows = "return=minimal" not in request.headers.get("prefer", "")

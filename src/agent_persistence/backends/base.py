@@ -45,6 +45,7 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "call",
     "bulk",
     "include",
+    "exists",
     "upsert_many",
     "transactions",
 )

@@ -40,6 +40,7 @@ from agent_persistence.query.predicates import (
     AllOf,
     AnyOf,
     Comparison,
+    Exists,
     Filter,
     Not,
     TextQuery,
@@ -134,6 +135,9 @@ def _term(predicate: Filter, operand: Operand) -> dict[str, Any]:
             return {"not": _term(term, operand)}
         case Comparison():
             return _comparison(predicate, operand)
+        case Exists(table=table, term=term):
+            link = predicate.chosen
+            return {"exists": [table, link.theirs, link.ours], "all": [_term(term, operand)]}
 
 
 def _comparison(leaf: Comparison, operand: Operand) -> dict[str, Any]:

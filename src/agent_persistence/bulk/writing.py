@@ -16,6 +16,7 @@ from agent_persistence.query.filters import Filters
 from agent_persistence.query.ordering import OrderBy
 from agent_persistence.query.records import Record, Row
 from agent_persistence.schema.client_keys import ClientKeys
+from agent_persistence.schema.registry import Schema
 from agent_persistence.service import AsyncPersistenceService
 
 
@@ -23,6 +24,9 @@ class Writing(Protocol):
     """A service, or what works through one, such as an agent; records are cleaned as it cleans them."""
 
     _client_keys: ClientKeys
+
+    @property
+    def schema(self) -> Schema: ...
 
     def _bulk_of(self, table: str, records: object, on_conflict: object = None) -> BulkWrite: ...
 
@@ -45,6 +49,10 @@ class _Borrowed(WritingVerbs):
     def __init__(self, target: Writing) -> None:
         self._target = target
         self._client_keys: ClientKeys = target._client_keys
+
+    @property
+    def schema(self) -> Schema:
+        return self._target.schema
 
     def _clean(self, record: Record) -> Record:
         return self._target._clean(record)

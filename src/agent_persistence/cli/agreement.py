@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent_persistence.cli.checks import Area, Check, Level
+from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.operations import filtered_columns
 from agent_persistence.policy.tables import TablePolicy
 from agent_persistence.presets.crm import GOVERNANCE_TABLES
@@ -21,6 +22,10 @@ def agreement(policy: TablePolicy, schema: Schema, *, undeclared: Level = Level.
     `undeclared` is how a table that the schema lacks comes out: a note where a database is looked at as well, a problem
     where the schema is all there is, and unchecked where no schema was given.
     """
+    try:
+        policy = policy.linked(schema)
+    except ConfigurationError as error:
+        return [AREA.check(Level.PROBLEM, str(error), remedy="declare the foreign key in the schema")]
     found = [*_extent(policy), *_tables(policy, schema, undeclared), *_columns(policy, schema), *_rules(policy)]
     return found or [AREA.check(Level.OK, f"{len(_named(policy))} tables, all in the schema, and rules that agree")]
 

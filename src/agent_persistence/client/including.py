@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, TypeAlias, TypedDict
 
 from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.operations import Include, Query
-from agent_persistence.query.filters import Filters, parse_filters
+from agent_persistence.query.filters import Filters
 from agent_persistence.query.ordering import Order, OrderBy, parse_order
+from agent_persistence.schema.links import link, linked_filters
 from agent_persistence.schema.registry import Schema
 
 
@@ -37,16 +37,6 @@ Includes: TypeAlias = Mapping[str, Sequence[str] | RelatedRows] | Sequence[str]
 """By the name that related rows get: their columns, or more of them. A list of names takes all columns."""
 
 _OPTIONS: Final = tuple(RelatedRows.__annotations__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """One way from a table to another, by a foreign key of either."""
-
-    ours: str
-    theirs: str
-    many: bool
-    via: str
 
 
 def parse_include(
@@ -76,55 +66,19 @@ def _parsed(schema: Schema, table: str, name: object, told: object, names: Any, 
             hint = f", did you mean {meant[0]}?" if meant else f"; there are {', '.join(_OPTIONS)}"
             raise ValidationError(table, f"include of {name}: no option {printable(option)}{hint}")
     target = options.get("table", name)
-    link = _link(schema, table, target, options.get("via"), options.get("many"))
+    way = link(schema, table, target, options.get("via"), options.get("many"), option="include")
     order = parse_order(target, options.get("order_by"), options.get("descending", False))
     named = {key.column for key in order}
-    ties = tuple(Order(column) for column in schema.primary_key(target) if column not in named) if link.many else ()
+    ties = tuple(Order(column) for column in schema.primary_key(target) if column not in named) if way.many else ()
     query = Query(
         target,
-        parse_filters(target, options.get("filters")),
+        linked_filters(schema, target, options.get("filters")),
         at_least(target, "limit", options.get("limit"), 1),
         order + ties,
         names(target, "select", options.get("select")),
         include=parse_include(schema, target, options.get("include"), names, at_least),
     )
-    return Include(name, link.ours, link.theirs, link.many, link.via, query)
-
-
-def _link(schema: Schema, table: str, target: object, via: object, many: object) -> _Link:
-    """The one way between the tables, by the foreign key of `via` and in the direction of `many` where given."""
-    declared = dict(_links(schema, table))
-    ways = declared.get(target, []) if isinstance(target, str) else []
-    found = [way for way in ways if via in (None, way.via) and many in (None, way.many)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        several = ", ".join(f"via={way.via!r}, many={way.many}" for way in found)
-        raise ValidationError(table, f"include: several ways lead to {printable(target)}; say which: {several}")
-    if ways:
-        raise ValidationError(
-            table,
-            f"include: no foreign key {printable(via)} leads to {printable(target)}; there are"
-            f" {', '.join(sorted({way.via for way in ways}))}",
-        )
-    known = ", ".join(sorted(declared)) or "none"
-    raise ValidationError(
-        table,
-        f"include: no foreign key is declared between it and {printable(target)}; related tables are {known}",
-        "where the rows are to have another name than their table, say table=; declare foreign keys in the Schema",
-    )
-
-
-def _links(schema: Schema, table: str) -> Iterator[tuple[str, list[_Link]]]:
-    """Every way from the table, by the table that it leads to."""
-    found: dict[str, list[_Link]] = {}
-    for key in schema.tables[table].foreign_keys if table in schema.tables else ():
-        found.setdefault(key.table, []).append(_Link(key.column, key.references, False, key.column))
-    for name, other in schema.tables.items():
-        for key in other.foreign_keys:
-            if key.table == table:
-                found.setdefault(name, []).append(_Link(key.references, key.column, True, key.column))
-    yield from found.items()
+    return Include(name, way, query)
 
 
 def _got(value: object) -> str:

@@ -33,10 +33,12 @@ from agent_persistence.operations import (
     WritingCall,
 )
 from agent_persistence.operations.spooled import marked
-from agent_persistence.query.filters import Filters, parse_filters, parse_some_rows
+from agent_persistence.query.filters import Filters
 from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record
 from agent_persistence.query.references import Reference, outside
 from agent_persistence.schema.client_keys import ClientKeys, uuid7
+from agent_persistence.schema.links import linked_filters, linked_rows
+from agent_persistence.schema.registry import Schema
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -46,6 +48,9 @@ class Committing(Protocol):
     """What a unit of work needs of the service, the agent or the view that makes it."""
 
     _client_keys: ClientKeys
+
+    @property
+    def schema(self) -> Schema: ...
 
     def _clean(self, record: Record) -> Record: ...
 
@@ -187,12 +192,12 @@ class UnitOfWork:
         `expect=1` columns of the row may stand in later operations.
         """
         prepared = self._encoded(table, as_mapping(table, changes, "changes", only_set=True), "changes")
-        operation = Update(table, prepared, parse_some_rows(table, filters, in_unit=True))
+        operation = Update(table, prepared, linked_rows(self._target.schema, table, filters, in_unit=True))
         return RowHandle(self, self._add(UnitPart(operation, _count(table, expect))), _itself)
 
     def delete(self, table: str, filters: Filters, *, expect: int | None = None) -> RowHandle[list[Row]]:
         """Delete the rows that `filters` selects; the result is these rows. `expect` is as in `update`."""
-        operation = Delete(table, parse_some_rows(table, filters, in_unit=True))
+        operation = Delete(table, linked_rows(self._target.schema, table, filters, in_unit=True))
         return RowHandle(self, self._add(UnitPart(operation, _count(table, expect))), _itself)
 
     def require(self, table: str, filters: Filters, *, expect: int | None = None, lock: bool = True) -> Handle[int]:
@@ -203,7 +208,7 @@ class UnitOfWork:
         """
         if type(lock) is not bool:
             raise ValidationError(table, "lock is True or False")
-        operation = Require(table, parse_filters(table, filters, in_unit=True), lock=lock)
+        operation = Require(table, linked_filters(self._target.schema, table, filters, in_unit=True), lock=lock)
         return Handle(self, self._add(UnitPart(operation, _count(table, expect))), _itself)
 
     def table(self, model: type[Model], name: str | None = None) -> UnitTable[Model]:

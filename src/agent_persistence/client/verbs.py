@@ -42,14 +42,13 @@ from agent_persistence.query.filters import (
     gt,
     lt,
     not_null,
-    parse_filters,
-    parse_some_rows,
 )
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.ordering import OrderBy, parse_order
 from agent_persistence.query.predicates import Filter
 from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record, encode_value
 from agent_persistence.schema.client_keys import ClientKeys
+from agent_persistence.schema.links import linked_filters, linked_rows
 from agent_persistence.schema.registry import Schema
 from agent_persistence.schema.types import Family, family
 
@@ -135,7 +134,7 @@ class ReadingVerbs(Views):
         """
         operation = Query(
             table,
-            parse_filters(table, filters),
+            linked_filters(self.schema, table, filters),
             _at_least(table, "limit", limit, 1),
             parse_order(table, order_by, descending),
             _names(table, "select", select),
@@ -165,7 +164,7 @@ class ReadingVerbs(Views):
         asked = _at_least(table, "limit", limit, 1)
         if asked is None:
             raise ValidationError(table, "limit is an int of at least 1, not None")
-        predicate = parse_filters(table, filters)
+        predicate = linked_filters(self.schema, table, filters)
         operation = Query(
             table,
             predicate,
@@ -187,7 +186,7 @@ class ReadingVerbs(Views):
 
     async def count(self, table: str, filters: Filters | None = None) -> int:
         """Return the exact number of rows that `filters` selects, all by default."""
-        counted: int = (await self._invoke(Count(table, parse_filters(table, filters)))).value
+        counted: int = (await self._invoke(Count(table, linked_filters(self.schema, table, filters)))).value
         return counted
 
     async def call(self, function: str, arguments: Record | None = None) -> Any:
@@ -284,6 +283,11 @@ class WritingVerbs(ABC):
     @abstractmethod
     async def _invoke(self, operation: Operation) -> Result: ...
 
+    @property
+    @abstractmethod
+    def schema(self) -> Schema:
+        """The declared tables."""
+
     @abstractmethod
     def _clean(self, record: Record) -> Record: ...
 
@@ -353,7 +357,7 @@ class WritingVerbs(ABC):
         operation = Update(
             table,
             self._prepare(table, changes, "changes", only_set=True),
-            parse_some_rows(table, filters),
+            linked_rows(self.schema, table, filters),
             _at_least(table, "max_affected", max_affected, 1),
         )
         rows: list[Row] = (await self._invoke(operation)).value
@@ -365,7 +369,9 @@ class WritingVerbs(ABC):
         Denied unless the policy names the table. Empty filters are refused. More rows than `max_affected` is an
         AdapterError, and nothing is deleted.
         """
-        operation = Delete(table, parse_some_rows(table, filters), _at_least(table, "max_affected", max_affected, 1))
+        operation = Delete(
+            table, linked_rows(self.schema, table, filters), _at_least(table, "max_affected", max_affected, 1)
+        )
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
 

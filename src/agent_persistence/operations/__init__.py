@@ -11,8 +11,12 @@ from agent_persistence.exceptions import UnsupportedOperationError
 from agent_persistence.operations.base import filtered_columns as filtered_columns
 from agent_persistence.operations.including import (
     Include as Include,
+    Related as Related,
+    beside as beside,
     each_level as each_level,
     includes as includes,
+    looks_elsewhere as looks_elsewhere,
+    related as related,
     with_related as with_related,
 )
 from agent_persistence.operations.reading import (

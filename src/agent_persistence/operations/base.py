@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
-from agent_persistence.query.predicates import AllOf, AnyOf, Filter, Not, comparisons
+from agent_persistence.query.predicates import AllOf, AnyOf, Filter, Not, comparisons, existence
 from agent_persistence.query.records import Record
 
 if TYPE_CHECKING:
+    from agent_persistence.operations.including import Include
     from agent_persistence.operations.scope import Scope
 
 Shape: TypeAlias = Literal["row", "rows", "count", "columns", "value"]
@@ -56,6 +57,11 @@ class BaseOperation:
     def filter(self) -> Filter | None:
         """What the rows that the call reads or changes have in common; None where it chooses none."""
         return None
+
+    @property
+    def included(self) -> tuple[Include, ...]:
+        """The related rows that come with each row."""
+        return ()
 
     @property
     def inserted(self) -> tuple[Record, ...]:
@@ -108,13 +114,18 @@ class BaseOperation:
 
 
 def filtered_columns(predicate: Filter | None) -> tuple[str, ...]:
-    """The columns that a filter compares."""
-    return tuple(["" if leaf.column is None else leaf.column for leaf in comparisons(predicate)])
+    """The table's columns that a filter compares, or finds related rows by."""
+    compared = ["" if leaf.column is None else leaf.column for leaf in comparisons(predicate)]
+    compared += [each.chosen.ours for each in existence(predicate)]
+    return tuple(compared)
 
 
 def needed_by(predicate: Filter | None) -> Iterator[str]:
     """The capabilities that a filter needs."""
     yield from (leaf.capability for leaf in comparisons(predicate))
+    for each in existence(predicate):
+        yield "exists"
+        yield from needed_by(each.term)
     if _nests(predicate):
         yield "logic"
 

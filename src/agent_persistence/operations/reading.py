@@ -70,6 +70,10 @@ class Query(BaseOperation):
         return self.filters
 
     @property
+    def included(self) -> tuple[Include, ...]:
+        return self.include
+
+    @property
     def asked_columns(self) -> tuple[str, ...] | None:
         return self.select
 
@@ -82,14 +86,14 @@ class Query(BaseOperation):
         named = [key.column for key in self.order]
         if self.filters is not None:
             named[:0] = filtered_columns(self.filters)
-        named += [each.ours for each in self.include]
+        named += [each.link.ours for each in self.include]
         return (*self.select, *named) if self.select else tuple(named)
 
     def columns_read(self) -> Iterable[str]:
         return self.columns()
 
     def telling_columns(self) -> Iterable[str]:
-        return [*(key.column for key in self.order), *(each.ours for each in self.include)]
+        return [*(key.column for key in self.order), *(each.link.ours for each in self.include)]
 
     def restricted(self, scope: Scope, primary_key: tuple[str, ...]) -> Query:
         return replace(self, filters=scope.both(self.filters))

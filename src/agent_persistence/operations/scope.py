@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from agent_persistence.exceptions import ColumnNotAllowedError, ValidationError
+from agent_persistence.operations.base import filtered_columns
 from agent_persistence.query.identifiers import base_column
-from agent_persistence.query.predicates import AllOf, Comparison, Filter, Operator, comparisons, conjunction, fold
+from agent_persistence.query.predicates import AllOf, Comparison, Filter, Operator, conjunction, fold
 from agent_persistence.query.records import Record, distinct
 
 
@@ -26,7 +27,7 @@ class Scope:
         """The scope that a filter describes. Every row written has the value of a column that the filter compares
         once, by an equality that must hold; what it says about a column in any other way cannot be written."""
         folded = fold(filters)
-        compared = Counter(base_column(leaf.column or "") for leaf in comparisons(filters))
+        compared = Counter(map(base_column, filtered_columns(filters)))
         values = {
             term.column: term.operand
             for term in (folded.terms if isinstance(folded, AllOf) else (folded,))

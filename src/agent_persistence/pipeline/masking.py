@@ -23,12 +23,12 @@ from agent_persistence.operations import (
     Result,
     each_level,
     filtered_columns,
-    includes,
+    related,
     unknown,
 )
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import base_column, is_path
-from agent_persistence.query.predicates import Comparison, Filter, comparisons
+from agent_persistence.query.predicates import Comparison, Exists, Filter, comparisons, existence
 from agent_persistence.query.records import Record, Row
 from agent_persistence.query.references import Reference
 from agent_persistence.redaction.redacting import Action, Redaction, allow, drop, pseudonymize
@@ -70,6 +70,7 @@ class Masking:
         self._out = None if reads is None else _Mask("reads", reads, keys)
         self._in = None if writes is None else _Mask("writes", writes, _with_columns(keys, rows))
         self._rows = {table: tuple(comparisons(filters)) for table, filters in rows.items()}
+        self._own = tuple(each for filters in rows.values() for each in existence(filters))
         if self._in is not None:
             self._in.check_keys({name: table.primary_key for name, table in schema.tables.items()})
 
@@ -99,12 +100,12 @@ class Masking:
         if isinstance(operation, Call):
             return out.check_named(operation)
         self._check_telling(operation, (), out)
-        for each in includes(operation) if isinstance(operation, Query) else ():
-            self._check_telling(each.query, (each.theirs,), out)
+        for each in related(operation, but=self._own):
+            self._check_telling(each.query, (each.link.theirs,), out)
         return None
 
     def _check_telling(self, operation: Operation, linked: Sequence[str], out: _Mask) -> None:
-        own = self._rows.get(operation.table, ())
+        own: tuple[Comparison | Exists, ...] = (*self._rows.get(operation.table, ()), *self._own)
         for column in (*_telling(operation, own), *linked):
             if not out.shows(operation.table, column):
                 raise ColumnNotAllowedError(
@@ -234,9 +235,10 @@ def _with_columns(keys: Mapping[str, frozenset[str]], rows: Mapping[str, Filter]
     }
 
 
-def _telling(operation: Operation, own: Sequence[Comparison]) -> Iterator[str]:
-    """The columns whose values decide which rows come back, and in which order; but for comparisons that are `own`."""
-    for leaf in comparisons(operation.filter):
+def _telling(operation: Operation, own: Sequence[Comparison | Exists]) -> Iterator[str]:
+    """The columns whose values decide which rows come back, and in which order; but for conditions that are `own`."""
+    leaves: tuple[Comparison | Exists, ...] = (*comparisons(operation.filter), *existence(operation.filter))
+    for leaf in leaves:
         if not any(leaf is known for known in own):
-            yield leaf.column or ""
+            yield leaf.chosen.ours if isinstance(leaf, Exists) else leaf.column or ""
     yield from operation.telling_columns()

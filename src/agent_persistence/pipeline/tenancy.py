@@ -18,6 +18,7 @@ from agent_persistence.operations import (
     Read,
     Result,
     each_level,
+    looks_elsewhere,
     unknown,
     with_related,
 )
@@ -41,8 +42,10 @@ class Tenancy:
         tenant = context.identity.tenant
         if type(operation) not in KNOWN:
             raise unknown(operation)
-        if tenant is not None and isinstance(operation, Query) and operation.include:
-            return self._related(operation, tenant, context, call_next)
+        if tenant is not None and looks_elsewhere(operation):
+            operation = with_related(operation, partial(self._own, tenant))
+            if isinstance(operation, Query) and operation.include:
+                return self._related(operation, tenant, context, call_next)
         if tenant is None or operation.table in tenant.shared or isinstance(operation, GetColumns):
             return call_next(operation, context)
         if isinstance(operation, Call):
@@ -50,16 +53,16 @@ class Tenancy:
         return self._held(operation, tenant, context, call_next)
 
     async def _related(self, query: Query, tenant: TenantScope, context: CallContext, call_next: Rest) -> Result:
-        """A query and those within it, each of them held to the tenant's rows."""
-
-        def held(each: Query) -> Query:
-            if each.table in tenant.shared:
-                return each
-            own = each.restricted(tenant.scope, self._primary_key(each.table))
-            return own.asking_also_for(tenant.column) if _leaves_out(own, tenant.column) else own
-
-        result = await call_next(held(with_related(query, held)), context)
+        """A query of which those within it are held to the tenant's rows already."""
+        result = await call_next(self._own(tenant, query), context)
         return replace(result, value=each_level(query, result.value, partial(_cleaned, tenant)))
+
+    def _own(self, tenant: TenantScope, query: Query) -> Query:
+        """The query held to the tenant's rows, whose column it asks for."""
+        if query.table in tenant.shared:
+            return query
+        own = query.restricted(tenant.scope, self._primary_key(query.table))
+        return own.asking_also_for(tenant.column) if _leaves_out(own, tenant.column) else own
 
     async def _held(self, operation: Operation, tenant: TenantScope, context: CallContext, call_next: Rest) -> Result:
         own = operation.restricted(tenant.scope, self._primary_key(operation.table))

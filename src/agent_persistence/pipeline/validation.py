@@ -16,7 +16,7 @@ from agent_persistence.operations import (
     Read,
     Result,
     Upsert,
-    includes,
+    related,
     unknown,
 )
 from agent_persistence.pipeline.chain import Rest
@@ -47,7 +47,7 @@ class Validation:
         if type(operation) not in KNOWN:
             raise unknown(operation)
         self._check(operation)
-        for each in includes(operation) if isinstance(operation, Query) else ():
+        for each in related(operation):
             self._check(each.query)
         return call_next(operation, context)
 

@@ -2,7 +2,8 @@
 
     {"status": "new", "score": {"gte": 0.5, "lt": 0.9}, "any_of": [{"phone": null}, {"tags": {"contains": ["vip"]}}]}
 
-Each key is a column with a value or with operators by their names, or one of `all_of`, `any_of` and `not`. All hold.
+Each key is a column with a value or with operators by their names, or one of `all_of`, `any_of`, `not` and `exists`,
+whose object names a table of related rows: {"exists": {"table": "comments", "filters": {"public": true}}}. All hold.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _FUNCTIONS: Final[Mapping[str, Callable[..., Filter]]] = {
 }
 _SAME: Final = {"in_": "in", "not_": "not"}
 """Python's names of what JSON can say without the underscore."""
+_EXISTS_KEYS: Final = ("table", "filters", "via", "many")
 _TEXT_SEARCH_KEYS: Final = frozenset({"query", "kind", "config"})
 
 
@@ -82,9 +84,22 @@ def _terms(key: object, value: object, place: str, problems: list[str], depth: i
             yield all_of(*terms) if junction == "all_of" else any_of(*terms)
         case "not":
             yield not_(_mapping(value, here, problems, depth))
+        case "exists" if isinstance(value, Mapping) and "table" in value:
+            yield from _related(value, here, problems, depth)
         case _:
             for condition in _conditions(value, here, problems):
                 yield all_of({key: condition})
+
+
+def _related(given: Mapping[Any, Any], place: str, problems: list[str], depth: int) -> Iterator[Filter]:
+    for key in given:
+        if key not in _EXISTS_KEYS:
+            known = f"keys are {', '.join(_EXISTS_KEYS)}"
+            problems.append(_at(place, f"unknown key {printable(key)}{did_you_mean(key, _EXISTS_KEYS)}; {known}"))
+            return
+    filters = _mapping(given.get("filters", {}), f"{place}.filters", problems, depth)
+    options = {name: given[name] for name in ("via", "many") if name in given}
+    yield from _checked(operators.exists, (given["table"], filters), place, problems, **options)
 
 
 def _list(value: object, place: str, problems: list[str]) -> list[Any]:

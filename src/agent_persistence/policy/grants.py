@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from agent_persistence.exceptions import ConfigurationError, printable
-from agent_persistence.operations import filtered_columns
+from agent_persistence.operations import Query, filtered_columns, related
 from agent_persistence.policy.tables import TablePolicy
 from agent_persistence.policy.tenant import TenantScope
 from agent_persistence.query.identifiers import base_column, is_identifier
@@ -42,7 +42,8 @@ def grants(
     for name in (role, db_schema):
         if not is_identifier(name):
             raise ConfigurationError(f"{printable(name)} is no plain name of a role or schema")
-    keys = ClientKeys(default_schema() if schema is None else schema, client_keys)
+    declared = default_schema() if schema is None else schema
+    policy, keys = policy.linked(declared), ClientKeys(declared, client_keys)
     return "\n".join(_Script(policy, role, db_schema, read_only, tenant, keys).statements()) + "\n"
 
 
@@ -55,7 +56,8 @@ def rights(
     client_keys: KeyColumns | Literal[False] | None = None,
 ) -> dict[str, dict[str, frozenset[str] | None]]:
     """By table, the rights that `grants` gives ("select", "insert", …), each with its columns; None is all of them."""
-    keys = ClientKeys(default_schema() if schema is None else schema, client_keys)
+    declared = default_schema() if schema is None else schema
+    policy, keys = policy.linked(declared), ClientKeys(declared, client_keys)
     return _Script(policy, "", "", read_only, tenant, keys)._rights()
 
 
@@ -105,10 +107,18 @@ class _Script:
             rights[table] = {right: columns for right, columns in given.items() if columns != frozenset()}
         return rights
 
+    def _compared(self, table: str) -> Iterator[str]:
+        """The table's columns that the rules for rows compare, those of other tables among them."""
+        yield from filtered_columns(self.policy.rows.get(table))
+        for other, rule in self.policy.rows.items():
+            for each in related(Query(other, rule)):
+                if each.query.table == table:
+                    yield from (*filtered_columns(each.query.filters), each.link.theirs)
+
     def _with_scope(self, table: str, columns: frozenset[str] | None) -> frozenset[str] | None:
         if not columns:
             return columns
-        compared = frozenset(map(base_column, filtered_columns(self.policy.rows.get(table))))
+        compared = frozenset(map(base_column, self._compared(table)))
         is_own = self.tenant is not None and table not in self.tenant.shared
         return columns | compared | ({self.tenant.column} if self.tenant and is_own else set())
 

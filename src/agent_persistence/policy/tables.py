@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self, TypeAlias
@@ -12,10 +12,12 @@ from agent_persistence.exceptions import ConfigurationError, ValidationError, pr
 from agent_persistence.policy import filter_json
 from agent_persistence.presets.crm import BUSINESS_TABLES, GOVERNANCE_TABLES
 from agent_persistence.query.filters import Filters, parse_filters
-from agent_persistence.query.identifiers import is_identifier
-from agent_persistence.query.predicates import Filter
+from agent_persistence.query.identifiers import base_column, is_identifier
+from agent_persistence.query.predicates import Filter, comparisons, existence
 from agent_persistence.schema import files
 from agent_persistence.schema.checks import check_column_name, entries, located, several
+from agent_persistence.schema.links import linked
+from agent_persistence.schema.registry import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class TablePolicy:
     `columns` limits a table to some columns: a list for both, or {"read": […], "write": […]}. A column that may not be
     read may be neither selected, filtered by, sorted by nor merged by. `rows` limits a table to the rows that a filter
     selects: others are neither read nor changed; what is written gets the values that the filter's equalities name, and
-    may not name the other columns that the filter compares, so that a new row has their defaults.
+    may not name the other columns that the filter compares, so that a new row has their defaults. A filter on related
+    rows (`exists`) looks into tables and columns that may be read, all of their rows.
 
     `max_rows` is the most rows one query may return, `max_filters` the most comparisons in one call, `max_list` the
     most values in one list of a filter, `max_batch` the most rows in a batch, `max_value_bytes` the size of the largest
@@ -88,6 +91,8 @@ class TablePolicy:
             object.__setattr__(self, bound, _at_least_one(bound, given[bound]))
         object.__setattr__(self, "columns", MappingProxyType(self._by_table("columns", columns, _columns)))
         object.__setattr__(self, "rows", MappingProxyType(self._by_table("rows", rows, parsed_rows)))
+        for table, parsed in self.rows.items():
+            self._check_related(f"rows.{table}", parsed)
 
     def __hash__(self) -> int:
         return hash((self.read, self.write, self.delete, self.call, self.call_write))
@@ -106,6 +111,31 @@ class TablePolicy:
                     " so that a rule for it would allow nothing"
                 )
         return {table: parse(f"{option}.{table}", rule) for table, rule in rules.items()}
+
+    def linked(self, schema: Schema) -> Self:
+        """The policy whose rows know by which declared foreign keys related rows are found; ConfigurationError where
+        there is none."""
+        if not any(map(existence, self.rows.values())):
+            return self
+        rows = {}
+        for table, rule in self.rows.items():
+            try:
+                rows[table] = linked(schema, table, rule)
+            except ValidationError as error:
+                raise ConfigurationError(f"rows.{table}: {'; '.join(error.problems)}") from error
+        return replace(self, rows=rows)
+
+    def _check_related(self, option: str, rule: Filter) -> None:
+        """Refuse conditions on related rows that a query of these would not be allowed."""
+        for exists in existence(rule):
+            if exists.table not in self.read:
+                raise ConfigurationError(f"{option}: {printable(exists.table)} is looked into, and so must be in read")
+            listed = self.readable(exists.table)
+            for leaf in comparisons(exists.term):
+                if listed is not None and base_column(leaf.column or "") not in listed:
+                    named = f"{exists.table}.{leaf.column}"
+                    raise ConfigurationError(f"{option}: {named} is compared, and so must be in columns to read")
+            self._check_related(option, exists.term)
 
     def readable(self, table: str) -> frozenset[str] | None:
         """The columns of the table that may be read; None is all of them."""

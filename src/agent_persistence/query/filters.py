@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from agent_persistence.exceptions import UnsupportedOperationError, ValidationError
+from agent_persistence.exceptions import UnsupportedOperationError, ValidationError, printable
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.query.predicates import (
     TRUE,
     AllOf,
     AnyOf,
     Comparison,
+    Exists,
     Filter,
     Not,
     Operator,
@@ -26,6 +27,7 @@ from agent_persistence.query.predicates import (
     check_depth,
     comparisons,
     conjunction,
+    existence,
     fold,
 )
 from agent_persistence.query.records import NULL, encode_value, is_plain
@@ -159,6 +161,19 @@ def not_(term: Filters) -> Not:
     return Not(_parse(term))
 
 
+def exists(table: str, filters: Filters | None = None, *, via: str | None = None, many: bool | None = None) -> Exists:
+    """A row of `table` that `filters` selects is related to the row, by a declared foreign key of either.
+
+    `via` is the column of the foreign key, where there are several between the two tables; `many` says, where one
+    within a table leads both ways, whether the rows that refer to it are meant (True) or the one that it refers to.
+    """
+    if type(table) is not str or not table:
+        raise _malformed(f"exists names a related table, not {printable(table)}")
+    if not (via is None or type(via) is str) or not (many is None or type(many) is bool):
+        raise _malformed("exists: via is the column of a foreign key, and many is True or False")
+    return Exists(table, TRUE if filters is None else _parse(filters), via, many)
+
+
 def parse_filters(table: object, filters: Filters | None, *, in_unit: bool = False) -> Filter | None:
     """The filter in its one canonical form: every comparison has its column; None selects every row.
 
@@ -169,14 +184,20 @@ def parse_filters(table: object, filters: Filters | None, *, in_unit: bool = Fal
     try:
         parsed = _parse(filters)
         check_depth(parsed)
-        for leaf in comparisons(parsed):
-            if leaf.column is None:
-                raise _malformed(f"{leaf!r} names no column; write {{'column': {leaf!r}}}")
-            if not in_unit and type(leaf.operand) is Reference:
-                raise outside(table)
+        _check_leaves(table, parsed, in_unit=in_unit)
     except ValidationError as malformed:
         raise ValidationError(table, malformed.problems) from None
     return None if isinstance(parsed, AllOf) and not parsed.terms else parsed
+
+
+def _check_leaves(table: object, predicate: Filter, *, in_unit: bool) -> None:
+    for leaf in comparisons(predicate):
+        if leaf.column is None:
+            raise _malformed(f"{leaf!r} names no column; write {{'column': {leaf!r}}}")
+        if not in_unit and type(leaf.operand) is Reference:
+            raise outside(table)
+    for each in existence(predicate):
+        _check_leaves(table, each.term, in_unit=False)
 
 
 def parse_some_rows(table: object, filters: Filters, *, in_unit: bool = False) -> Filter:
@@ -205,7 +226,7 @@ def _malformed(problem: str) -> ValidationError:
 
 
 def _parse(filters: object) -> Filter:
-    if isinstance(filters, (Comparison, AllOf, AnyOf, Not)):
+    if isinstance(filters, (Comparison, AllOf, AnyOf, Not, Exists)):
         return filters
     if not isinstance(filters, Mapping):
         raise _malformed(
@@ -218,7 +239,7 @@ def _parse(filters: object) -> Filter:
 def _condition(column: str, condition: object) -> Filter:
     if condition is None or condition is NULL:
         return Comparison(Operator.IS_NULL, column=column)
-    if isinstance(condition, (Comparison, AllOf, AnyOf, Not)):
+    if isinstance(condition, (Comparison, AllOf, AnyOf, Not, Exists)):
         check_depth(condition)
         return _bind(condition, column)
     return Comparison(Operator.EQ, _scalar(Operator.EQ, condition), column)
@@ -236,6 +257,8 @@ def _bind(condition: Filter, column: str) -> Filter:
             return AnyOf(tuple(_bind(term, column) for term in terms))
         case Not(term):
             return Not(_bind(term, column))
+        case Exists():
+            raise _malformed(f"{condition!r} is about other rows and stands beside columns, not under {column!r}")
 
 
 _OF_ONE: Final = frozenset({Operator.EQ, Operator.NE, Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})

@@ -89,7 +89,7 @@ class AllOf:
     """Holds when every term holds."""
 
     terms: tuple[Filter, ...]
-    _leaves: tuple[Comparison, ...] | None = field(default=None, init=False, compare=False)
+    _leaves: Leaves | None = field(default=None, init=False, compare=False)
 
     def __repr__(self) -> str:
         return f"all_of({', '.join(map(repr, self.terms))})"
@@ -100,7 +100,7 @@ class AnyOf:
     """Holds when at least one term holds."""
 
     terms: tuple[Filter, ...]
-    _leaves: tuple[Comparison, ...] | None = field(default=None, init=False, compare=False)
+    _leaves: Leaves | None = field(default=None, init=False, compare=False)
 
     def __repr__(self) -> str:
         return f"any_of({', '.join(map(repr, self.terms))})"
@@ -111,13 +111,56 @@ class Not:
     """Holds when its term is false; where the term is unknown (a NULL), so is this."""
 
     term: Filter
-    _leaves: tuple[Comparison, ...] | None = field(default=None, init=False, repr=False, compare=False)
+    _leaves: Leaves | None = field(default=None, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"not_({self.term!r})"
 
 
-Filter: TypeAlias = Comparison | AllOf | AnyOf | Not
+@dataclass(frozen=True, slots=True)
+class RowLink:
+    """One way from a table to another, by a foreign key of either: `theirs` equals `ours`.
+
+    `many` says whether they refer to us, or we to them; `via` is the column of the foreign key.
+    """
+
+    ours: str
+    theirs: str
+    many: bool
+    via: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Exists:
+    """Holds when a row of another table is related to this one and `term`, which is about that row, holds. It is never
+    unknown.
+
+    `via` and `many` choose the foreign key, where there are several; `link` is the one chosen.
+    """
+
+    table: str
+    term: Filter
+    via: str | None = None
+    many: bool | None = None
+    link: RowLink | None = None
+
+    @property
+    def chosen(self) -> RowLink:
+        """The foreign key. ValidationError where nobody has looked for it."""
+        if self.link is None:
+            raise ValidationError(
+                self.table,
+                "exists(…) needs the declared foreign keys, which agents, services and policies of theirs know",
+            )
+        return self.link
+
+    def __repr__(self) -> str:
+        return f"exists({self.table}, {self.term!r})"
+
+
+Filter: TypeAlias = Comparison | AllOf | AnyOf | Not | Exists
+Leaves: TypeAlias = tuple[tuple[Comparison, ...], tuple[Exists, ...]]
+"""What a tree joins: comparisons of the table's own columns, and what is asked of related rows."""
 
 TRUE = AllOf(())
 FALSE = AnyOf(())
@@ -132,34 +175,59 @@ def conjunction(terms: Iterable[Filter]) -> AllOf:
 
 
 def map_comparisons(predicate: Filter, change: Callable[[Comparison], Comparison]) -> Filter:
-    """The same filter over changed comparisons."""
+    """The same filter over changed comparisons of the table's own columns."""
+    return _mapped(predicate, change, lambda exists: exists)
+
+
+def map_existence(predicate: Filter, change: Callable[[Exists], Exists]) -> Filter:
+    """The same filter over changed conditions on related rows."""
+    return _mapped(predicate, lambda leaf: leaf, change) if existence(predicate) else predicate
+
+
+def _mapped(
+    predicate: Filter, change: Callable[[Comparison], Comparison], related: Callable[[Exists], Exists]
+) -> Filter:
     match predicate:
         case Comparison():
             return change(predicate)
+        case Exists():
+            return related(predicate)
         case AllOf(terms):
-            return AllOf(tuple(map_comparisons(term, change) for term in terms))
+            return AllOf(tuple(_mapped(term, change, related) for term in terms))
         case AnyOf(terms):
-            return AnyOf(tuple(map_comparisons(term, change) for term in terms))
+            return AnyOf(tuple(_mapped(term, change, related) for term in terms))
         case Not(term):
-            return Not(map_comparisons(term, change))
+            return Not(_mapped(term, change, related))
 
 
 def comparisons(predicate: Filter | None) -> tuple[Comparison, ...]:
-    """Every comparison in the tree, left to right; the tree is walked once and keeps what was found."""
+    """Every comparison of the table's own columns, left to right."""
     if predicate is None:
         return ()
-    if isinstance(predicate, Comparison):
-        return (predicate,)
+    return (predicate,) if isinstance(predicate, Comparison) else _leaves(predicate)[0]
+
+
+def existence(predicate: Filter | None) -> tuple[Exists, ...]:
+    """Every condition on rows that are related to the table's own, left to right; those within their terms apart."""
+    return () if predicate is None or isinstance(predicate, Comparison) else _leaves(predicate)[1]
+
+
+def _leaves(predicate: AllOf | AnyOf | Not | Exists) -> Leaves:
+    """The leaves of the tree, which is walked once and keeps what was found."""
+    if isinstance(predicate, Exists):
+        return (), (predicate,)
     if predicate._leaves is None:
-        object.__setattr__(predicate, "_leaves", tuple(_walked(predicate)))
-    return predicate._leaves or ()
+        found = [*_walked(predicate)]
+        own = tuple([leaf for leaf in found if isinstance(leaf, Comparison)])
+        object.__setattr__(predicate, "_leaves", (own, tuple([leaf for leaf in found if isinstance(leaf, Exists)])))
+    return predicate._leaves or ((), ())
 
 
-def _walked(predicate: Filter) -> Iterator[Comparison]:
+def _walked(predicate: Filter) -> Iterator[Comparison | Exists]:
     waiting: list[Filter] = [predicate]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, Comparison):
+        if isinstance(node, (Comparison, Exists)):
             yield node
         else:
             waiting += (node.term,) if isinstance(node, Not) else reversed(node.terms)
@@ -174,7 +242,7 @@ def check_depth(predicate: Filter) -> None:
     for _ in range(MAX_DEPTH):
         below: list[Filter] = []
         for node in level:
-            if isinstance(node, Not):
+            if isinstance(node, (Not, Exists)):
                 below.append(node.term)
             elif not isinstance(node, Comparison):
                 below += node.terms
@@ -209,6 +277,9 @@ def fold(predicate: Filter) -> Filter:
             return _join(AnyOf, AllOf, terms)
         case Not(term):
             return _negated(fold(term))
+        case Exists(term=term):
+            within = fold(term)
+            return FALSE if within == FALSE else replace(predicate, term=within)
 
 
 def _is_plain(predicate: Filter) -> bool:

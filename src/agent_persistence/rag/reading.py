@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 import anyio
 
-from agent_persistence.exceptions import AdapterError
+from agent_persistence.exceptions import AdapterError, PersistenceError
 from agent_persistence.query.filters import Filters, all_of
 from agent_persistence.query.ordering import desc
 from agent_persistence.query.records import Row
+from agent_persistence.rag.ahead import conditions_ahead, holds
 from agent_persistence.rag.candidates import ROWS_A_WORD, best_talks, without
 from agent_persistence.rag.conditions import alternatives, among, batches_of, size_of
+from agent_persistence.rag.found import Found, Search
 from agent_persistence.rag.plan import ReadPlan, Step
-from agent_persistence.rag.relevance import Relevance, Retriever
+from agent_persistence.rag.relevance import Relevance
 from agent_persistence.rag.scope import Named, Values, missing_parents, within
 from agent_persistence.rag.times import newest_first
 from agent_persistence.runtime.concurrency import together
@@ -32,37 +33,6 @@ MOST_TURNS: Final = 999
 RETRIEVER: Final = "retriever"
 AROUND: Final = "what was found"
 """What is told to have failed where the records around those found could not be read."""
-
-
-@dataclass(slots=True)
-class Found:
-    """What was read: by table the newest rows within the limit and the number beyond it, and what failed, in order.
-
-    Whether more rows exist is not known of the tables that are `full`: as many were found as may be asked for.
-    `named` are further rows that the retriever named, and their parents; `relevance` is what it said of them, or None
-    where there was none to ask or it failed; `unrelated` counts those it named that do not belong. `worded` are rows
-    beyond the limit that hold words of the question, `unsought` says by table why they could not be asked for; `around`
-    are what all of these belong to, and the turns around those with words.
-    """
-
-    rows: dict[str, list[Row]] = field(default_factory=dict)
-    beyond_limit: dict[str, int] = field(default_factory=dict)
-    full: set[str] = field(default_factory=set)
-    named: dict[str, list[Row]] = field(default_factory=dict)
-    worded: dict[str, list[Row]] = field(default_factory=dict)
-    around: dict[str, list[Row]] = field(default_factory=dict)
-    relevance: Sequence[Relevance] | None = None
-    unrelated: int = 0
-    failures: dict[str, Exception] = field(default_factory=dict)
-    unsought: dict[str, AdapterError] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A question to a retriever."""
-
-    retriever: Retriever
-    query: str
 
 
 async def read(
@@ -96,6 +66,8 @@ class _Reading:
         self._search = search if plan.searched else None
         self._tolerates_failures = tolerates_failures
         self._settled = {step.table: anyio.Event() for step in plan.steps}
+        knows = facade.capabilities.get("exists", False)
+        self._ahead = conditions_ahead(plan.steps, facade.schema) if knows else {}
         self._found = Found()
 
     async def run(self) -> Found:
@@ -118,13 +90,13 @@ class _Reading:
     async def _settle(self, step: Step, siblings: anyio.CancelScope) -> None:
         """Fill the step's slot. A child of a task group never raises: its failure is kept and raised after the join."""
         above = [table for link in step.links for table in link.tables]
-        for table in above:
-            await self._settled[table].wait()
         try:
+            early = await self._read_ahead(step, above)
+            await self._wait(above)
             for table in above:
                 if table in self._found.failures:
                     raise self._found.failures[table]
-            newest, with_words = await self._newest(step)
+            newest, with_words = await self._newest(step) if early is None else (early, list[Row]())
             self._found.rows[step.table] = newest[: step.limit]
             if len(newest) >= step.limit and with_words:
                 known = newest[: step.limit]
@@ -137,6 +109,29 @@ class _Reading:
         finally:
             self._settled[step.table].set()
 
+    async def _wait(self, tables: Iterable[str]) -> None:
+        for table in tables:
+            await self._settled[table].wait()
+
+    async def _read_ahead(self, step: Step, above: Sequence[str]) -> list[Row] | None:
+        """The rows that `_newest` would find, asked for before it is known what they belong to; None where it cannot be
+        told so, or what they belong to was cut at its limit."""
+        if step.table not in self._ahead:
+            return None
+        held: list[Filters] = [self._ahead[step.table], *([] if step.filters is None else [step.filters])]
+        try:
+            rows = await self._query(step, [held], self._most(step))
+        except PersistenceError:  # the ordinary way tells what is wrong, if anything is
+            return None
+        await self._wait(above)
+        found = self._found
+        is_cut = any(found.beyond_limit.get(table, 1) or table in found.full for table in above)
+        return None if is_cut or not holds(step, rows, found.rows) else rows
+
+    def _most(self, step: Step) -> int:
+        """One row more than the limit, so that "more exist" is known, unless it is all that may be asked for."""
+        return step.limit + (step.limit != self._facade.max_rows)
+
     def _fail(self, name: str, error: Exception, siblings: anyio.CancelScope) -> None:
         self._found.failures[name] = error
         if not self._is_tolerated(error):
@@ -146,17 +141,16 @@ class _Reading:
         return self._tolerates_failures and isinstance(error, AdapterError)
 
     async def _newest(self, step: Step) -> tuple[list[Row], list[Row]]:
-        """One row more than the limit, so that "more exist" is known, unless it is all that may be asked for; fewer
-        where fewer exist. And rows that hold a word of the question, of any age."""
+        """As many rows as may be asked for, fewer where fewer exist; and rows that hold a word of the question, of any
+        age."""
         conditions: list[list[Filters]] = [[] if step.filters is None else [step.filters]]
         for link in step.links:
             choices = list(alternatives(link, self._found.rows))
             if not choices:
                 return [], []
             conditions = [[*held, choice] for choice in choices for held in conditions]
-        limit = step.limit + (step.limit != self._facade.max_rows)
         answers = await together(
-            [partial(self._query, step, conditions, limit), partial(self._sought, step, conditions)]
+            [partial(self._query, step, conditions, self._most(step)), partial(self._sought, step, conditions)]
         )
         return answers[0], answers[1]
 

@@ -18,7 +18,7 @@ from tests.rag.samples.worlds import HERE, SAMPLES, Sample
 
 pytestmark = pytest.mark.anyio
 SNAPSHOTS: Final = HERE / "snapshots"
-SUFFIXES: Final[Mapping[PromptFormat, str]] = {"xml": "xml", "markdown": "md", "json": "json"}
+SUFFIXES: Final[Mapping[PromptFormat, str]] = {"xml": "xml", "markdown": "md", "json": "json", "compact": "txt"}
 
 
 async def context(sample: Sample) -> RAGContext:

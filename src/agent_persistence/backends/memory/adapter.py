@@ -200,7 +200,7 @@ class InMemoryAdapter(Backend):
         shown = [printed(row) for row in (stored.selected(rows, query.select) if query.select else rows)]
         for include in query.include:
             for row, whole in zip(shown, rows, strict=True):
-                row[include.name] = self._related(include, whole.get(include.ours))
+                row[include.name] = self._related(include, whole.get(include.link.ours))
         return Result(shown, total=len(found) if query.counted else None)
 
     def _related(self, include: Include, value: Any) -> Any:
@@ -208,10 +208,10 @@ class InMemoryAdapter(Backend):
         inner = include.query
         found: list[Row] = []
         if value is not None:
-            same = Comparison(Operator.EQ, printed({"value": value})["value"], include.theirs)
+            same = Comparison(Operator.EQ, printed({"value": value})["value"], include.link.theirs)
             filters = same if inner.filters is None else conjunction((same, inner.filters))
             found = self._queried(replace(inner, filters=filters)).value
-        return found if include.many else next(iter(found), None)
+        return found if include.link.many else next(iter(found), None)
 
     def _counted(self, count: Count | Require) -> int:
         tree = _folded(count.filters)
@@ -311,7 +311,7 @@ class InMemoryAdapter(Backend):
     def _table(self, name: str) -> MemoryTable:
         table = self._tables.get(name)
         if table is None:
-            table = self._tables[name] = MemoryTable(name, self._schema.tables.get(name), self._journal)
+            table = self._tables[name] = MemoryTable(name, self._schema.tables.get(name), self._journal, self._table)
         return table
 
     def _check_parents(self, table: str, rows: Iterable[Row]) -> None:

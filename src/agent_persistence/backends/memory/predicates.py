@@ -16,7 +16,7 @@ from agent_persistence.backends.memory.textsearch import text_test
 from agent_persistence.backends.memory.types import PgType, sent
 from agent_persistence.backends.memory.untyped import value_test
 from agent_persistence.exceptions import UnsupportedOperationError
-from agent_persistence.query.predicates import AllOf, AnyOf, Comparison, Filter, Not, Operator
+from agent_persistence.query.predicates import AllOf, AnyOf, Comparison, Exists, Filter, Not, Operator
 
 Row: TypeAlias = Mapping[str, Any]
 Predicate: TypeAlias = Callable[[Row], bool | None]
@@ -29,8 +29,8 @@ _TEXT_ONLY: Final = frozenset({Operator.LIKE, Operator.ILIKE, Operator.MATCH, Op
 _CONTAINMENT: Final = frozenset({Operator.CONTAINS, Operator.CONTAINED_BY, Operator.OVERLAPS})
 
 
-def predicate(tree: Filter, type_of: TypeOf) -> Predicate:
-    """The filter as a function of a row."""
+def predicate(tree: Filter, type_of: TypeOf, related: Callable[[Exists], Predicate]) -> Predicate:
+    """The filter as a function of a row; `related` makes one of a condition on related rows."""
     match tree:
         case Comparison():
             try:
@@ -38,11 +38,13 @@ def predicate(tree: Filter, type_of: TypeOf) -> Predicate:
             except TwinCannotTellError as problem:
                 raise UnsupportedOperationError("filters", tree.capability, str(problem)) from None
         case AllOf(terms):
-            return _all([predicate(term, type_of) for term in terms])
+            return _all([predicate(term, type_of, related) for term in terms])
         case AnyOf(terms):
-            return _any([predicate(term, type_of) for term in terms])
+            return _any([predicate(term, type_of, related) for term in terms])
         case Not(term):
-            return _not(predicate(term, type_of))
+            return _not(predicate(term, type_of, related))
+        case Exists():
+            return related(tree)
 
 
 def _all(terms: list[Predicate]) -> Predicate:

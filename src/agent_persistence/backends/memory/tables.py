@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 
 from agent_persistence.backends.memory.columns import TableColumns
 from agent_persistence.backends.memory.paths import with_paths
-from agent_persistence.backends.memory.predicates import check_operator, predicate
+from agent_persistence.backends.memory.predicates import Predicate, check_operator, predicate
 from agent_persistence.backends.memory.rules import duplicate, merged_twice
 from agent_persistence.backends.memory.types import sent
 from agent_persistence.backends.memory.untyped import rank
 from agent_persistence.exceptions import AdapterError
+from agent_persistence.operations import filtered_columns
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.ordering import Order, with_nulls_placed
-from agent_persistence.query.predicates import AllOf, Comparison, Filter, Operator, comparisons
+from agent_persistence.query.predicates import TRUE, AllOf, Comparison, Exists, Filter, Operator, existence
 from agent_persistence.query.records import Row
 from agent_persistence.schema.registry import Table
 
@@ -29,12 +30,19 @@ class MemoryTable:
     """Rows by an internal number, and an index for the primary key and every unique set of columns.
 
     Rows hold values as their types store them, not as they are printed. Every change appends to `journal` how to take
-    it back.
+    it back. `table` finds the tables that rows are related to.
     """
 
-    def __init__(self, name: str, declared: Table | None, journal: list[Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        declared: Table | None,
+        journal: list[Callable[[], None]],
+        table: Callable[[str], MemoryTable],
+    ) -> None:
         self._name = name
         self._journal = journal
+        self._table = table
         self.columns = TableColumns(name, declared)
         self._rows: dict[int, Row] = {}
         self._numbers = itertools.count()
@@ -136,14 +144,28 @@ class MemoryTable:
         return lambda row: ((value := row[column]) is None, None if value is None else key(value))
 
     def _predicate(self, tree: Filter) -> Callable[[Mapping[str, Any]], bool | None]:
-        names = [leaf.column or "" for leaf in comparisons(tree)]
+        names = filtered_columns(tree)
         self.columns.check_columns(names)
+        related = {id(each): self._has_related(each) for each in existence(tree)}
         with self.columns.translated():
-            holds = predicate(tree, self.columns.type_of)
+            holds = predicate(tree, self.columns.type_of, lambda exists: related[id(exists)])
         if not any(map(is_path, names)):
             return holds
         seen = with_paths(names)
         return lambda row: holds(seen(row))
+
+    def _has_related(self, exists: Exists) -> Predicate:
+        """Whether a row is related to one that the condition is about, of those that there are now."""
+        link, other = exists.chosen, self._table(exists.table)
+        other.columns.check_columns([link.theirs])
+        found = other.find(None if exists.term == TRUE else exists.term)
+        theirs = {other.columns.index_value(link.theirs, row.get(link.theirs)) for row in found} - {None}
+
+        def holds(row: Mapping[str, Any]) -> bool:
+            ours = row.get(link.ours)
+            return ours is not None and other.columns.index_value(link.theirs, ours) in theirs
+
+        return holds
 
     def _found(self, tree: Filter) -> Sequence[int] | None:
         """The numbers of the rows that can satisfy the filter, where it fixes a unique column; None for all rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +17,7 @@ from agent_persistence.backends.installation import SCHEMA
 from agent_persistence.backends.postgres import catalogue, copying, sql
 from agent_persistence.backends.postgres.catalogue import FunctionFacts, TableFacts
 from agent_persistence.backends.postgres.dsn import Server, checked_server
-from agent_persistence.backends.postgres.filters import depends_on_types, simplified
+from agent_persistence.backends.postgres.filters import FilterFacts, depends_on_types, simplified
 from agent_persistence.backends.postgres.roles import Claims, Roles
 from agent_persistence.backends.postgres.statements import Statement, quoted
 from agent_persistence.backends.postgres.transactions import Transaction, TransactionResult
@@ -40,7 +40,6 @@ from agent_persistence.operations import (
     Count,
     Delete,
     GetColumns,
-    Include,
     Operation,
     Query,
     Read,
@@ -50,11 +49,12 @@ from agent_persistence.operations import (
     Update,
     Upsert,
     Write,
+    related,
     unknown,
 )
 from agent_persistence.policy.identity import OWN, Identity
 from agent_persistence.query.identifiers import base_column
-from agent_persistence.query.predicates import FALSE, Filter
+from agent_persistence.query.predicates import FALSE, Filter, RowLink
 from agent_persistence.query.records import Row, differ_in_keys
 from agent_persistence.runtime.hiding import Unpicklable, hidden
 
@@ -157,7 +157,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
             case Query():
                 return await self._queried(operation)
             case Read(table=table, id_column=id_column):
-                statement = sql.select(sql.Selection(self._named(table), operation.filter, {}, limit=2))
+                statement = sql.select(sql.Selection(FilterFacts(self._named(table)), operation.filter, limit=2))
                 return only_row(table, id_column, await self._rows(operation, statement))
             case Count():
                 return await self._counted(operation)
@@ -192,12 +192,11 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         predicate = simplified(query.filters)
         related = []
         for include in query.include:
-            await self._check_columns(include)
+            await self._check_columns(include.query, include.link)
             related.append((include, await self._selection(include.query)))
         return sql.Selection(
-            self._named(query.table),
+            await self._known(query.table, predicate),
             predicate,
-            await self._types(query.table, predicate),
             columns=query.select,
             order=query.order,
             limit=query.limit,
@@ -205,12 +204,12 @@ class PostgresAdapter(Unpicklable, UsersBackend):
             related=related,
         )
 
-    async def _check_columns(self, include: Include) -> None:
+    async def _check_columns(self, query: Query, link: RowLink) -> None:
         """Refuse a column that related rows do not have: SQL would take one of the rows around for it."""
-        query = include.query
         has = (await self._facts(query.table)).columns
-        for column in map(base_column, (*query.columns(), include.theirs)):
+        for column in map(base_column, (*query.columns(), link.theirs)):
             if column not in has:
+                self._tables.pop(query.table, None)  # it may be added
                 raise AdapterError(f"query on {query.table}: it has no column {printable(column)}", code="42703")
 
     async def _counted(self, count: Count) -> int:
@@ -218,7 +217,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         predicate = simplified(count.filters)
         if predicate == FALSE:
             return 0
-        statement = sql.count(self._named(count.table), predicate, await self._types(count.table, predicate))
+        statement = sql.count(await self._known(count.table, predicate), predicate)
         return int((await self._run("count", count.table, statement)).value or 0)
 
     async def _inserted(self, operation: Write | BatchWrite | Upsert) -> Any:
@@ -256,8 +255,8 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         table, changes, predicate = update.table, update.changes, simplified(update.filters)
         if predicate == FALSE or not changes:
             return []
-        types = await self._types(table, predicate)
-        statement = sql.update(self._named(table), changes, predicate, types, returning=update.returning)
+        known = await self._known(table, predicate)
+        statement = sql.update(known, changes, predicate, returning=update.returning)
         check = sql.reading(self._named(table), [changes])
         return await self._rows(update, statement, check=check, at_most=update.max_affected)
 
@@ -265,8 +264,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         table, predicate = delete.table, simplified(delete.filters)
         if predicate == FALSE:
             return []
-        types = await self._types(table, predicate)
-        statement = sql.delete(self._named(table), predicate, types, returning=delete.returning)
+        statement = sql.delete(await self._known(table, predicate), predicate, returning=delete.returning)
         return await self._rows(delete, statement, at_most=delete.max_affected)
 
     async def _applied(self, unit: Unit) -> list[Any]:
@@ -278,7 +276,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         writing = WritingUnit(
             unit,
             named=self._named,
-            types=[await self._types_of(part) for part in unit.parts],
+            known=[await self._known_of(part) for part in unit.parts],
             targets=[await self._target(part.operation.table, conflict_target(part)) for part in unit.parts],
             ledger=ledger_table(self._ledger_schema),
             calls={
@@ -300,15 +298,15 @@ class PostgresAdapter(Unpicklable, UsersBackend):
             raise
         return applied.values(unit)
 
-    async def _types_of(self, part: UnitPart) -> Mapping[str, str]:
-        """The types that the part's SQL depends on. What later parts take of it is looked for here: a column that
+    async def _known_of(self, part: UnitPart) -> FilterFacts:
+        """What the part's SQL depends on. What later parts take of it is looked for here: a column that
         there is not would be NULL to them."""
         table, referred = part.operation.table, part.operation.referred_columns
         columns = (await self._facts(table)).columns if referred else {}
         missing = next((name for name in referred if columns and name not in columns), None)
         if missing is not None:
             raise AdapterError(f"{part.operation.verb} on {table}: column {missing} does not exist", code="42703")
-        return await self._types(table, simplified(part.operation.filter))
+        return await self._known(table, simplified(part.operation.filter))
 
     async def _called(self, call: Call) -> Any:
         """Call the function, in a read-only transaction unless it may write."""
@@ -338,9 +336,15 @@ class PostgresAdapter(Unpicklable, UsersBackend):
             return on_conflict
         return (await self._facts(table)).primary_key or None
 
-    async def _types(self, table: str, predicate: Filter | None) -> Mapping[str, str]:
-        """The types of the table's columns, if the filter's SQL depends on them."""
-        return (await self._facts(table)).types if depends_on_types(predicate) else {}
+    async def _known(self, table: str, predicate: Filter | None) -> FilterFacts:
+        """What the filter's SQL depends on: the types of the table's columns only if it does."""
+        tables = {}
+        for each in related(Query(table, predicate)):
+            other = each.query.table
+            await self._check_columns(each.query, each.link)
+            tables[other] = FilterFacts(self._named(other), (await self._facts(other)).types)
+        types = (await self._facts(table)).types if depends_on_types(predicate) else {}
+        return FilterFacts(self._named(table), types, tables)
 
     async def _facts(self, table: str) -> TableFacts:
         """What the catalogue tells of the table; asked once, and again after an error that may come of a change.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agent_persistence.backends.postgres.statements import Parameters, quoted, told
@@ -15,6 +16,7 @@ from agent_persistence.query.predicates import (
     AllOf,
     AnyOf,
     Comparison,
+    Exists,
     Filter,
     Not,
     Operator,
@@ -69,25 +71,51 @@ def _is_list(leaf: Comparison) -> bool:
     return leaf.operator in (Operator.CONTAINS, Operator.CONTAINED_BY) and isinstance(leaf.operand, tuple)
 
 
-def where(predicate: Filter | None, types: Mapping[str, str], parameters: Parameters) -> str:
-    """The clause that a statement ends with; nothing where every row is meant. `types` are those of the columns."""
-    return "" if predicate is None else f" where {condition(predicate, types, parameters)}"
+@dataclass(frozen=True, slots=True)
+class FilterFacts:
+    """What the SQL of a filter depends on: the name by which the statement calls the rows, the types of their columns,
+    and of each related table its own name and types. Names are quoted already."""
+
+    rows: str
+    types: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, FilterFacts] = field(default_factory=dict)
+    depth: int = 0
+
+    def beside(self, table: str) -> FilterFacts:
+        """The same of a related table's rows, under an alias that none around them has."""
+        depth = self.depth + 1
+        return FilterFacts(f"_agent_persistence_related_{depth}", self.tables[table].types, self.tables, depth)
 
 
-def condition(predicate: Filter, types: Mapping[str, str], parameters: Parameters) -> str:
+def where(predicate: Filter | None, known: FilterFacts, parameters: Parameters) -> str:
+    """The clause that a statement ends with; nothing where every row is meant."""
+    return "" if predicate is None else f" where {condition(predicate, known, parameters)}"
+
+
+def condition(predicate: Filter, known: FilterFacts, parameters: Parameters) -> str:
     """The filter as an expression. Unknown stays unknown: SQL negates and joins by three values, as the filter does."""
     match predicate:
         case AllOf(terms):
-            return "(" + (" and ".join(condition(term, types, parameters) for term in terms) or "true") + ")"
+            return "(" + (" and ".join(condition(term, known, parameters) for term in terms) or "true") + ")"
         case AnyOf(terms):
-            return "(" + (" or ".join(condition(term, types, parameters) for term in terms) or "false") + ")"
+            return "(" + (" or ".join(condition(term, known, parameters) for term in terms) or "false") + ")"
         case Not(term):
-            return f"(not {condition(term, types, parameters)})"
+            return f"(not {condition(term, known, parameters)})"
         case Comparison():
-            return f"({_comparison(predicate, types, parameters)})"
+            return f"({_comparison(predicate, known, parameters)})"
+        case Exists():
+            return _exists(predicate, known, parameters)
 
 
-def _comparison(leaf: Comparison, types: Mapping[str, str], parameters: Parameters) -> str:
+def _exists(exists: Exists, known: FilterFacts, parameters: Parameters) -> str:
+    """The columns within are not qualified, so that they must be the table's own, as those of a selection must."""
+    link, inner = exists.chosen, known.beside(exists.table)
+    joined = f"{inner.rows}.{quoted(link.theirs)} = {known.rows}.{quoted(link.ours)}"
+    table = f"{known.tables[exists.table].rows} as {inner.rows}"
+    return f"exists (select from {table} where {joined} and {condition(exists.term, inner, parameters)})"
+
+
+def _comparison(leaf: Comparison, known: FilterFacts, parameters: Parameters) -> str:
     column = leaf.column or ""
     read = expression(column)
     if leaf.operator in _SUFFIX:
@@ -96,18 +124,18 @@ def _comparison(leaf: Comparison, types: Mapping[str, str], parameters: Paramete
         members = parameters.add(array_text(map(text_of, leaf.operand)))
         return f"{'not ' if leaf.operator is Operator.NOT_IN else ''}{read} = any ({members})"
     if isinstance(leaf.operand, TextQuery):
-        return _search(read, types.get(base_column(column)), leaf.operand, parameters)
+        return _search(read, known.types.get(base_column(column)), leaf.operand, parameters)
     if isinstance(leaf.operand, Reference):
-        return f"{read} {_INFIX[leaf.operator]} {_referred(column, leaf.operand, types, parameters)}"
-    return f"{read} {_INFIX[leaf.operator]} {parameters.add(operand_text(leaf, types))}"
+        return f"{read} {_INFIX[leaf.operator]} {_referred(column, leaf.operand, known, parameters)}"
+    return f"{read} {_INFIX[leaf.operator]} {parameters.add(operand_text(leaf, known.types))}"
 
 
-def _referred(column: str, reference: Reference, types: Mapping[str, str], parameters: Parameters) -> str:
+def _referred(column: str, reference: Reference, known: FilterFacts, parameters: Parameters) -> str:
     """A value that an earlier part told, as one of the column's type; `->` reads jsonb, `->>` text."""
     value = told(reference, parameters, as_text=True)
     if is_path(column):
         return value if column.rpartition("->")[2].startswith(">") else f"{value}::jsonb"
-    type_name = types.get(column, "text")
+    type_name = known.types.get(column, "text")
     return f"{value}::{_UNCUT.get(type_name, type_name)}"
 
 

@@ -8,11 +8,11 @@ adapters take and tell the same values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from agent_persistence.backends.postgres.filters import condition, selected, sort_key, where
+from agent_persistence.backends.postgres.filters import FilterFacts, condition, selected, sort_key, where
 from agent_persistence.backends.postgres.statements import Parameters, Statement, document, names, quoted
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.operations import Include
@@ -29,15 +29,14 @@ _AS_JSON: Final = f"select coalesce(json_agg({ROW}), '[]')::text, count(*)::text
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Rows of one table, and what is related to each. `table` is quoted already, here and below.
+    """Rows of one table, which `known.rows` names, and what is related to each. Names are quoted, here and below.
 
     The columns are not qualified, so that they must be the table's own: within related rows those of the rows around
     would do as well.
     """
 
-    table: str
+    known: FilterFacts
     predicate: Filter | None
-    types: Mapping[str, str]
     columns: Sequence[str] | None = None
     order: Sequence[Order] = ()
     limit: int | None = None
@@ -56,7 +55,7 @@ def page(selection: Selection) -> Statement:
     """The rows, and how many there are without limit and offset, as one JSON object, of one moment."""
     parameters = Parameters()
     text = _selected(selection, parameters, 0, "")
-    everything = f"{selection.table}{where(selection.predicate, selection.types, parameters)}"
+    everything = f"{selection.known.rows}{where(selection.predicate, selection.known, parameters)}"
     total = f"(select count(*) from {everything})"
     told = f"json_build_object('rows', coalesce(json_agg({ROW}), '[]'), 'total', {total})::text, count(*)::text"
     return Statement(f"select {told} from ({text}) as {ROW}", parameters.in_order())
@@ -67,14 +66,15 @@ def _selected(selection: Selection, parameters: Parameters, depth: int, link: st
     alias = f"_agent_persistence_{depth}"
     shown = [", ".join(map(selected, selection.columns)) if selection.columns else f"{alias}.*"]
     for include, inner in selection.related:
-        joined = f"_agent_persistence_{depth + 1}.{quoted(include.theirs)} = {alias}.{quoted(include.ours)}"
+        way = include.link
+        joined = f"_agent_persistence_{depth + 1}.{quoted(way.theirs)} = {alias}.{quoted(way.ours)}"
         rows = f"({_selected(inner, parameters, depth + 1, joined)}) as {ROW}"
-        as_json = f"coalesce(json_agg({ROW}), '[]')" if include.many else f"row_to_json({ROW})"
+        as_json = f"coalesce(json_agg({ROW}), '[]')" if way.many else f"row_to_json({ROW})"
         shown.append(f"(select {as_json} from {rows}) as {quoted(include.name)}")
-    text = f"select {', '.join(shown)} from {selection.table} as {alias}"
+    text = f"select {', '.join(shown)} from {selection.known.rows} as {alias}"
     conditions = [link] if link else []
     if selection.predicate is not None:
-        conditions.append(condition(selection.predicate, selection.types, parameters))
+        conditions.append(condition(selection.predicate, replace(selection.known, rows=alias), parameters))
     if conditions:
         text += f" where {' and '.join(conditions)}"
     if selection.order:
@@ -86,9 +86,10 @@ def _selected(selection: Selection, parameters: Parameters, depth: int, link: st
     return text
 
 
-def count(table: str, predicate: Filter | None, types: Mapping[str, str]) -> Statement:
+def count(known: FilterFacts, predicate: Filter | None) -> Statement:
     parameters = Parameters()
-    return Statement(f"select count(*)::text from {table}{where(predicate, types, parameters)}", parameters.in_order())
+    chosen = where(predicate, known, parameters)
+    return Statement(f"select count(*)::text from {known.rows}{chosen}", parameters.in_order())
 
 
 def insert(
@@ -158,32 +159,23 @@ def _of_several_kinds(table: str, columns: Sequence[str], records: Sequence[Reco
 
 
 def update(
-    table: str,
-    changes: Record,
-    predicate: Filter | None,
-    types: Mapping[str, str],
-    *,
-    returning: Sequence[str] | None = None,
+    known: FilterFacts, changes: Record, predicate: Filter | None, *, returning: Sequence[str] | None = None
 ) -> Statement:
     """Set the columns. Whether wrong values are refused where no row is selected is the planner's choice."""
     parameters = Parameters()
-    text = updating(table, changes, predicate, types, parameters)
+    text = updating(known, changes, predicate, parameters)
     return _telling(text, parameters.in_order(), returning)
 
 
-def updating(
-    table: str, changes: Record, predicate: Filter | None, types: Mapping[str, str], parameters: Parameters
-) -> str:
+def updating(known: FilterFacts, changes: Record, predicate: Filter | None, parameters: Parameters) -> str:
     """The text of the update, whose values are among the parameters; nothing comes back yet."""
-    new = f"select {names(changes)} from json_populate_record(null::{table}, {document(changes, parameters)})"
-    return f"update {table} set ({names(changes)}) = ({new}){where(predicate, types, parameters)}"
+    new = f"select {names(changes)} from json_populate_record(null::{known.rows}, {document(changes, parameters)})"
+    return f"update {known.rows} set ({names(changes)}) = ({new}){where(predicate, known, parameters)}"
 
 
-def delete(
-    table: str, predicate: Filter | None, types: Mapping[str, str], *, returning: Sequence[str] | None = None
-) -> Statement:
+def delete(known: FilterFacts, predicate: Filter | None, *, returning: Sequence[str] | None = None) -> Statement:
     parameters = Parameters()
-    text = f"delete from {table}{where(predicate, types, parameters)}"
+    text = f"delete from {known.rows}{where(predicate, known, parameters)}"
     return _telling(text, parameters.in_order(), returning)
 
 

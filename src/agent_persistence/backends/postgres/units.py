@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from agent_persistence.backends.exact_json import read_json
 from agent_persistence.backends.postgres import sql
-from agent_persistence.backends.postgres.filters import simplified, where
+from agent_persistence.backends.postgres.filters import FilterFacts, simplified, where
 from agent_persistence.backends.postgres.statements import SETTING, Parameters, Statement, names, quoted
 from agent_persistence.backends.postgres.transactions import Transaction, TransactionResult
 from agent_persistence.backends.units import (
@@ -43,7 +43,6 @@ from agent_persistence.operations import (
 )
 from agent_persistence.query.records import differ_in_keys
 
-Types = Mapping[str, str]
 _COMPARED: Final = {"expect": "=", "at_least": ">=", "at_most": "<="}
 
 
@@ -59,14 +58,14 @@ class WritingUnit:
         unit: Unit,
         *,
         named: Callable[[str], str],
-        types: Sequence[Types],
+        known: Sequence[FilterFacts],
         targets: Sequence[Sequence[str] | None],
         ledger: str,
         calls: Mapping[int, Statement],
     ) -> None:
         self._unit = unit
         self._named = named
-        self._types = types
+        self._known = known
         self._targets = targets
         self._ledger = ledger
         self._calls = calls
@@ -123,19 +122,19 @@ class WritingUnit:
         return None
 
     def _text(self, index: int) -> tuple[str, Parameters]:
-        part, types = self._unit.parts[index], self._types[index]
+        part, known = self._unit.parts[index], self._known[index]
         operation, table = part.operation, self._named(part.operation.table)
         parameters = Parameters()
         match operation:
             case Write() | BatchWrite() | Upsert():
                 return sql.inserting(table, part.records, parameters, on_conflict=self._targets[index]), parameters
             case Update(changes=changes):
-                return sql.updating(table, changes, simplified(operation.filters), types, parameters), parameters
+                return sql.updating(known, changes, simplified(operation.filters), parameters), parameters
             case Delete():
-                return f"delete from {table}{where(simplified(operation.filters), types, parameters)}", parameters
+                return f"delete from {table}{where(simplified(operation.filters), known, parameters)}", parameters
             case Require():
                 lock = " for no key update" if operation.lock else ""
-                chosen = where(simplified(operation.filters), types, parameters)
+                chosen = where(simplified(operation.filters), known, parameters)
                 return f"select from {table}{chosen}{lock}", parameters
         raise unknown(operation)
 

@@ -52,11 +52,15 @@ from agent_persistence.query.predicates import (
     FALSE,
     TRUE,
     Comparison,
+    Exists,
     Filter,
     Operator,
+    RowLink,
     comparisons,
+    existence,
     fold,
     map_comparisons,
+    map_existence,
 )
 from agent_persistence.query.records import Record, differ_in_keys
 from agent_persistence.runtime.hiding import Unpicklable, hidden
@@ -201,12 +205,18 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         """The filter without constants, and with lists for JSON columns as documents instead of arrays."""
         if predicate is None:
             return None
+        predicate = map_existence(predicate, partial(self._looked_for, table))
         for leaf in comparisons(predicate):
             if leaf.operator in _CONTAINMENT:
                 predicate = map_comparisons(predicate, partial(self._document, table))
                 break
         folded = fold(predicate)
         return None if folded == TRUE else folded
+
+    def _looked_for(self, table: str, exists: Exists) -> Exists:
+        """The condition as it is sent."""
+        self._check_direction(table, exists.table, exists.chosen)
+        return replace(exists, term=self._predicate(exists.table, exists.term) or TRUE)
 
     def _document(self, table: str, leaf: Comparison) -> Comparison:
         declared = self._schema.column(table, leaf.column or "")
@@ -232,23 +242,27 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         return request, partial(parsing.parse_query, verb="query", table=table, keys=keys)
 
     def _included(self, query: Query) -> tuple[Include, ...]:
-        """What is included, as it is sent. A table cannot include itself: PostgREST tells neither direction."""
+        """What is included, as it is sent."""
         included = []
         for each in query.include:
             inner = each.query
-            if inner.table == query.table:
-                raise UnsupportedOperationError(
-                    query.table,
-                    "include",
-                    f"PostgREST embeds no rows of {query.table} in rows of {query.table} by a foreign key alone; query"
-                    f" them by {each.via}, or make a computed relationship and call it",
-                )
+            self._check_direction(query.table, inner.table, each.link)
             predicate = self._predicate(inner.table, inner.filters)
             if predicate == FALSE:  # rows of which a column that they are found by is NULL are related to nothing
-                predicate = Comparison(Operator.IS_NULL, column=each.theirs)
+                predicate = Comparison(Operator.IS_NULL, column=each.link.theirs)
             inner = replace(inner, filters=predicate, include=self._included(inner))
             included.append(replace(each, query=inner))
         return tuple(included)
+
+    def _check_direction(self, table: str, other: str, link: RowLink) -> None:
+        """Refuse a way from a table to itself, of which PostgREST tells neither direction."""
+        if table == other:
+            raise UnsupportedOperationError(
+                table,
+                "include",
+                f"PostgREST embeds no rows of {table} in rows of {table} by a foreign key alone; query them by"
+                f" {link.via}, or make a computed relationship and call it",
+            )
 
     def _looked_up(self, read: Read) -> _Asked[Result]:
         keys = self._expected.selected(read.table, read.filter, None)
@@ -266,6 +280,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
 
     def _changed(self, operation: Update | Delete) -> _Asked[Result] | None:
         table, most, shown = operation.table, operation.max_affected, operation.returning
+        _check_own(operation)
         predicate = self._predicate(table, operation.filters) or TRUE
         if predicate == FALSE:
             return None
@@ -283,6 +298,8 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
     async def _applied(self, unit: Unit, user: Identity) -> list[Any]:
         """Carry out the unit by one call of the function that `agent-persistence sql install` makes, which is one
         transaction; UnsupportedOperationError, and nothing is applied, where the database lacks it."""
+        for part in unit.parts:
+            _check_own(part.operation)
         parts = tuple(
             part.with_filters(self._predicate(part.operation.table, part.operation.filter) or TRUE)
             for part in unit.parts
@@ -386,6 +403,17 @@ class _Learnt:
     """What all users of the adapter's connections have found out about the server."""
 
     fills_defaults: bool = False
+
+
+def _check_own(operation: Operation) -> None:
+    """Refuse to change rows by what is related to them: PostgREST embeds in the rows that come back, after the fact."""
+    if existence(operation.filter):
+        raise UnsupportedOperationError(
+            operation.table,
+            "exists",
+            f"over PostgREST {operation.verb} chooses rows by their own columns alone; query the keys of the rows, and"
+            " name these",
+        )
 
 
 def _has_text(arguments: Record) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import count
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -17,18 +18,20 @@ from pydantic_core import to_json
 
 from agent_persistence.backends.exact_json import is_json
 from agent_persistence.backends.transport.messages import Request
-from agent_persistence.exceptions import ValidationError
-from agent_persistence.operations import Include
+from agent_persistence.exceptions import UnsupportedOperationError, ValidationError
+from agent_persistence.operations import Include, Query
 from agent_persistence.query.identifiers import RESERVED, is_path
 from agent_persistence.query.ordering import Order
 from agent_persistence.query.predicates import (
     AllOf,
     AnyOf,
     Comparison,
+    Exists,
     Filter,
     Not,
     Operator,
     TextQuery,
+    existence,
     fold,
 )
 from agent_persistence.query.records import Record, differ_in_keys, distinct
@@ -122,9 +125,9 @@ def target_of(
     include: Sequence[Include] = (),
 ) -> str:
     """The path and query of a select."""
-    parameters = [("select", _selection(select, include)), *_filter_parameters(filters)]
-    for each in include:
-        parameters += _embedded(each, each.name)
+    embedding = _embedding_of(filters, include, count())
+    parameters = [("select", _selection(select, embedding)), *_filter_parameters(embedding.filters)]
+    parameters += _embedded(embedding, "")
     if order:
         parameters.append(("order", ",".join(map(_sort_key, order))))
     if limit is not None:
@@ -134,30 +137,66 @@ def target_of(
     return _target(table, parameters)
 
 
-def _selection(select: Sequence[str] | None, include: Sequence[Include]) -> str:
+@dataclass(frozen=True, slots=True)
+class _Embedding:
+    """What stands beside the columns of a table: rows that are included, and those that conditions are about.
+
+    `filters` are the other conditions. `existing` says, by the name of what is embedded, whether there may be any.
+    """
+
+    filters: Filter | None
+    embedded: Sequence[tuple[Include, _Embedding]]
+    existing: Sequence[tuple[str, str]]
+
+
+def _embedding_of(filters: Filter | None, include: Sequence[Include], numbers: Iterator[int]) -> _Embedding:
+    """Conditions on related rows that must all hold become embedded rows of no columns, under names of their own.
+
+    Null filtering: https://docs.postgrest.org/en/v14/references/api/resource_embedding.html
+    """
+    own: list[Filter] = []
+    looked_for: list[Include] = []
+    existing = []
+    terms = filters.terms if isinstance(filters, AllOf) else () if filters is None else (filters,)
+    for term in terms if existence(filters) else ():
+        match term:
+            case (Exists() as exists) | Not(Exists() as exists):
+                name = f"_agent_persistence_{next(numbers)}"
+                looked_for.append(Include(name, exists.chosen, Query(exists.table, exists.term, select=())))
+                existing.append((name, "is.null" if isinstance(term, Not) else "not.is.null"))
+            case _:
+                own.append(term)
+    embedded = [(each, _embedding_of(each.query.filters, each.query.include, numbers)) for each in include]
+    embedded += [(each, _embedding_of(each.query.filters, (), numbers)) for each in looked_for]
+    return _Embedding(AllOf(tuple(own)) if looked_for else filters, embedded, existing)
+
+
+def _selection(select: Sequence[str] | None, embedding: _Embedding) -> str:
     """What comes back of each row: https://docs.postgrest.org/en/v14/references/api/resource_embedding.html.
 
-    The column of the foreign key tells it from others between the same tables.
+    The column of the foreign key tells it from others between the same tables. Of rows without columns nothing does.
     """
-    columns = ",".join(map(_selected, select)) if select else "*"
+    columns = ["*"] if select is None else map(_selected, select)
     related = [
-        f"{each.name}:{_name(each.query.table)}!{_name(each.via)}({_selection(each.query.select, each.query.include)})"
-        for each in include
+        f"{each.name}:{_name(each.query.table)}!{_name(each.link.via)}({_selection(each.query.select, inner)})"
+        for each, inner in embedding.embedded
     ]
-    return ",".join([columns, *related])
+    return ",".join([*columns, *related])
 
 
-def _embedded(include: Include, path: str) -> Iterator[tuple[str, str]]:
-    """The parameters that choose, sort and limit related rows, each behind the path of their names."""
-    query = include.query
-    for name, value in _filter_parameters(query.filters):
-        yield f"{path}.{name}", value
-    if query.order:
-        yield f"{path}.order", ",".join(map(_sort_key, query.order))
-    if query.limit is not None:
-        yield f"{path}.limit", str(query.limit)
-    for each in query.include:
-        yield from _embedded(each, f"{path}.{each.name}")
+def _embedded(embedding: _Embedding, path: str) -> Iterator[tuple[str, str]]:
+    """The parameters that choose, sort and limit related rows, each behind the `path` of their names."""
+    for name, value in embedding.existing:
+        yield f"{path}{name}", value
+    for include, inner in embedding.embedded:
+        query, within = include.query, f"{path}{include.name}."
+        for name, value in _filter_parameters(inner.filters):
+            yield f"{within}{name}", value
+        if query.order:
+            yield f"{within}order", ",".join(map(_sort_key, query.order))
+        if query.limit is not None:
+            yield f"{within}limit", str(query.limit)
+        yield from _embedded(inner, within)
 
 
 SHORT: Final = 4096
@@ -339,6 +378,14 @@ def _logic(term: Filter) -> str:
             return _logic(term)
         case Not(term):
             return f"not.{_logic(term)}"
+        case Exists(table=table):
+            raise UnsupportedOperationError(table, "exists", _NOT_ALL_HOLD)
+
+
+_NOT_ALL_HOLD: Final = (
+    "over PostgREST a condition on related rows stands among those that must all hold, itself or negated, and not below"
+    " any_of or not_ of several; ask in two calls, and join the rows"
+)
 
 
 def _group(terms: Iterable[Filter]) -> str:

@@ -14,7 +14,7 @@ import anyio
 
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, BackendUnavailableError, FailureState, PersistenceError
-from agent_persistence.operations import Call, Operation, Result
+from agent_persistence.operations import Call, Operation, Result, related
 from agent_persistence.pipeline.caching.copies import Answer, Answers, UncopyableError, copied, memory_bytes
 from agent_persistence.pipeline.caching.fingerprint import fingerprint
 from agent_persistence.pipeline.caching.policy import CachePolicy
@@ -111,7 +111,10 @@ class Caching:
     def _is_kept(self, operation: Operation) -> bool:
         if isinstance(operation, Call):
             return operation.table in self._policy.functions
-        return self._policy.tables is None or operation.table in self._policy.tables
+        kept = self._policy.tables
+        return kept is None or (
+            operation.table in kept and all(each.query.table in kept for each in related(operation))
+        )
 
     @contextmanager
     def _writing(self, operation: Operation) -> Iterator[None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from agent_persistence.operations import BatchWrite, Call, Operation, Query, Write, WritingCall, includes
+from agent_persistence.operations import BatchWrite, Call, Operation, Write, WritingCall, related
 from agent_persistence.schema.registry import Schema
 
 _ANYTHING: Final = "any table"
@@ -66,9 +66,7 @@ class Staleness:
         self._scopes[_EVERYTHING].version += 1
 
     def _mattering(self, read: Operation) -> Iterator[_Scope]:
-        tables = {read.table}
-        if isinstance(read, Query):
-            tables.update(each.query.table for each in includes(read))
+        tables = {read.table, *(each.query.table for each in related(read))}
         if isinstance(read, Call) or not all(map(self._is_followed, tables)):
             yield self._scopes[_ANYTHING]
         else:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Final
 
 from pydantic_core import to_json
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.operations import Operation, Query, Read, includes
+from agent_persistence.operations import Operation, Query, Read, beside, related
+from agent_persistence.operations.base import BaseOperation
 from agent_persistence.policy.tables import TablePolicy
-from agent_persistence.query.predicates import Filter, TextQuery, comparisons
+from agent_persistence.query.predicates import Filter, TextQuery, comparisons, existence
 from agent_persistence.query.records import Record
 
 MAX_OFFSET: Final = 2**63 - 1
@@ -32,20 +34,21 @@ def check_bounds(operation: Operation, policy: TablePolicy) -> None:
     return None
 
 
-MAX_INCLUDES: Final = 16
-MAX_INCLUDE_DEPTH: Final = 4
+MAX_RELATED: Final = 16
+MAX_RELATED_DEPTH: Final = 4
 
 
-def check_includes(query: Query, policy: TablePolicy) -> None:
+def check_related(operation: Operation) -> None:
     """Refuse more related tables than a request should have, or deeper ones; each has bounds of its own beside."""
-    if len([*includes(query)]) > MAX_INCLUDES:
-        raise ValidationError(query.table, f"a query includes at most {MAX_INCLUDES} related tables")
-    level = [query]
-    for _ in range(MAX_INCLUDE_DEPTH + 1):
-        level = [include.query for each in level for include in each.include]
+    table = operation.table
+    if len([*islice(related(operation), MAX_RELATED + 1)]) > MAX_RELATED:
+        raise ValidationError(table, f"a call includes, and has conditions on, at most {MAX_RELATED} related tables")
+    level: list[BaseOperation] = [operation]
+    for _ in range(MAX_RELATED_DEPTH + 1):
+        level = [each.query for one in level for each in beside(one)]
         if not level:
             return
-    raise ValidationError(query.table, f"related rows are at most {MAX_INCLUDE_DEPTH} tables away")
+    raise ValidationError(table, f"related rows are at most {MAX_RELATED_DEPTH} tables away")
 
 
 def _check_page(query: Query, policy: TablePolicy) -> None:
@@ -65,10 +68,10 @@ def _check_record(table: str, record: Record, policy: TablePolicy) -> None:
 def _check_filters(table: str, filters: Filter | None, policy: TablePolicy) -> None:
     if filters is None:
         return
-    leaves = list(comparisons(filters))
-    if len(leaves) > policy.max_filters:
-        raise _above(table, f"a filter of {len(leaves)} comparisons", "max_filters", policy.max_filters)
-    for leaf in leaves:
+    number = _count(filters)
+    if number > policy.max_filters:
+        raise _above(table, f"a filter of {number} comparisons", "max_filters", policy.max_filters)
+    for leaf in comparisons(filters):
         operand = leaf.operand
         if type(operand) in _SMALL:
             continue
@@ -76,6 +79,11 @@ def _check_filters(table: str, filters: Filter | None, policy: TablePolicy) -> N
             raise _above(table, f"a list of {len(operand)} values", "max_list", policy.max_list)
         for value in operand if isinstance(operand, tuple) else (operand,):
             _check_value(table, leaf.column, value.text if isinstance(value, TextQuery) else value, policy)
+
+
+def _count(filters: Filter) -> int:
+    """The comparisons of the filter, those with related rows among them."""
+    return len(comparisons(filters)) + sum(1 + _count(each.term) for each in existence(filters))
 
 
 def _check_value(table: str, column: str | None, value: Any, policy: TablePolicy) -> None:

@@ -13,20 +13,21 @@ from agent_persistence.operations import (
     KNOWN,
     Call,
     GetColumns,
-    Include,
     Operation,
     Query,
     Read,
+    Related,
     Result,
     Scope,
     each_level,
-    includes,
+    looks_elsewhere,
+    related,
     unknown,
     with_related,
 )
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.guard.allowed import Allowed
-from agent_persistence.pipeline.guard.bounds import check_bounds, check_includes
+from agent_persistence.pipeline.guard.bounds import check_bounds, check_related
 from agent_persistence.policy.tables import TablePolicy
 from agent_persistence.query.identifiers import RESERVED, are_columns, base_column, is_identifier, is_path
 from agent_persistence.query.records import Row
@@ -71,6 +72,8 @@ class Guard:
         if type(operation) not in KNOWN:
             raise unknown(operation)
         rules = self._checked(operation)
+        if looks_elsewhere(operation):
+            operation = self._held_elsewhere(operation)
         if isinstance(operation, Query):
             if operation.include:
                 return self._related(operation, rules, context, call_next)
@@ -97,23 +100,29 @@ class Guard:
             self._check_columns(operation, rules)
         return rules
 
-    async def _related(self, query: Query, rules: _Rules | None, context: CallContext, call_next: Rest) -> Result:
-        """A query and those within it, each of them as if it were asked alone."""
-        check_includes(query, self._policy)
-        for each in includes(query):
+    def _held_elsewhere(self, operation: Operation) -> Operation:
+        """The operation, whose other tables have passed as if each were queried alone, within the policy's rows and
+        columns of these."""
+        check_related(operation)
+        for each in related(operation):
             self._check_link(each, self._checked(each.query))
-        within = with_related(query, self._held) if self._narrows else query
-        result = await call_next(within if rules is None or not self._narrows else self._within(within, rules), context)
+        return with_related(operation, self._held) if self._narrows else operation
+
+    async def _related(self, query: Query, rules: _Rules | None, context: CallContext, call_next: Rest) -> Result:
+        """A query and those within it, which are held already."""
+        result = await call_next(query if rules is None or not self._narrows else self._within(query, rules), context)
         rows = each_level(query, result.value, self._cleaned)
         return Result(rows[: query.limit], result.attempts, result.total)
 
-    def _check_link(self, include: Include, rules: _Rules | None) -> None:
+    def _check_link(self, each: Related, rules: _Rules | None) -> None:
         """Refuse a name that could be taken for a column, and to compare what may not be read."""
-        table = include.query.table
-        if not are_columns((include.name, include.theirs)):
-            raise ColumnNotAllowedError(table, include.name, "related rows have a plain name, and are found by one")
+        table, theirs = each.query.table, each.link.theirs
+        if not are_columns((theirs,) if each.name is None else (each.name, theirs)):
+            raise ColumnNotAllowedError(
+                table, each.name or theirs, "related rows have a plain name, and are found by one"
+            )
         if rules is not None:
-            _check_listed(table, (include.theirs,), rules.readable, "read, and so no row be found by it")
+            _check_listed(table, (theirs,), rules.readable, "read, and so no row be found by it")
 
     def _held(self, query: Query) -> Query:
         rules = self._rules.get(query.table)

@@ -102,7 +102,7 @@ class Paging:
 
     def _check_known_cap(self, query: Query) -> None:
         """Refuse lists of related rows where nobody knows at how many of them the server cuts a list."""
-        if self._row_cap is None and any(each.many for each in includes(query)):
+        if self._row_cap is None and any(each.link.many for each in includes(query)):
             raise ValidationError(
                 query.table,
                 "lists of related rows are cut at the server's own limit of rows, which is not known here",
@@ -115,7 +115,8 @@ class Paging:
         for row in rows:
             value = row.get(include.name)
             inner = value if isinstance(value, list) else [] if value is None else [value]
-            if include.many and query.limit is None and len(inner) >= min(self._row_cap or inf, self._max_rows + 1):
+            most = min(self._row_cap or inf, self._max_rows + 1)
+            if include.link.many and query.limit is None and len(inner) >= most:
                 raise ValidationError(
                     query.table,
                     f"a row has {len(inner)} of these, as many as the server sends or the policy's max_rows allows;"
