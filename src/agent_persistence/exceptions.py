@@ -257,7 +257,7 @@ class ConflictError(AdapterError):
 
 
 class ExpectationFailedError(AdapterError):
-    """A unit of work met another number of rows than one of its operations expects, and nothing of it was applied.
+    """An update, a delete or a unit of work met another number of rows than it expects, and nothing was applied.
 
     `found` is how many there were, None where the backend does not tell; `expected` is a number, or "at least 1".
     Read again, and decide anew.
@@ -272,7 +272,7 @@ class ExpectationFailedError(AdapterError):
         self.found = found
         rows = "another number of rows was" if found is None else f"{found} row{' was' if found == 1 else 's were'}"
         super().__init__(
-            f"{verb} on {table}: {rows} found, expected {expected}; nothing of the unit was applied", **about
+            f"{verb} on {table}: {rows} found, expected {expected}; nothing was applied", **about
         )
 
 

@@ -97,9 +97,9 @@ class ReadOnlyTable(Generic[Model]):
         )
         return [self._fitted(row) for row in rows]
 
-    async def count(self, filters: Filters | None = None) -> int:
-        """Return the exact number of rows that `filters` selects, all by default."""
-        return await self._reader.count(self._name, filters)
+    async def count(self, filters: Filters | None = None, *, estimated: bool = False) -> int:
+        """Return the number of rows that `filters` selects, all by default: exact, unless `estimated`."""
+        return await self._reader.count(self._name, filters, estimated=estimated)
 
     async def iterate(
         self,
@@ -196,14 +196,24 @@ class TypedTable(ReadOnlyTable[Model]):
         rows = await self._writer.upsert_many(self._name, records, on_conflict)
         return [self._fitted(row, done=_STORED) for row in rows]
 
-    async def update(self, changes: Record, filters: Filters, *, max_affected: int | None = None) -> list[Model]:
-        """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows."""
-        rows = await self._writer.update(self._name, changes, filters, max_affected=max_affected)
+    async def update(
+        self, changes: Record, filters: Filters, *, max_affected: int | None = None, expect: int | None = None
+    ) -> list[Model]:
+        """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows.
+
+        More rows than `max_affected`, or another number than `expect`, is an error, and nothing changes.
+        """
+        rows = await self._writer.update(self._name, changes, filters, max_affected=max_affected, expect=expect)
         return [self._fitted(row, done=_STORED) for row in rows]
 
-    async def delete(self, filters: Filters, *, max_affected: int | None = None) -> list[Model]:
-        """Delete the rows that `filters` selects, all or none, and return them."""
-        rows = await self._writer.delete(self._name, filters, max_affected=max_affected)
+    async def delete(
+        self, filters: Filters, *, max_affected: int | None = None, expect: int | None = None
+    ) -> list[Model]:
+        """Delete the rows that `filters` selects, all or none, and return them.
+
+        `max_affected` and `expect` are as in `update`.
+        """
+        rows = await self._writer.delete(self._name, filters, max_affected=max_affected, expect=expect)
         return [self._fitted(row, done=_DELETED) for row in rows]
 
 

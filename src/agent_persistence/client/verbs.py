@@ -185,9 +185,18 @@ class ReadingVerbs(Views):
     def _parse_include(self, table: str, include: Includes) -> tuple[Include, ...]:
         return parse_include(self.schema, table, include, _names, _at_least) if type(table) is str else ()
 
-    async def count(self, table: str, filters: Filters | None = None) -> int:
-        """Return the exact number of rows that `filters` selects, all by default."""
-        counted: int = (await self._invoke(Count(table, parse_filters(table, filters)))).value
+    async def count(self, table: str, filters: Filters | None = None, *, estimated: bool = False) -> int:
+        """Return the number of rows that `filters` selects, all by default: exact, unless `estimated`.
+
+        An estimate reads statistics in place of the rows, and so takes milliseconds whatever the table's size.
+        PostgreSQL's is that of its planner, which is as old as the table's last ANALYZE, is never 0, and may be far off
+        where a filter combines columns. PostgREST counts exactly up to its max-rows and takes the planner's beyond
+        (`Prefer: count=estimated`). Memory, and adapters of others, count exactly.
+        """
+        if type(estimated) is not bool:
+            raise ValidationError(table, "estimated is True or False")
+        asked = Count(table, parse_filters(table, filters), estimated=estimated)
+        counted: int = (await self._invoke(asked)).value
         return counted
 
     async def call(self, function: str, arguments: Record | None = None) -> Any:
@@ -344,12 +353,26 @@ class WritingVerbs(ABC):
         return rows
 
     async def update(
-        self, table: str, changes: Record | BaseModel, filters: Filters, *, max_affected: int | None = None
+        self,
+        table: str,
+        changes: Record | BaseModel,
+        filters: Filters,
+        *,
+        max_affected: int | None = None,
+        expect: int | None = None,
     ) -> list[Row]:
         """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows.
 
-        Empty changes or filters are refused. More rows than `max_affected` is an AdapterError, and nothing changes.
+        Empty changes or filters are refused. More rows than `max_affected` is an AdapterError (PGRST124), and another
+        number than `expect` an ExpectationFailedError; either way nothing changes. `expect` makes the call a unit of
+        work of one operation: over PostgREST it needs what `agent-persistence sql install` makes, and an adapter
+        without transactions is an UnsupportedOperationError.
         """
+        if expect is not None:
+            _check_alone(table, max_affected)
+            unit = self.unit_of_work()
+            changed = unit.update(table, changes, filters, expect=expect)
+            return (await unit.commit())[changed]
         operation = Update(
             table,
             self._prepare(table, changes, "changes", only_set=True),
@@ -359,12 +382,19 @@ class WritingVerbs(ABC):
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
 
-    async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
+    async def delete(
+        self, table: str, filters: Filters, *, max_affected: int | None = None, expect: int | None = None
+    ) -> list[Row]:
         """Delete the rows that `filters` selects, all or none, and return them.
 
-        Denied unless the policy names the table. Empty filters are refused. More rows than `max_affected` is an
-        AdapterError, and nothing is deleted.
+        Denied unless the policy names the table. Empty filters are refused. `max_affected` and `expect` are as in
+        `update`: too many rows, or another number, and nothing is deleted.
         """
+        if expect is not None:
+            _check_alone(table, max_affected)
+            unit = self.unit_of_work()
+            deleted = unit.delete(table, filters, expect=expect)
+            return (await unit.commit())[deleted]
         operation = Delete(table, parse_some_rows(table, filters), _at_least(table, "max_affected", max_affected, 1))
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
@@ -449,6 +479,11 @@ def _at_least(table: str, option: str, value: object, least: int) -> int | None:
         given = value if type(value) is int and abs(value) < 10**9 else type(value).__name__
         raise ValidationError(table, f"{option} is an int of at least {least}, not {given}")
     return value
+
+
+def _check_alone(table: str, max_affected: object) -> None:
+    if max_affected is not None:
+        raise ValidationError(table, "expect says how many rows are affected; max_affected would say it again")
 
 
 def _listed(names: str) -> str:

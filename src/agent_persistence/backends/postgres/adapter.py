@@ -218,8 +218,10 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         predicate = simplified(count.filters)
         if predicate == FALSE:
             return 0
-        statement = sql.count(self._named(count.table), predicate, await self._types(count.table, predicate))
-        return int((await self._run("count", count.table, statement)).value or 0)
+        ask = sql.estimate if count.estimated else sql.count
+        statement = ask(self._named(count.table), predicate, await self._types(count.table, predicate))
+        told = (await self._run("count", count.table, statement)).value
+        return sql.estimated(told or b"") if count.estimated else int(told or 0)
 
     async def _inserted(self, operation: Write | BatchWrite | Upsert) -> Any:
         table, records = operation.table, operation.inserted

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from agent_persistence.backends.exact_json import read_json
 from agent_persistence.backends.postgres.filters import condition, selected, sort_key, where
 from agent_persistence.backends.postgres.statements import Parameters, Statement, document, names, quoted
 from agent_persistence.exceptions import ValidationError
@@ -89,6 +90,18 @@ def _selected(selection: Selection, parameters: Parameters, depth: int, link: st
 def count(table: str, predicate: Filter | None, types: Mapping[str, str]) -> Statement:
     parameters = Parameters()
     return Statement(f"select count(*)::text from {table}{where(predicate, types, parameters)}", parameters.in_order())
+
+
+def estimate(table: str, predicate: Filter | None, types: Mapping[str, str]) -> Statement:
+    """The plan of reading the rows as JSON, which is made and not carried out."""
+    parameters = Parameters()
+    chosen = f"select from {table}{where(predicate, types, parameters)}"
+    return Statement(f"explain (format json) {chosen}", parameters.in_order())
+
+
+def estimated(plan: bytes) -> int:
+    """The number of rows that the plan expects (https://www.postgresql.org/docs/current/using-explain.html)."""
+    return int(read_json(plan)[0]["Plan"]["Plan Rows"])
 
 
 def insert(

@@ -261,7 +261,8 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         predicate = self._predicate(count.table, count.filters)
         if predicate == FALSE:
             return None
-        request = rendering.render_count(count.table, predicate, select=count.counting and (count.counting,))
+        select = count.counting and (count.counting,)
+        request = rendering.render_count(count.table, predicate, select=select, estimated=count.estimated)
         return request, partial(parsing.parse_count, table=count.table)
 
     def _changed(self, operation: Update | Delete) -> _Asked[Result] | None:

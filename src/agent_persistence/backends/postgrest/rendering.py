@@ -178,14 +178,20 @@ def checked_head(request: Request) -> Request:
     return request
 
 
-def render_count(table: str, filters: Filter | None, *, select: Sequence[str] | None = None) -> Request:
-    """A page of no rows, whose Content-Range tells how many there are; `select` need only name what may be read."""
-    return counted(render_select(table, filters, select=select, limit=0))
+def render_count(
+    table: str, filters: Filter | None, *, select: Sequence[str] | None = None, estimated: bool = False
+) -> Request:
+    """A page of no rows, whose Content-Range has the total; `select` need only name what may be read."""
+    return counted(render_select(table, filters, select=select, limit=0), estimated=estimated)
 
 
-def counted(request: Request) -> Request:
-    """The select that also tells how many rows there are without limit and offset."""
-    return replace(request, headers=(("Prefer", "count=exact"),))
+def counted(request: Request, *, estimated: bool = False) -> Request:
+    """The select whose answer also has the number of rows without limit and offset.
+
+    An estimate is exact up to the server's max-rows:
+    https://docs.postgrest.org/en/v14/references/api/pagination_count.html#estimated-count.
+    """
+    return replace(request, headers=(("Prefer", f"count={'estimated' if estimated else 'exact'}"),))
 
 
 def render_update(
