@@ -271,9 +271,7 @@ class ExpectationFailedError(AdapterError):
         self.expected = expected
         self.found = found
         rows = "another number of rows was" if found is None else f"{found} row{' was' if found == 1 else 's were'}"
-        super().__init__(
-            f"{verb} on {table}: {rows} found, expected {expected}; nothing was applied", **about
-        )
+        super().__init__(f"{verb} on {table}: {rows} found, expected {expected}; nothing was applied", **about)
 
 
 class RowsDroppedError(AdapterError):

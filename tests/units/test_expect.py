@@ -124,7 +124,9 @@ async def test_what_cannot_be_meant_is_refused() -> None:
 
 async def test_a_server_without_the_function_is_told_what_to_install(server: LocalServer) -> None:
     """Nothing is changed; an upper bound alone would let fewer rows pass."""
-    server.execute("drop function if exists agent_persistence_apply(json); drop schema if exists agent_persistence cascade")
+    server.execute(
+        "drop function if exists agent_persistence_apply(json); drop schema if exists agent_persistence cascade"
+    )
     server.reload_schema()
     try:
         adapter = SupabaseAdapter(server.url, server.service_key)

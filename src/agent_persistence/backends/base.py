@@ -46,6 +46,7 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "bulk",
     "include",
     "upsert_many",
+    "ignore_duplicates",
     "transactions",
 )
 

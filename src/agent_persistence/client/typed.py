@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, Self, TypeVar, get_args, overload
 
 from pydantic import BaseModel, ValidationError as PydanticError
 from pydantic_core import to_json
 
 from agent_persistence.client.including import Includes
-from agent_persistence.client.verbs import AllVerbs, ReadingVerbs, WritingVerbs
+from agent_persistence.client.verbs import AllVerbs, OnDuplicate, ReadingVerbs, WritingVerbs
 from agent_persistence.client.views import AccessToken, Claims, Tenant
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, ValidationError, printable
 from agent_persistence.query.filters import Filters
@@ -176,14 +176,51 @@ class TypedTable(ReadOnlyTable[Model]):
         """A row that is stored as a model; where it does not fit, the error says that it is stored."""
         return self._fitted(row, done=_STORED)
 
-    async def write(self, record: Model | Record) -> Model:
-        """Insert one row and return it as stored, with the values the backend generated."""
-        return self._fitted(await self._writer.write(self._name, record), done=_STORED)
+    @overload
+    async def write(self, record: Model | Record, *, on_duplicate: Literal["error"] = "error") -> Model: ...
 
-    async def batch_write(self, records: Sequence[Model | Record]) -> list[Model]:
-        """Insert all rows or none, in one request, and return them in the order given; [] gives []."""
-        rows = await self._writer.batch_write(self._name, records)
-        return [self._fitted(row, done=_STORED) for row in rows]
+    @overload
+    async def write(
+        self, record: Model | Record, *, on_duplicate: OnDuplicate, on_conflict: Sequence[str] | None = None
+    ) -> Model | None: ...
+
+    async def write(
+        self,
+        record: Model | Record,
+        *,
+        on_duplicate: OnDuplicate = "error",
+        on_conflict: Sequence[str] | None = None,
+    ) -> Model | None:
+        """Insert one row and return it as stored, with the values the backend generated.
+
+        With `on_duplicate="ignore"` None comes back where the record's key was taken, as of a service's `write`.
+        """
+        row = await self._writer.write(self._name, record, on_duplicate=on_duplicate, on_conflict=on_conflict)
+        return None if row is None else self._fitted(row, done=_STORED)
+
+    @overload
+    async def batch_write(
+        self, records: Sequence[Model | Record], *, on_duplicate: Literal["error"] = "error"
+    ) -> list[Model]: ...
+
+    @overload
+    async def batch_write(
+        self, records: Sequence[Model | Record], *, on_duplicate: OnDuplicate, on_conflict: Sequence[str] | None = None
+    ) -> list[Model | None]: ...
+
+    async def batch_write(
+        self,
+        records: Sequence[Model | Record],
+        *,
+        on_duplicate: OnDuplicate = "error",
+        on_conflict: Sequence[str] | None = None,
+    ) -> list[Model] | list[Model | None]:
+        """Insert all rows or none, in one request, and return them in the order given; [] gives [].
+
+        With `on_duplicate="ignore"` None stands for each record whose key was taken.
+        """
+        rows = await self._writer.batch_write(self._name, records, on_duplicate=on_duplicate, on_conflict=on_conflict)
+        return [None if row is None else self._fitted(row, done=_STORED) for row in rows]
 
     async def upsert(self, record: Model | Record, on_conflict: Sequence[str] | None = None) -> Model:
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns."""

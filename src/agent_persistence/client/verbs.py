@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, overload
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -55,6 +55,10 @@ from agent_persistence.schema.types import Family, family
 
 if TYPE_CHECKING:
     from agent_persistence.client.unit_of_work import UnitOfWork
+
+
+OnDuplicate: TypeAlias = Literal["error", "ignore"]
+"""What becomes of a record whose key a stored row has."""
 
 
 class Closing(ABC):
@@ -296,32 +300,101 @@ class WritingVerbs(ABC):
     @abstractmethod
     def _clean(self, record: Record) -> Record: ...
 
-    async def write(self, table: str, record: Record | BaseModel) -> Row:
+    @overload
+    async def write(
+        self, table: str, record: Record | BaseModel, *, on_duplicate: Literal["error"] = "error"
+    ) -> Row: ...
+
+    @overload
+    async def write(
+        self,
+        table: str,
+        record: Record | BaseModel,
+        *,
+        on_duplicate: OnDuplicate,
+        on_conflict: Sequence[str] | None = None,
+    ) -> Row | None: ...
+
+    async def write(
+        self,
+        table: str,
+        record: Record | BaseModel,
+        *,
+        on_duplicate: OnDuplicate = "error",
+        on_conflict: Sequence[str] | None = None,
+    ) -> Row | None:
         """Insert one row and return it as stored, with the values the backend generated.
 
         None values are stripped, so that the column takes its default; `NULL` writes an explicit null.
+
+        With `on_duplicate="ignore"` a record whose key a stored row has is ignored: that row stays as it is, and None
+        comes back. The key is the unique one that `on_conflict` names, or else the only declared one that the record
+        has the columns of, which must be readable; another rule that the record breaks is a ConflictError as ever.
+        A row that a lost try of this call has stored is not taken for somebody else's, by the primary key that was made
+        for it; where none was, OutcomeUnknownError. RowsDroppedError where the record was not stored and no row that
+        may be read has its key, UnsupportedOperationError for adapters of others.
         """
         prepared = self._prepare(table, record)
+        ignoring = self._key_of_duplicates(table, (prepared,), on_duplicate, on_conflict)
         made = self._client_keys.complete(table, prepared)
-        row: Row = (await self._invoke(Write(table, prepared, generated_key=made))).value
+        row: Row | None = (await self._invoke(Write(table, prepared, generated_key=made, ignoring=ignoring))).value
         return row
 
-    async def batch_write(self, table: str, records: Sequence[Record | BaseModel]) -> list[Row]:
-        """Insert all rows or none, in one request, and return them in the order given; [] gives []."""
-        prepared, key = self._prepare_all(table, records)
-        rows: list[Row] = (await self._invoke(BatchWrite(table, prepared, generated_key=key))).value
+    @overload
+    async def batch_write(
+        self, table: str, records: Sequence[Record | BaseModel], *, on_duplicate: Literal["error"] = "error"
+    ) -> list[Row]: ...
+
+    @overload
+    async def batch_write(
+        self,
+        table: str,
+        records: Sequence[Record | BaseModel],
+        *,
+        on_duplicate: OnDuplicate,
+        on_conflict: Sequence[str] | None = None,
+    ) -> list[Row | None]: ...
+
+    async def batch_write(
+        self,
+        table: str,
+        records: Sequence[Record | BaseModel],
+        *,
+        on_duplicate: OnDuplicate = "error",
+        on_conflict: Sequence[str] | None = None,
+    ) -> list[Row] | list[Row | None]:
+        """Insert all rows or none, in one request, and return them in the order given; [] gives [].
+
+        With `on_duplicate="ignore"` records whose key a stored row has, or an earlier record, are ignored as in
+        `write`, and have None in their places; all others are stored, or none.
+        """
+        prepared, made, ignoring = self._prepare_new(table, records, on_duplicate, on_conflict)
+        operation = BatchWrite(table, prepared, generated_key=made, ignoring=ignoring)
+        rows: list[Row] = (await self._invoke(operation)).value
         return rows
 
     async def bulk_write(
-        self, table: str, records: Sequence[Record | BaseModel], on_conflict: Sequence[str] | None = None
+        self,
+        table: str,
+        records: Sequence[Record | BaseModel],
+        on_conflict: Sequence[str] | None = None,
+        *,
+        on_duplicate: OnDuplicate = "error",
     ) -> int:
         """Insert all rows or none, in one request that reads nothing back, and return how many are stored; [] gives 0.
 
         That is fewer than were sent where a trigger or rule of the database drops some. With `on_conflict` rows that
         have the same values in these columns are merged; all records then have the same columns, no two of them the
         same values in these, and fields of a model that were not set are left as they are.
+
+        With `on_duplicate="ignore"` they are not merged but ignored, as in `write`: fewer stored than sent are then
+        ignored ones, for rows that were dropped are a RowsDroppedError. The keys of stored rows are read back for it.
         """
-        stored: int = (await self._invoke(self._bulk_of(table, records, on_conflict))).value
+        if on_duplicate == "error":
+            operation = self._bulk_of(table, records, on_conflict)
+        else:
+            operation = self._bulk_of_new(table, records, on_conflict, on_duplicate=on_duplicate)
+        stored: int = (await self._invoke(operation)).value
         return stored
 
     async def upsert(self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None) -> Row:
@@ -421,17 +494,61 @@ class WritingVerbs(ABC):
             raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
         return BulkWrite(table, prepared, target, generated_key=made)
 
+    def _bulk_of_new(
+        self,
+        table: str,
+        records: object,
+        on_conflict: object = None,
+        *,
+        on_duplicate: object = "ignore",
+        generated_key: str | None = None,
+    ) -> BulkWrite:
+        """What `bulk_write` sends that ignores duplicates; an import makes the keys itself."""
+        prepared, made, ignoring = self._prepare_new(table, records, on_duplicate, on_conflict, made=generated_key)
+        return BulkWrite(table, prepared, generated_key=generated_key or made, ignoring=ignoring)
+
+    def _prepare_new(
+        self, table: str, records: object, on_duplicate: object, on_conflict: object, *, made: str | None = None
+    ) -> tuple[tuple[dict[str, Any], ...], str | None, tuple[str, ...] | None]:
+        """The records with the keys made for them, the column of these, and the key by which duplicates are ignored."""
+        prepared = self._prepare_each(table, records)
+        ignoring = self._key_of_duplicates(table, prepared, on_duplicate, on_conflict, made)
+        keys = [self._client_keys.complete(table, record) for record in prepared]
+        return prepared, keys[0] if keys and all(keys) else None, ignoring
+
+    def _key_of_duplicates(
+        self,
+        table: str,
+        records: Sequence[Record],
+        on_duplicate: object,
+        on_conflict: object,
+        made: str | None = None,
+    ) -> tuple[str, ...] | None:
+        if on_duplicate == "error":
+            if on_conflict is not None:
+                told = 'on_conflict names the key by which duplicates are ignored, which needs on_duplicate "ignore"'
+                raise ValidationError(table, f"{told}; to merge with the row that is there, upsert")
+            return None
+        if on_duplicate != "ignore":
+            raise ValidationError(table, 'on_duplicate is "error" or "ignore"')
+        named = _names(table, "on_conflict", on_conflict)
+        given = [{name: value for name, value in record.items() if name != made} for record in records]
+        return self._client_keys.key_of_duplicates(table, given if made else records, named)
+
     def _prepare_all(
         self, table: str, records: object, on_conflict: tuple[str, ...] = (), *, only_set: bool = False
     ) -> tuple[tuple[dict[str, Any], ...], str | None]:
         """The records with the keys made for them; and the column of these, if all have one."""
-        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
-            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
-        prepared = tuple(
-            self._prepare(table, record, f"records[{i}]", only_set=only_set) for i, record in enumerate(records)
-        )
+        prepared = self._prepare_each(table, records, only_set=only_set)
         made = [self._client_keys.complete(table, record, on_conflict) for record in prepared]
         return prepared, made[0] if made and all(made) else None
+
+    def _prepare_each(self, table: str, records: object, *, only_set: bool = False) -> tuple[dict[str, Any], ...]:
+        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
+            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
+        return tuple(
+            self._prepare(table, record, f"records[{i}]", only_set=only_set) for i, record in enumerate(records)
+        )
 
     def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
         return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)

@@ -173,6 +173,15 @@ class MemoryTable:
         self._check_unique(row, None)
         return self._put(next(self._numbers), row)
 
+    def add(self, values: Row, key: Sequence[str]) -> Row | None:
+        """Store a new row as `insert` does; None, and nothing is stored, where a row equals it in the key's columns."""
+        self._check_target(key)
+        row = self.columns.complete(values)
+        if self._conflicting(row, key) is not None:
+            return None
+        self._check_unique(row, None)
+        return self._put(next(self._numbers), row)
+
     def upsert(self, values: Row, target: Sequence[str]) -> tuple[Row | None, Row]:
         """Store a new row, or set the values in the row that equals it in the target columns, if there are any.
 

@@ -109,26 +109,32 @@ def insert(
     records: Sequence[Record],
     *,
     on_conflict: Sequence[str] | None = None,
+    merges: bool = True,
     returning: Sequence[str] | None = None,
 ) -> Statement:
     """One statement, all rows or none; a column that a record lacks takes its default.
 
-    `on_conflict` are the columns by which a row that exists is merged, None for an error. `returning` are the columns
-    that come back, all by default.
+    `on_conflict` are the columns by which a row that exists is merged, or left as it is unless `merges`; None for an
+    error. `returning` are the columns that come back, all by default.
     """
     parameters = Parameters()
-    text = inserting(table, records, parameters, on_conflict=on_conflict)
+    text = inserting(table, records, parameters, on_conflict=on_conflict, merges=merges)
     return _telling(text, parameters.in_order(), returning)
 
 
 def inserting(
-    table: str, records: Sequence[Record], parameters: Parameters, *, on_conflict: Sequence[str] | None = None
+    table: str,
+    records: Sequence[Record],
+    parameters: Parameters,
+    *,
+    on_conflict: Sequence[str] | None = None,
+    merges: bool = True,
 ) -> str:
     """The text of the insert, whose values are among the parameters; nothing comes back yet."""
     columns = distinct(name for record in records for name in record)
     source = _of_several_kinds if differ_in_keys(records) else _of_one_kind
     text = source(table, columns, records, parameters)
-    merging = "" if on_conflict is None else merge(columns, on_conflict)
+    merging = "" if on_conflict is None else merge(columns if merges else (), on_conflict)
     return f"{_into(table, columns)} {text}{merging}"
 
 
@@ -144,6 +150,7 @@ def _into(table: str, columns: Sequence[str]) -> str:
 
 
 def merge(columns: Sequence[str], on_conflict: Sequence[str]) -> str:
+    """How a row that exists takes over the columns; without any it is left as it is."""
     changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in columns)
     return f" on conflict ({names(on_conflict)}) do " + (f"update set {changes}" if changes else "nothing")
 

@@ -47,11 +47,13 @@ def render_insert(
     records: Sequence[Record],
     *,
     on_conflict: Sequence[str] | None = None,
+    merges: bool = True,
     returning: Sequence[str] | None = None,
 ) -> Request:
     """One POST, which is one statement: all rows or none.
 
-    Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty.
+    Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty,
+    or left as it is unless `merges`.
     `returning` are the columns of the stored rows that come back, all of them by default. Their number comes beside
     them, or alone, for which PostgREST needs no right to SELECT: by it rows that a trigger dropped are told from an
     answer that was cut.
@@ -59,7 +61,7 @@ def render_insert(
     prefer = [_wanted(returning), "count=exact"]
     parameters = [("select", _names(returning))] if returning else []
     if on_conflict is not None:
-        prefer.append("resolution=merge-duplicates")
+        prefer.append(f"resolution={'merge' if merges else 'ignore'}-duplicates")
         if on_conflict:
             parameters.append(("on_conflict", _names(on_conflict)))
     if differ_in_keys(records):
