@@ -39,7 +39,9 @@ class ImportJob:
     table: str
     source: Any
     reading: SourceOptions
-    merge_by: tuple[str, ...] | None
+    key: tuple[str, ...] | None
+    """The columns by which rows that exist are found, to be merged with or, if it `ignores` them, left as they are."""
+    ignores: bool
     chunk_rows: int
     chunk_bytes: int
     concurrency: int
@@ -55,7 +57,7 @@ class ImportJob:
             journal = self._journal()
             stack.callback(journal.close)
             if self.reading.format is None:
-                given = GivenReader(self.reading.columns, self._columns(), only_set=self.merge_by is not None)
+                given = GivenReader(self.reading.columns, self._columns(), only_set=self._merges)
                 return await self._run(journal, given, None)
             opened = Opened(self.source)
             stack.callback(opened.close)
@@ -65,8 +67,9 @@ class ImportJob:
         most = 0 if self.rejects is None else self.max_rejects
         sink = self._sink(reader, journal)
         pace = Pace(self.progress, self.service._clock, opened)
-        write = writer(self.target, self.service, self.table, merges=self.merge_by is not None, dry_run=self.dry_run)
-        sender = Sender(self.table, write, self.merge_by, self._key_column, journal, most)
+        how = {"merges": self._merges, "ignores": self.ignores, "dry_run": self.dry_run}
+        write = writer(self.target, self.service, self.table, **how)
+        sender = Sender(self.table, write, self.key, self._key_column, journal, most, self.ignores)
         run = Run(sender, journal, sink, pace, concurrency=self.concurrency, max_rejects=most)
         if not journal.done.is_whole:
             async with aclosing(self._chunks(reader, journal)) as chunks:
@@ -90,14 +93,18 @@ class ImportJob:
             raise error
 
     @property
+    def _merges(self) -> bool:
+        return self.key is not None and not self.ignores
+
+    @property
     def _key_column(self) -> str | None:
         """The column of the primary key, if the import makes its values, which is what the service would do."""
         column = self.service._client_keys.column(self.table)
-        return column if self.merge_by in (None, (column,)) else None
+        return column if not self._merges or self.key == (column,) else None
 
     def _columns(self) -> ImportTarget:
         target = import_target(self.service, self.table)
-        target.check(self.merge_by or ())
+        target.check(self.key or ())
         return target
 
     def _reader(self, opened: Opened) -> Reader:
@@ -120,18 +127,20 @@ class ImportJob:
         if not is_path(self.source):
             raise ConfigurationError("resume= needs the path of a file, which can be read again from its beginning")
         types = {name: column.type for name, column in self.service.schema.columns(self.table).items()}
-        head = {"table": self.table, "types": types, "on_conflict": self.merge_by, **self.reading.told()}
+        head = {"table": self.table, "types": types, "on_conflict": self.key, **self.reading.told()}
+        if self.ignores:
+            head["on_duplicate"] = "ignore"
         return Journal(self.resume, {**head, "source": source_identity(self.source)}, identity)
 
     def _chunks(self, reader: Reader | GivenReader, journal: Ledger) -> AsyncGenerator[Chunk]:
         """The chunks that are left to write."""
-        merges = self.merge_by is not None
+        merges = self._merges
         cutting = Cutting(self.chunk_rows, self.chunk_bytes, self._key_column, merges, stops=self.rejects is None)
         chunker = cutting.chunker(journal)
         if isinstance(reader, GivenReader):
             return given_chunks(self.source, reader, chunker)
         unique = self.service._client_keys.unique(self.table)
-        plan = planner(journal, self.table, unique, merges=merges)
+        plan = planner(journal, self.table, unique, merges=merges, ignores=self.ignores)
         return read_chunks(reader, chunker, plan, may_wait=not is_path(self.source))
 
 

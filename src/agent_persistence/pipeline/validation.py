@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Iterator, Set
+from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 from agent_persistence.context import CallContext
@@ -50,13 +50,14 @@ class Validation:
         if type(operation) not in KNOWN:
             raise unknown(operation)
         tenant = context.identity.tenant
-        added = {tenant.column} if tenant is not None and operation.table not in tenant.shared else set[str]()
+        is_held = tenant is not None and operation.table not in tenant.shared
+        added = frozenset({tenant.column} if tenant is not None and is_held else ())
         self._check(operation, added)
         for each in includes(operation) if isinstance(operation, Query) else ():
             self._check(each.query, added)
         return call_next(operation, context)
 
-    def _check(self, operation: Operation, added: Set[str]) -> None:
+    def _check(self, operation: Operation, added: frozenset[str]) -> None:
         """Raise all problems; to the columns by which rows are found tenancy adds these."""
         table = self._schema.tables.get(operation.table)
         if table is not None and not isinstance(operation, Call):
@@ -119,7 +120,7 @@ def _filters(operation: Operation) -> Filter | None:
     return None if isinstance(operation, Read) else operation.filter
 
 
-def _misfits(operation: Operation, table: Table, added: Set[str]) -> Iterator[Finding]:
+def _misfits(operation: Operation, table: Table, added: frozenset[str]) -> Iterator[Finding]:
     for place, record in operation.given():
         for name, value in record.items():
             problem = _unwritable(table.columns.get(name, _UNDECLARED), value)
@@ -195,7 +196,7 @@ def _incomparable(column: Column, leaf: Comparison) -> str | None:
     return None if refused is None else _not_taken(column, refused)
 
 
-def _unkeyed(on_conflict: tuple[str, ...], table: Table, added: Set[str]) -> Iterator[Finding]:
+def _unkeyed(on_conflict: tuple[str, ...], table: Table, added: frozenset[str]) -> Iterator[Finding]:
     target = on_conflict or table.primary_key
     keys = [key for key in (table.primary_key, *table.unique) if key]
     if {*target} <= table.columns.keys() and not any({*target} in ({*key}, {*key} - added) for key in keys):
