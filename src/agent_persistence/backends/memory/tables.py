@@ -13,6 +13,7 @@ from agent_persistence.backends.memory.predicates import check_operator, predica
 from agent_persistence.backends.memory.rules import duplicate, merged_twice
 from agent_persistence.backends.memory.types import sent
 from agent_persistence.backends.memory.untyped import rank
+from agent_persistence.backends.server_texts import NO_UNIQUE_RULE
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.ordering import Order, with_nulls_placed
@@ -225,7 +226,10 @@ class MemoryTable:
         self.columns.check_columns(target)
         if not self.columns.is_open and set(target) not in [set(columns) for columns in self._indexes]:
             raise AdapterError(
-                f"{self._name} has no unique constraint on ({', '.join(target)})", status=400, code="42P10"
+                f"{self._name} has no unique constraint on ({', '.join(target)})",
+                status=400,
+                code="42P10",
+                hint=NO_UNIQUE_RULE,
             )
 
     def _check_unique(self, row: Row, own_number: int | None) -> None:
