@@ -45,7 +45,7 @@ class _Writing(BaseOperation):
 class _Inserting(_Writing):
     generated_key: str | None = field(default=None, kw_only=True, repr=False)
     """As `own_key` says it."""
-    ignoring: tuple[str, ...] | None = field(default=None, kw_only=True)
+    ignoring: tuple[str, ...] | None = field(default=None, kw_only=True, repr=False)
     """A key by which a record that a stored row has the values of is ignored: it has None in its place in the value,
     and is not in the number of a bulk write. Of a merge it means nothing. None: it is an error."""
 
