@@ -178,8 +178,8 @@ async def look_at(
 
 def _key_of_duplicates(service: AsyncPersistenceService, table: str) -> tuple[str, ...]:
     """The only known key but the one whose values are made here."""
-    made, unique = service._client_keys.column(table), service._client_keys.unique(table)
-    known = [key for key in dict.fromkeys(unique) if key and key != (made,)]
+    keys = service._client_keys
+    known = [key for key in keys.least(table) if key != (keys.column(table),)]
     if len(known) == 1:
         return known[0]
     told = " and ".join(f"({', '.join(key)})" for key in known) or "none"

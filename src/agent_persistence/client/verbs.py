@@ -104,7 +104,7 @@ class ReadingVerbs(Views):
     ) -> Row | None:
         """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused.
 
-        `include` brings related rows with it, as in `query`.
+        `include` brings related rows with it, as in `query`. Raises what `query` does.
         """
         encoded = encode_value(table, id_value, "id_value")
         if encoded is None or isinstance(encoded, (list, dict)):
@@ -136,6 +136,11 @@ class ReadingVerbs(Views):
         `include` brings rows of other tables with each row, along declared foreign keys, in the same request:
         `{"customers": ["name"], "comments": {"select": ["body"], "order_by": desc("created_at"), "limit": 5}}`; each of
         these tables is checked as if it were queried alone.
+
+        Raises TableNotAllowedError and ColumnNotAllowedError where the policy refuses, ValidationError where the call
+        is malformed or more rows match than the policy's `max_rows`, UnsupportedOperationError where the adapter lacks
+        what it needs, all but for the number of rows before anything is sent; AuthenticationError, AdapterError where
+        the database refuses, and BackendUnavailableError where it was not reached in time.
         """
         operation = Query(
             table,
@@ -164,7 +169,7 @@ class ReadingVerbs(Views):
         """Return at most `limit` of the rows that `filters` selects, after `offset`, and how many it selects in all.
 
         Both are of one request, and so of one moment, where the backend counts with a query (PostgREST, PostgreSQL,
-        memory); else the total is counted in a request of its own. The total is exact.
+        memory); else the total is counted in a request of its own. The total is exact. Raises what `query` does.
         """
         asked = _at_least(table, "limit", limit, 1)
         if asked is None:
@@ -195,7 +200,7 @@ class ReadingVerbs(Views):
         An estimate reads statistics in place of the rows, and so takes milliseconds whatever the table's size.
         PostgreSQL's is that of its planner, which is as old as the table's last ANALYZE, is never 0, and may be far off
         where a filter combines columns. PostgREST counts exactly up to its max-rows and takes the planner's beyond
-        (`Prefer: count=estimated`). Memory, and adapters of others, count exactly.
+        (`Prefer: count=estimated`). Memory, and adapters of others, count exactly. Raises what `query` does.
         """
         if type(estimated) is not bool:
             raise ValidationError(table, "estimated is True or False")
@@ -208,7 +213,9 @@ class ReadingVerbs(Views):
 
         A function listed in the policy's `call` is only read from; declare it STABLE, so that the server runs it in a
         read-only transaction also where its arguments are too long for a GET. One listed in `call_write` may
-        write, and is never called again after a failure that leaves its outcome open.
+        write, and is never called again after a failure that leaves its outcome open: that is OutcomeUnknownError.
+        Raises TableNotAllowedError, ValidationError, AdapterError where there is no such function (PGRST202), and
+        BackendUnavailableError.
         """
         given = {} if arguments is None else as_mapping(function, arguments, "arguments")
         encoded = encode_record(function, given, "arguments") if given else {}
@@ -241,7 +248,7 @@ class ReadingVerbs(Views):
 
         Each page is a query of its own that begins behind the last row seen (keyset paging), ties broken by the
         table's key: rows written meanwhile are seen if they belong behind it, and no row is seen twice or left out.
-        All pages are read as whoever asked for the first.
+        All pages are read as whoever asked for the first. Raises what `query` does, at the first row or any later one.
         """
         size = _at_least(table, "page_size", page_size, 1)
         if size is None:
@@ -278,7 +285,10 @@ class ReadingVerbs(Views):
             position = page[-1]
 
     async def get_columns(self, table: str) -> list[str] | None:
-        """Return the table's column names in their order, or None where neither server nor schema tells them."""
+        """Return the table's column names in their order, or None where neither server nor schema has them.
+
+        Raises TableNotAllowedError, AdapterError, and BackendUnavailableError.
+        """
         columns: list[str] | None = (await self._invoke(GetColumns(table))).value
         return columns
 
@@ -286,9 +296,10 @@ class ReadingVerbs(Views):
 class WritingVerbs(ABC):
     """The verbs that change rows.
 
-    Beside the errors of the reading verbs: ConflictError where a rule of the database refuses the row, and
-    OutcomeUnknownError where the write was sent and its fate could not be learned. A write whose answer was lost is
-    sent again only where it cannot be applied twice: see docs/reliability.md.
+    Beside the errors of the reading verbs: ConflictError where a rule of the database refuses the row, RowSecurityError
+    where a policy of row-level security does, and OutcomeUnknownError where the write was sent and its fate could not
+    be learned. A write whose answer was lost is sent again only where it cannot be applied twice: see
+    docs/reliability.md.
     """
 
     __slots__ = ()
@@ -326,6 +337,11 @@ class WritingVerbs(ABC):
         """Insert one row and return it as stored, with the values the backend generated.
 
         None values are stripped, so that the column takes its default; `NULL` writes an explicit null.
+
+        Raises TableNotAllowedError and ColumnNotAllowedError where the policy refuses, ValidationError where the record
+        cannot be meant, all before anything is sent; ConflictError and RowSecurityError where the database refuses the
+        row, RowsDroppedError where a trigger keeps it out, BackendUnavailableError (nothing was applied) and
+        OutcomeUnknownError (it may have been).
 
         With `on_duplicate="ignore"` a record whose key a stored row has is ignored: that row stays as it is, and None
         comes back. The key is the unique one that `on_conflict` names, or else the only declared one that the record
@@ -366,7 +382,8 @@ class WritingVerbs(ABC):
         """Insert all rows or none, in one request, and return them in the order given; [] gives [].
 
         With `on_duplicate="ignore"` records whose key a stored row has, or an earlier record, are ignored as in
-        `write`, and have None in their places; all others are stored, or none.
+        `write`, and have None in their places; all others are stored, or none. Raises what `write` does; of a
+        RowsDroppedError some rows may be stored.
         """
         prepared, made, ignoring = self._prepare_new(table, records, on_duplicate, on_conflict)
         operation = BatchWrite(table, prepared, generated_key=made, ignoring=ignoring)
@@ -389,6 +406,7 @@ class WritingVerbs(ABC):
 
         With `on_duplicate="ignore"` they are not merged but ignored, as in `write`: fewer stored than sent are then
         ignored ones, for rows that were dropped are a RowsDroppedError. The keys of stored rows are read back for it.
+        Raises what `write` does else, and UnsupportedOperationError for adapters without it.
         """
         if on_duplicate == "error":
             operation = self._bulk_of(table, records, on_conflict)
@@ -401,7 +419,8 @@ class WritingVerbs(ABC):
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns.
 
         Without `on_conflict` the primary key decides; a table without one gets a new row. Columns the record does not
-        name keep their values, and so do fields of a model that were not set; the row is returned as stored.
+        name keep their values, and so do fields of a model that were not set; the row is returned as stored. Raises
+        what `write` does, and AdapterError (42P10) where no unique rule of the whole table is on these columns.
         """
         target = _names(table, "on_conflict", on_conflict) or ()
         prepared = self._prepare(table, record, only_set=True)
@@ -417,6 +436,7 @@ class WritingVerbs(ABC):
         Without `on_conflict` the primary key decides. One request and one transaction; the rows come back as stored, in
         the order given, and [] gives []. All records have the same columns, so that none is set to a default in a row
         that has a value; no two of them have the same values in `on_conflict` (AdapterError 21000, nothing is stored).
+        Raises what `upsert` does, and UnsupportedOperationError for adapters without it.
         """
         target = _names(table, "on_conflict", on_conflict) or ()
         prepared, key = self._prepare_all(table, records, target, only_set=True)
@@ -439,7 +459,7 @@ class WritingVerbs(ABC):
         Empty changes or filters are refused. More rows than `max_affected` is an AdapterError (PGRST124), and another
         number than `expect` an ExpectationFailedError; either way nothing changes. `expect` makes the call a unit of
         work of one operation: over PostgREST it needs what `agent-persistence sql install` makes, and an adapter
-        without transactions is an UnsupportedOperationError.
+        without transactions is an UnsupportedOperationError. Raises what `write` does else, but for RowsDroppedError.
         """
         if expect is not None:
             _check_alone(table, max_affected)
@@ -461,7 +481,8 @@ class WritingVerbs(ABC):
         """Delete the rows that `filters` selects, all or none, and return them.
 
         Denied unless the policy names the table. Empty filters are refused. `max_affected` and `expect` are as in
-        `update`: too many rows, or another number, and nothing is deleted.
+        `update`: too many rows, or another number, and nothing is deleted. Raises what `update` does; ConflictError
+        where other rows refer to one of them.
         """
         if expect is not None:
             _check_alone(table, max_affected)
@@ -476,7 +497,7 @@ class WritingVerbs(ABC):
         """Several writes that are applied together or not at all, in one request; nothing is sent before `commit()`.
 
         Under a `key` they are applied once, also when the same unit is made and committed again, by this or another
-        process. See `UnitOfWork`.
+        process. See `UnitOfWork`, whose methods raise ValidationError, and `commit()` what the verbs do.
         """
         from agent_persistence.client.unit_of_work import UnitOfWork
 

@@ -51,6 +51,11 @@ class ClientKeys:
         column = self._columns.get(table)
         return self.unique(table) if self._is_given else () if column is None else ((column,),)
 
+    def least(self, table: str) -> list[tuple[str, ...]]:
+        """The sets of columns that are unique, without those that hold another one, which are so by that alone."""
+        known = [key for key in dict.fromkeys(self.unique(table)) if key]
+        return [key for key in known if not any({*other} < {*key} for other in known)]
+
     def key_of_duplicates(
         self, table: str, records: Sequence[Mapping[str, Any]], given: tuple[str, ...] | None = None
     ) -> tuple[str, ...]:
@@ -59,7 +64,7 @@ class ClientKeys:
         It is asked before keys are made here, which no stored row has.
         """
         names = {name for record in records for name in record}
-        known = [key for key in dict.fromkeys(self.unique(table)) if key and names.issuperset(key)]
+        known = [key for key in self.least(table) if names.issuperset(key)]
         if given is not None and (names.issuperset(given) or not records):
             return given
         if given is None and (len(known) == 1 or not records):
