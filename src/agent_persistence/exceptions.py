@@ -129,6 +129,7 @@ _REMEDIES = {
     "batch_write": _WRITE,
     "bulk_write": _WRITE,
     "upsert": _WRITE,
+    "upsert_many": _WRITE,
     "update": ("table", "policy=TablePolicy(write={…}, read={…}): update chooses rows by what they hold"),
     "delete": ("table", "policy=TablePolicy(delete={…}, read={…}): delete chooses rows by what they hold"),
     "call": ("function", "policy=TablePolicy(call={…}) or, for functions that write, call_write={…}"),

@@ -351,7 +351,9 @@ class WritingVerbs(ABC):
         may be read has its key, UnsupportedOperationError for adapters of others.
         """
         prepared = self._prepare(table, record)
-        ignoring = self._key_of_duplicates(table, (prepared,), on_duplicate, on_conflict)
+        ignoring = None
+        if on_duplicate != "error" or on_conflict is not None:
+            ignoring = self._key_of_duplicates(table, (prepared,), on_duplicate, on_conflict)
         made = self._client_keys.complete(table, prepared)
         row: Row | None = (await self._invoke(Write(table, prepared, generated_key=made, ignoring=ignoring))).value
         return row

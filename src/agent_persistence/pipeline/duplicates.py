@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, FailureState, OutcomeUnknownError, RowsDroppedError
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Query, Result, Write, WriteNew
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.retry.lost import KEYS_A_QUERY, Lost, Recovery, queries
-from agent_persistence.query.equality import same
+from agent_persistence.query.equality import may_be_same, same
 from agent_persistence.query.records import Record, Row, distinct
 from agent_persistence.runtime.concurrency import together
 
-AT_ONCE = 5
+AT_ONCE: Final = 5
 
 
 class Duplicates:
@@ -34,18 +34,18 @@ class Duplicates:
 
     async def _stored(self, sent: _Sent, context: CallContext, call_next: Rest) -> Result:
         if not sent.new.records:
-            return Result(sent.told([]))
+            return Result(sent.value_of([]))
         result = await call_next(sent.new, context)
         rows = sent.in_order(result.value)
         if None not in rows:
-            return replace(result, value=sent.told(rows))
+            return replace(result, value=sent.value_of(rows))
         found = await self._looked_for(sent, rows, context, call_next)
         rows = [row if row is not None else sent.own(place, found.get(place)) for place, row in enumerate(rows)]
         stored = [row for row in rows if row is not None]
         dropped = [place for place, row in enumerate(rows) if row is None and place not in found]
         if dropped:
             raise sent.error_of(stored, len(dropped))
-        return replace(result, value=sent.told(rows))
+        return replace(result, value=sent.value_of(rows))
 
     async def _looked_for(
         self, sent: _Sent, rows: Sequence[Row | None], context: CallContext, call_next: Rest
@@ -56,14 +56,23 @@ class Duplicates:
             found: list[Row] = (await call_next(replace(query, limit=KEYS_A_QUERY), context)).value
             return found
 
+        async def answered(
+            places: Sequence[int], columns: tuple[str, ...], at_a_time: int = KEYS_A_QUERY
+        ) -> list[tuple[Sequence[int], list[Row]]]:
+            wanted = sent.by_key(places, columns, at_a_time)
+            answers = await together([partial(asked, query) for query, _ in wanted], at_once=AT_ONCE)
+            return [(part, answer) for (_, part), answer in zip(wanted, answers, strict=True)]
+
+        key, left = sent.new.key, [place for place, row in enumerate(rows) if row is None]
         found: dict[int, Row] = {}
         try:
-            for columns, at_a_time in sent.ways_to_look:
-                missing = [place for place, row in enumerate(rows) if row is None and place not in found]
-                wanted = sent.by_key(missing, columns, at_a_time)
-                answers = await together([partial(asked, query) for query, _ in wanted], at_once=AT_ONCE)
-                for (_, places), answer in zip(wanted, answers, strict=True):
-                    found |= sent.matched(places, answer, columns)
+            many = await answered(left, key)
+            found = sent.matched(many, key)
+            unsure = [place for part, answer in many for place in sent.unsure(part, answer) if place not in found]
+            found |= sent.matched(await answered(unsure, key, 1), key)
+            if sent.identity != key:
+                left = [place for place in left if place not in found]
+                found |= sent.matched(await answered(left, sent.identity), sent.identity)
         except AdapterError as error:
             stored = sum(row is not None for row in rows)
             raise OutcomeUnknownError(
@@ -100,7 +109,7 @@ class _Sent:
         row = next(left, None)
         rows: list[Row | None] = []
         for record in self.new.records:
-            is_its_own = row is not None and _has_same(record, row, self.identity)
+            is_its_own = row is not None and _has(record, row, self.identity, same)
             rows.append(row if is_its_own else None)
             row = next(left, None) if is_its_own else row
         if row is not None:
@@ -110,13 +119,6 @@ class _Sent:
                 state=FailureState.APPLIED,
             )
         return rows
-
-    @property
-    def ways_to_look(self) -> list[tuple[tuple[str, ...], int]]:
-        """By which columns, and how many records at a time. The database alone knows which texts it takes for equal,
-        so that a record that is not found among others is looked for by itself."""
-        ways = [(self.new.key, KEYS_A_QUERY), (self.new.key, 1)]
-        return ways if self.identity == self.new.key else [*ways, (self.identity, KEYS_A_QUERY)]
 
     def by_key(
         self, places: Sequence[int], columns: tuple[str, ...], at_a_time: int
@@ -131,20 +133,31 @@ class _Sent:
             for query in queries(self.new, Lost(Recovery.LOOK, columns, tuple(keys[place] for place in part)))
         ]
 
-    def matched(self, places: Sequence[int], rows: Sequence[Row], columns: tuple[str, ...]) -> dict[int, Row]:
-        """The row of each of these records among those that were found by these columns."""
-        if len(places) == 1:
-            return dict.fromkeys(places, rows[0]) if rows else {}
-        return {place: row for place in places for row in rows if _has_same(self.new.records[place], row, columns)}
+    def matched(
+        self, answers: Sequence[tuple[Sequence[int], Sequence[Row]]], columns: tuple[str, ...]
+    ) -> dict[int, Row]:
+        """The row of each record among those that were found by these columns; of one looked for alone, any."""
+        return {
+            place: row
+            for places, rows in answers
+            for place in places
+            for row in rows
+            if len(places) == 1 or _has(self.new.records[place], row, columns, same)
+        }
+
+    def unsure(self, places: Sequence[int], rows: Sequence[Row]) -> list[int]:
+        """The records whose key the database alone may take for that of one of these rows, as a text without case."""
+        key = self.new.key
+        return [place for place in places if any(_has(self.new.records[place], row, key, may_be_same) for row in rows)]
 
     def own(self, place: int, found: Row | None) -> Row | None:
         """The row that was found, if the key in it was made for this record."""
         made = self.new.generated_key
         if found is None or made is None or self.identity != (made,):
             return None
-        return found if _has_same(self.new.records[place], found, self.identity) else None
+        return found if _has(self.new.records[place], found, self.identity, same) else None
 
-    def told(self, rows: Sequence[Row | None]) -> Any:
+    def value_of(self, rows: Sequence[Row | None]) -> Any:
         """The value of the operation that was asked for, with the columns that it asked for."""
         if self.operation.returns == "count":
             return sum(row is not None for row in rows)
@@ -166,5 +179,5 @@ class _Sent:
         )
 
 
-def _has_same(record: Record, row: Row, columns: Sequence[str]) -> bool:
-    return all(column in row and same(record.get(column), row[column]) for column in columns)
+def _has(record: Record, row: Row, columns: Sequence[str], are_equal: Callable[[Any, Any], bool]) -> bool:
+    return all(column in row and are_equal(record.get(column), row[column]) for column in columns)
