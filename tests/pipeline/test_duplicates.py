@@ -549,6 +549,22 @@ async def test_a_tenant_is_not_told_of_the_rows_of_others(make: Make) -> None:
         )
 
 
+async def test_looking_for_many_rows_that_were_dropped_takes_few_queries() -> None:
+    """Fifty keys at a time, by the key and by the primary keys that were made; none is asked for by itself."""
+
+    class Dropping(Unsteady):
+        async def execute(self, operation: Operation, context: CallContext) -> Result:
+            self.sent.append(operation)
+            return Result([])
+
+    adapter = Dropping(applied=True)
+    records = [{"email": f"{number}@x.example"} for number in range(120)]
+    with pytest.raises(RowsDroppedError) as caught:
+        await service(adapter).batch_write("leads", records, on_duplicate="ignore")
+    assert (caught.value.sent, caught.value.stored) == (120, 0)
+    assert [type(each) for each in adapter.sent] == [WriteNew, *[Query] * 6]
+
+
 async def test_what_a_back_end_is_asked_is_one_operation() -> None:
     """A look at the table follows only where a row was left out."""
     adapter = Unsteady(applied=True, times=0)

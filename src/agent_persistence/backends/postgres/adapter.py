@@ -228,16 +228,16 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         table, records = operation.table, operation.inserted
         if not records:
             return []
-        is_new = isinstance(operation, WriteNew)
-        target = operation.key if is_new else await self._target(table, operation.merges_by)
+        new = operation if isinstance(operation, WriteNew) else None
+        target = await self._target(table, operation.merges_by) if new is None else new.key
         statement = sql.insert(
-            self._named(table), records, on_conflict=target, merges=not is_new, returning=operation.returning
+            self._named(table), records, on_conflict=target, merges=new is None, returning=operation.returning
         )
         # Records of different keys are read row by row: a rule that the first one breaks would hide a wrong value.
         check = sql.reading(self._named(table), records) if differ_in_keys(records) else None
         answer = await self._run(operation.verb, table, statement, writes=True, check=check)
         rows: list[Row] = [] if answer.value is None else _read(answer.value, operation.verb, table, writes=True)
-        if answer.affected < len(records) and not is_new:
+        if answer.affected < len(records) and new is None:
             raise RowsDroppedError(operation.verb, table, sent=len(records), stored=answer.affected, rows=rows)
         if operation.returning == ():
             return sent_rows(operation)
