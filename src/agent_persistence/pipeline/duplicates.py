@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
+from urllib.parse import quote
 
 from agent_persistence.context import CallContext
-from agent_persistence.exceptions import AdapterError, FailureState, OutcomeUnknownError, RowsDroppedError
+from agent_persistence.exceptions import (
+    AdapterError,
+    FailureState,
+    OutcomeUnknownError,
+    PersistenceError,
+    RowsDroppedError,
+)
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Query, Result, Write, WriteNew
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.retry.lost import KEYS_A_QUERY, Lost, Recovery, queries
@@ -17,6 +24,8 @@ from agent_persistence.query.records import Record, Row, distinct
 from agent_persistence.runtime.concurrency import together
 
 AT_ONCE: Final = 5
+MAX_BYTES: Final = 3000
+"""Of the keys in one query, as they stand in a URL, which then needs no splitting."""
 
 
 class Duplicates:
@@ -73,7 +82,7 @@ class Duplicates:
             if sent.identity != key:
                 left = [place for place in left if place not in found]
                 found |= sent.matched(await answered(left, sent.identity), sent.identity)
-        except AdapterError as error:
+        except PersistenceError as error:
             stored = sum(row is not None for row in rows)
             raise OutcomeUnknownError(
                 f"{sent.new.verb} on {sent.new.table} was applied, and {stored} of {len(rows)} rows were stored; which"
@@ -125,11 +134,10 @@ class _Sent:
     ) -> list[tuple[Query, Sequence[int]]]:
         """Queries for the rows that have the keys of these records, each with their places; NULL is no key."""
         keys = {place: tuple(self.new.records[place].get(column) for column in columns) for place in places}
-        known = [place for place, key in keys.items() if None not in key]
-        parts = [known[start : start + at_a_time] for start in range(0, len(known), at_a_time)]
+        known = {place: key for place, key in keys.items() if None not in key}
         return [
             (query, part)
-            for part in parts
+            for part in _parts(known, at_a_time)
             for query in queries(self.new, Lost(Recovery.LOOK, columns, tuple(keys[place] for place in part)))
         ]
 
@@ -181,3 +189,18 @@ class _Sent:
 
 def _has(record: Record, row: Row, columns: Sequence[str], are_equal: Callable[[Any, Any], bool]) -> bool:
     return all(column in row and are_equal(record.get(column), row[column]) for column in columns)
+
+
+def _parts(keys: Mapping[int, tuple[Any, ...]], at_a_time: int) -> Iterator[list[int]]:
+    """The places of the keys in parts of so many at most, and of few bytes."""
+    part: list[int] = []
+    total = 0
+    for place, key in keys.items():
+        size = sum(len(quote(f'"{value}",')) for value in key)
+        if part and (len(part) == at_a_time or total + size > MAX_BYTES):
+            yield part
+            part, total = [], 0
+        part.append(place)
+        total += size
+    if part:
+        yield part
