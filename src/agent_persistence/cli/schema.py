@@ -53,7 +53,7 @@ def pull(
     """
     with running("schema pull", as_json=as_json) as screen:
         if output is not None and output.exists() and not force:
-            raise ConfigurationError(f"{output} exists, and may hold what no backend tells; --force writes over it")
+            raise ConfigurationError(f"{output} exists, and may hold what no backend knows; --force writes over it")
         found = _chosen(run(pulled, Target(kind), db_schema), tables)
         screen.document = {"tables": len(found.tables), "schema": found.to_document()}
         if output is not None:
