@@ -67,6 +67,8 @@ async def test_the_key_is_known_or_named() -> None:
         await bulk_import(made, "conversations", records, on_duplicate="ignore")
     with pytest.raises(ConfigurationError, match='"error" or "ignore"'):
         await bulk_import(made, "leads", [{"email": "a@a.example"}], on_duplicate="skip")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="stands without"):
+        await bulk_import(made, "leads", [{"email": "a@a.example"}], on_duplicate="ignore", key="spring")
     blocking = sync.PersistenceService(memory())
     assert sync.bulk_import(blocking, "leads", [{"email": "a@a.example"}] * 2, on_duplicate="ignore").ignored == 1
 
