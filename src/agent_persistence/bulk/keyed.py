@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_persistence.bulk.keys import neighbours
-from agent_persistence.bulk.sending import BatchWriter, Stored
+from agent_persistence.bulk.sending import BatchWriter, StoredRows
 from agent_persistence.bulk.writing import Writing
 from agent_persistence.exceptions import ConfigurationError, ConflictError
 from agent_persistence.query.filters import all_of, gte, lte
@@ -36,7 +36,7 @@ class Keyed:
         *,
         generated_key: str | None = None,
         resent: bool = False,
-    ) -> Stored:
+    ) -> StoredRows:
         if generated_key is None:
             raise ConfigurationError(
                 f"{table}: the rows have keys of their own, {self.column}; leave out key=, and give on_conflict="
@@ -45,14 +45,14 @@ class Keyed:
         left = [record for record in records if record[self.column] not in before]
         self.found += len(before)
         if not left:
-            return Stored(len(records))
+            return StoredRows(len(records))
         written = (await self.write(table, left, generated_key=generated_key, resent=resent)).rows
         if len(await self._stored(table, records)) < len(before) + written:
             raise ConflictError(
                 f"bulk_write on {table}: rows of this import were deleted while it ran, or another caller's import with"
                 " this key has stored them where this one does not see them"
             )
-        return Stored(len(before) + written)
+        return StoredRows(len(before) + written)
 
     async def _stored(self, table: str, records: Sequence[Record]) -> set[Any]:
         keys = [record[self.column] for record in records]

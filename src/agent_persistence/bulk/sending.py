@@ -17,7 +17,7 @@ from agent_persistence.query.records import NULL, Record
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredRows:
     """How many rows one write has stored, and how many it has ignored as duplicates; of others a trigger or rule of the
     database stored nothing."""
 
@@ -36,7 +36,7 @@ class BatchWriter(Protocol):
         *,
         generated_key: str | None = None,
         resent: bool = False,
-    ) -> Awaitable[Stored]: ...
+    ) -> Awaitable[StoredRows]: ...
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol, Self
 
-from agent_persistence.bulk.sending import BatchWriter, Stored
+from agent_persistence.bulk.sending import BatchWriter, StoredRows
 from agent_persistence.client.verbs import WritingVerbs
 from agent_persistence.exceptions import RowsDroppedError, UnsupportedOperationError
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result
@@ -88,7 +88,7 @@ async def stored_rows(
     *,
     generated_key: str | None = None,
     resent: bool = False,
-) -> Stored:
+) -> StoredRows:
     """How many of the rows the database stored, by one bulk write.
 
     `generated_key` is the column of the keys that an import made for these rows alone; the policy's columns do not bind
@@ -96,7 +96,7 @@ async def stored_rows(
     """
     made = target._bulk_of(table, records, on_conflict)
     operation = replace(made, generated_key=generated_key or made.generated_key, resent=resent)
-    return Stored((await target._invoke(operation)).value)
+    return StoredRows((await target._invoke(operation)).value)
 
 
 async def new_rows(
@@ -107,15 +107,15 @@ async def new_rows(
     *,
     generated_key: str | None = None,
     resent: bool = False,
-) -> Stored:
+) -> StoredRows:
     """The same of rows of which those are ignored whose values in `on_conflict` are taken; what an earlier process has
     stored under keys that were made for these rows counts as stored."""
     made = target._bulk_of_new(table, records, on_conflict, generated_key=generated_key)
     try:
         stored: int = (await target._invoke(replace(made, resent=resent))).value
     except RowsDroppedError as error:
-        return Stored(error.stored, ignored=len(records) - error.sent)
-    return Stored(stored, ignored=len(records) - stored)
+        return StoredRows(error.stored, ignored=len(records) - error.sent)
+    return StoredRows(stored, ignored=len(records) - stored)
 
 
 def writer(

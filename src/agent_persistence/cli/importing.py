@@ -45,7 +45,7 @@ class SourceFormat(StrEnum):
     EXCEL = "excel"
 
 
-class Duplicates(StrEnum):
+class DuplicateChoice(StrEnum):
     """What becomes of a row whose key is taken."""
 
     ERROR = "error"
@@ -139,11 +139,11 @@ def import_(
         typer.Option("--on-conflict", metavar="COLUMNS", help="Merge rows that exist, by these unique columns."),
     ] = None,
     on_duplicate: Annotated[
-        Duplicates,
+        DuplicateChoice,
         typer.Option(
             "--on-duplicate", help="ignore leaves rows that exist as they are, by --on-conflict or a known key."
         ),
-    ] = Duplicates.ERROR,
+    ] = DuplicateChoice.ERROR,
     chunk_rows: Annotated[int, typer.Option("--chunk-rows", min=1, help="Rows in one request.")] = CHUNK_ROWS,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Requests at a time.")] = 4,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but send.")] = False,
@@ -230,7 +230,7 @@ def import_(
     others = _others(
         {
             "--on-conflict": on_conflict,
-            "--on-duplicate": None if on_duplicate is Duplicates.ERROR else on_duplicate.value,
+            "--on-duplicate": None if on_duplicate is DuplicateChoice.ERROR else on_duplicate.value,
             "--rejects": rejects,
             "--resume": resume,
             "--key": key,
