@@ -147,6 +147,7 @@ _REMEDIES = {
     "batch_write": _WRITE,
     "bulk_write": _WRITE,
     "upsert": _WRITE,
+    "upsert_many": _WRITE,
     "update": ("table", "policy=TablePolicy(write={…}, read={…}): update chooses rows by what they hold"),
     "delete": ("table", "policy=TablePolicy(delete={…}, read={…}): delete chooses rows by what they hold"),
     "call": ("function", "policy=TablePolicy(call={…}) or, for functions that write, call_write={…}"),
@@ -275,7 +276,7 @@ class ConflictError(AdapterError):
 
 
 class ExpectationFailedError(AdapterError):
-    """A unit of work met another number of rows than one of its operations expects, and nothing of it was applied.
+    """An update, a delete or a unit of work met another number of rows than it expects, and nothing was applied.
 
     `found` is how many there were, None where the backend does not tell; `expected` is a number, or "at least 1".
     Read again, and decide anew.
@@ -289,9 +290,7 @@ class ExpectationFailedError(AdapterError):
         self.expected = expected
         self.found = found
         rows = "another number of rows was" if found is None else f"{found} row{' was' if found == 1 else 's were'}"
-        super().__init__(
-            f"{verb} on {table}: {rows} found, expected {expected}; nothing of the unit was applied", **about
-        )
+        super().__init__(f"{verb} on {table}: {rows} found, expected {expected}; nothing was applied", **about)
 
 
 class RowsDroppedError(AdapterError):

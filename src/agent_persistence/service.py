@@ -45,6 +45,7 @@ from agent_persistence.pipeline.chain import Layer, Middleware, as_layer, as_mar
 from agent_persistence.pipeline.coalescing.layer import Coalescing
 from agent_persistence.pipeline.coalescing.policy import CoalescePolicy, coalesce_policy
 from agent_persistence.pipeline.dispatch import dispatch_to
+from agent_persistence.pipeline.duplicates import Duplicates
 from agent_persistence.pipeline.gathering import Gathering, gather
 from agent_persistence.pipeline.guard.layer import Guard
 from agent_persistence.pipeline.guard.scope import scope_of
@@ -76,7 +77,7 @@ __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistence
 
 _RULES: Final = (Guard, Validation, Masking, Tenancy)
 """The layers that only look at an operation, or change it."""
-_SENDING: Final = (Splitting, Paging, Coalescing, Remembering)
+_SENDING: Final = (Duplicates, Splitting, Paging, Coalescing, Remembering)
 """The layers that have to do with how single calls are sent; what is part of a unit is sent with it."""
 
 
@@ -110,7 +111,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
     """The only way to an adapter: every verb builds an operation and sends it down the chain.
 
     The chain, outermost first: observers, timing, audit, guard, your `middleware` in the order given, guard again,
-    validation, masking, tenancy, identification, caching, splitting, paging, coalescing, spooling, retry, adapter.
+    validation, masking, tenancy, identification, caching, duplicates, splitting, paging, coalescing, spooling, retry,
+    adapter.
     Layers that are not configured are not in it; validation needs a `schema`, since the default one is a guess.
     `aclose()` closes the adapter only if `owns_adapter`.
 
@@ -208,6 +210,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
             Tenancy(self._client_keys.primary),
             self._identification,
             self._cache,
+            Duplicates(),
             None if capabilities.url_size is None else Splitting(self._schema, capabilities.url_size),
             self._paging(capabilities, row_cap),
             None if coalescing is None else Coalescing(coalescing, self._client_keys, clock=clock),

@@ -405,6 +405,9 @@ def test_an_upsert_merges_by_the_target_or_the_primary_key(on_conflict: Sequence
 def test_a_plain_write_never_merges() -> None:
     """Control for upsert: without a conflict target there is no `resolution`."""
     assert "resolution" not in repr(render_insert("t", [{"a": 1}]).headers)
+    leaving = render_insert("t", [{"a": 1}], on_conflict=["b"], merges=False)
+    assert "resolution=ignore-duplicates" in dict(leaving.headers)["Prefer"]
+    assert leaving.target == "/rest/v1/t?on_conflict=b"
 
 
 def test_the_same_call_gives_the_same_bytes() -> None:

@@ -128,6 +128,20 @@ def test_a_merge_sets_the_columns_that_were_given() -> None:
     assert sql.insert(T, [{}], on_conflict=["a"], returning=()).text.endswith(' on conflict ("a") do nothing')
 
 
+def test_what_is_not_merged_is_left_as_it_is() -> None:
+    """Whatever columns are given."""
+    leaving = sql.insert(T, [{"a": 1, "b": 2}], on_conflict=["a"], merges=False, returning=())
+    assert leaving.text.endswith(' on conflict ("a") do nothing')
+
+
+def test_an_estimate_asks_for_the_plan() -> None:
+    """Which holds how many rows are expected; the values are parameters as ever."""
+    statement = sql.estimate(FilterFacts(T, TYPES), parsed({"email": "a"}))
+    assert statement.text.startswith(f"explain (format json) select from {T} where ")
+    assert "'a'" not in statement.text
+    assert sql.estimated(b'[{"Plan": {"Node Type": "Seq Scan", "Plan Rows": 2550}}]') == 2550
+
+
 @pytest.mark.parametrize(
     ("returning", "told"), [(None, "returning *) "), (["id"], 'returning "id") '), ((), "")], ids=["all", "one", "none"]
 )

@@ -100,8 +100,8 @@ async def test_a_tenant_s_import_is_its_own() -> None:
     [
         ({"key": " "}, "a text that names the import"),
         ({"key": 7}, "a text that names the import"),
-        ({"key": "k", "on_conflict": ["id"]}, "without resume= and on_conflict="),
-        ({"key": "k", "resume": "journal"}, "without resume= and on_conflict="),
+        ({"key": "k", "on_conflict": ["id"]}, "without resume=, on_conflict= and on_duplicate="),
+        ({"key": "k", "resume": "journal"}, "without resume=, on_conflict= and on_duplicate="),
     ],
 )
 async def test_what_cannot_be_meant_is_refused(options: Any, words: str) -> None:

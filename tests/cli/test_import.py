@@ -47,6 +47,16 @@ def test_rows_that_exist_are_merged_if_asked(project: LocalServer, tmp_path: Pat
     assert project.execute("select count(*) as n from leads") == [{"n": 2}]
 
 
+def test_rows_that_exist_are_ignored_if_asked(project: LocalServer, tmp_path: Path) -> None:
+    """By their known key; the report counts them."""
+    path = _written(tmp_path, GOOD)
+    project.execute("insert into leads (email, status) values ('ada@example.org', 'lost')")
+    ended = ran("import", "leads", path, "--on-duplicate", "ignore", "--json")
+    assert (ended.status, ended.document["rows"], ended.document["ignored"]) == (0, 1, 1)
+    assert project.execute("select status from leads order by email") == [{"status": "lost"}, {"status": "won"}]
+    assert ran("import", "leads", path, "--on-duplicate", "skip").status == 2
+
+
 def test_a_refused_row_stops_the_import_with_its_line(project: LocalServer, tmp_path: Path) -> None:
     """And the document says what is in."""
     ended = ran("import", "leads", _written(tmp_path, BAD), "--json")

@@ -17,7 +17,10 @@ from hypothesis import given, strategies as st
 from agent_persistence import InMemoryAdapter
 from agent_persistence.backends.memory.refusals import NotOfTypeError, TwinCannotTellError
 from agent_persistence.backends.memory.types import pg_type
+from agent_persistence.context import CallContext
 from agent_persistence.filters import eq, in_
+from agent_persistence.operations import WriteNew
+from agent_persistence.policy.identity import OWN
 from agent_persistence.query.predicates import TRUE, Filter, fold
 from agent_persistence.query.records import Row, differ_in_keys
 from agent_persistence.schema_registry import Column, Generated, Schema, Table
@@ -44,12 +47,16 @@ class Step:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     async def __call__(self, adapter: Any) -> Any:
-        value = await getattr(adapter, self.verb)(self.table, *self.arguments, **self.options)
+        if self.verb == "write_new":
+            records, key = self.arguments
+            value = (await adapter.execute(WriteNew(self.table, tuple(records), tuple(key)), CallContext(OWN))).value
+        else:
+            value = await getattr(adapter, self.verb)(self.table, *self.arguments, **self.options)
         rows = [value] if isinstance(value, dict) else value
         if not isinstance(rows, list):
             return rows
         shown = [without_clock(row) for row in rows]
-        return shown if self.verb == "batch_write" else sorted(shown, key=lambda row: str(row["id"]))
+        return shown if self.verb in ("batch_write", "write_new") else sorted(shown, key=lambda row: str(row["id"]))
 
 
 def without_clock(row: Row) -> Row:
@@ -120,13 +127,30 @@ def step(draw: st.DrawFn) -> Step:
     name = draw(st.sampled_from(TABLES))
     verb = draw(
         st.sampled_from(
-            ["write", "write", "batch_write", "batch_write", "upsert", "upsert", "update", "delete", "count"]
+            [
+                "write",
+                "write",
+                "batch_write",
+                "batch_write",
+                "write_new",
+                "write_new",
+                "upsert",
+                "upsert",
+                "update",
+                "delete",
+                "count",
+            ]
         )
     )
     if verb == "write":
         return Step(verb, name, (draw(record(name).filter(bool)),))
     if verb == "batch_write":
         return Step(verb, name, (_without_mixed_numbers(name, draw(st.lists(record(name), min_size=1, max_size=4))),))
+    if verb == "write_new":
+        records = _without_mixed_numbers(name, draw(st.lists(record(name), min_size=1, max_size=4)))
+        return Step(
+            verb, name, (records, draw(st.sampled_from([key for key in TARGETS.get(name, []) if key] or [["id"]])))
+        )
     if verb == "upsert":
         return Step(verb, name, (draw(record(name).filter(bool)), draw(st.sampled_from(TARGETS.get(name, [None])))))
     options = {} if verb == "count" else draw(affected)

@@ -187,6 +187,10 @@ async def script(by: Caller) -> AsyncIterator[tuple[str, Any]]:
     yield "query by what is not", await leads.query(all_of({"score": gte(0.2)}, not_(active)), order_by="email")
     together_merged = await leads.upsert_many([by.lead("ida", score=0.4), by.lead("kit", score=0.2)], ["email"])
     yield "upsert_many", together_merged
+    known = [by.lead("kit", score=9), by.lead("lou", score=0.2)]
+    yield "batch_write that ignores duplicates", await leads.batch_write(known, on_duplicate="ignore")
+    yield "write of a duplicate", await leads.write(by.lead("lou"), on_duplicate="ignore", on_conflict=["email"])
+    yield "bulk_write of duplicates", await by.service.bulk_write("leads", known, on_duplicate="ignore")
     yield "count", [await by.service.count("leads"), await by.service.count("leads", {"score": is_null()})]
     yield "iterate", [row async for row in leads.iterate({"status": "open"}, page_size=2, order_by="email")]
 
@@ -235,6 +239,9 @@ async def script(by: Caller) -> AsyncIterator[tuple[str, Any]]:
     newer = [by.lead("ada", score=1), by.lead("jim", score=2)]
     report = await bulk_import(by.service, "leads", newer, on_conflict=["email"])
     yield "bulk_import that merges", [report.rows, await leads.query({"score": gte(1)}, order_by="email")]
+
+    report = await bulk_import(by.service, "leads", newer, on_conflict=["email"], on_duplicate="ignore")
+    yield "bulk_import that ignores duplicates", [report.rows, report.ignored]
 
     yield "delete", by_email(await leads.delete({"status": "lost"}))
     yield "count after it", await by.service.count("leads")

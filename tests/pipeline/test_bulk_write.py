@@ -182,7 +182,7 @@ async def test_rows_of_an_earlier_process_are_no_conflict() -> None:
     """With `resent`, rows that are there as they were sent are stored, whoever made their keys."""
     adapter = RecordingAdapter()
     await service(adapter).bulk_write("leads", KEYED)
-    assert await stored_rows(service(adapter), "leads", KEYED, resent=True) == 2
+    assert (await stored_rows(service(adapter), "leads", KEYED, resent=True)).rows == 2
     assert len(await adapter.query("leads")) == 2
 
 
@@ -208,7 +208,7 @@ async def test_keys_made_elsewhere_for_these_rows_alone_need_no_right_to_read() 
     adapter = RecordingAdapter()
     blind = service(adapter, policy=TablePolicy(read=set(), write={"leads"}))
     await stored_rows(blind, "leads", KEYED, generated_key="id")
-    assert await stored_rows(blind, "leads", KEYED, generated_key="id", resent=True) == 2
+    assert (await stored_rows(blind, "leads", KEYED, generated_key="id", resent=True)).rows == 2
 
 
 @pytest.mark.parametrize("option", ["generated_key", "resent"])

@@ -20,7 +20,7 @@ WORDS = frozenset(
         select insert into update delete from where and or not in is null true false any as on conflict do set excluded
         returning with values default order by asc desc nulls first last limit offset count coalesce
         json_agg text json jsonb json_populate_recordset json_populate_record regconfig to_tsvector plainto_tsquery
-        phraseto_tsquery websearch_to_tsquery to_tsquery to_json like ilike nothing
+        phraseto_tsquery websearch_to_tsquery to_tsquery to_json like ilike nothing explain format
         _agent_persistence_row _agent_persistence_0
         """,
     )

@@ -293,7 +293,7 @@ async def test_no_row_is_written_or_moved_outside_of_the_policy(call: Call) -> N
 async def test_a_merge_is_refused_where_the_rows_are_no_equality() -> None:
     """Nothing in the merge's target would keep it from a row outside."""
     adapter = RecordingAdapter()
-    with pytest.raises(ValidationError, match="could merge with a row outside"):
+    with pytest.raises(ValidationError, match="a row outside of those this policy allows"):
         await AsyncPersistenceService(adapter, policy=ROWS).upsert("leads", {"id": A, "email": "x"})
     assert adapter.calls == []
 

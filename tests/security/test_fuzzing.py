@@ -174,18 +174,28 @@ records = st.dictionaries(hashable, mostly(values, st.lists(texts, max_size=2)),
 numbers = mostly(st.none() | st.integers(1, 1000), st.sampled_from([True, "5", 10**30, 1.5, -1, 1001]))
 selects = mostly(st.none() | st.lists(columns, min_size=1, max_size=4), columns)
 
+
+class Options(dict[str, Any]):
+    """Arguments by keyword."""
+
+
+ignoring = st.builds(
+    lambda key: Options(on_duplicate="ignore", on_conflict=key), st.none() | st.lists(columns, min_size=1, max_size=2)
+)
+estimated = st.builds(Options, estimated=st.booleans())
+
 READING: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "read": st.tuples(values, columns),
     "query": st.tuples(st.none() | filters, numbers, st.none() | orders, st.booleans(), selects, numbers),
-    "count": st.tuples(st.none() | filters),
+    "count": st.tuples(st.none() | filters, estimated),
     "iterate": st.tuples(st.none() | filters, numbers, columns, selects),
     "get_columns": st.tuples(),
     "call": st.tuples(st.none() | st.dictionaries(names(["word", "most"], EVIL).filter(
         lambda name: name.__hash__ is not None), values, max_size=3)),
 }  # fmt: skip
 WRITING: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
-    "write": st.tuples(records),
-    "batch_write": st.tuples(st.lists(records, max_size=3)),
+    "write": st.tuples(records) | st.tuples(records, ignoring),
+    "batch_write": st.tuples(st.lists(records, max_size=3)) | st.tuples(st.lists(records, max_size=3), ignoring),
     "upsert": st.tuples(records, st.none() | st.lists(columns, max_size=3)),
     "update": st.tuples(records, filters),
     "delete": st.tuples(filters),
@@ -239,6 +249,7 @@ def _answer(request: httpx.Request) -> httpx.Response:
 async def called(service: AsyncPersistenceService, call: Call) -> Any:
     verb, (table, *arguments), is_facade = call
     target: Any = service.readonly() if is_facade and verb in READING else service
+    named = arguments.pop() if arguments and isinstance(arguments[-1], Options) else {}
     arguments = [_filters(argument) for argument in arguments]
     if verb == "query":
         return await target.query(table, *arguments[:-1], offset=arguments[-1])
@@ -246,7 +257,7 @@ async def called(service: AsyncPersistenceService, call: Call) -> Any:
         options = dict(zip(("page_size", "order_by", "select"), arguments[1:], strict=True))
         async with aclosing(cast("Any", target.iterate(table, arguments[0], **options))) as found:
             return [await anext(found, None)]
-    return await getattr(target, verb)(table, *arguments)
+    return await getattr(target, verb)(table, *arguments, **named)
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,8 @@ class Recording:
         if "pg_catalog" in transaction.statement.text:
             return TransactionResult((FUNCTIONS if transaction.verb == "call" else TABLE).encode())
         self.sent.append(transaction)
+        if transaction.statement.text.startswith("explain"):
+            return TransactionResult(b'[{"Plan": {"Plan Rows": 1}}]', 1)
         return TransactionResult(b"1" if transaction.verb == "count" else ROW, 1)
 
 

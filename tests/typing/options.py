@@ -93,7 +93,9 @@ def blocking() -> None:
         assert_type(agent.readonly(), sync.ReadOnlyPersistenceFacade)
         assert_type(sync.build_rag_context(agent), RAGContext)
 
-        agent.write("leads")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        agent.write("leads")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+        assert_type(agent.write("leads", {}), dict[str, Any])
+        assert_type(agent.write("leads", {}, on_duplicate="ignore"), dict[str, Any] | None)
         agent.readonly().write("leads", {})  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     assert_type(DBWriteAgent("memory").write("leads", {"email": "a"}), dict[str, Any])
 

@@ -45,8 +45,10 @@ async def writing(agent: PersistenceAgent, service: AsyncPersistenceService) -> 
     assert_type(await leads.update({"email": "b"}, {"email": "a"}, max_affected=1), list[Lead])
     assert_type(await leads.delete({"email": "a"}), list[Lead])
 
-    await leads.write(Message(content="a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await leads.write("a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await leads.write(Lead(email="a"), on_duplicate="ignore"), Lead | None)
+    assert_type(await leads.batch_write([], on_duplicate="ignore"), list[Lead | None])
+    await leads.write(Message(content="a"))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await leads.write("a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def blocking(agent: sync.PersistenceAgent, facade: sync.ReadOnlyPersistenceFacade) -> None:

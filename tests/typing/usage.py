@@ -70,9 +70,16 @@ async def writing(agent: PersistenceAgent, service: AsyncPersistenceService) -> 
     assert_type(agent.readonly(), ReadOnlyPersistenceFacade)
     await service.write("leads", {"email": "a"})
 
-    await agent.write("leads", "email")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await agent.write({"email": "a"})  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    await agent.batch_write("leads", {"email": "a"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await agent.write("leads", "email")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await agent.write({"email": "a"})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await agent.batch_write("leads", {"email": "a"})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert_type(await agent.write("leads", {}, on_duplicate="ignore"), dict[str, Any] | None)
+    assert_type(await agent.write("leads", {}, on_duplicate="error"), dict[str, Any])
+    assert_type(
+        await agent.batch_write("leads", [], on_duplicate="ignore", on_conflict=["id"]), list[dict[str, Any] | None]
+    )
+    await agent.write("leads", {}, on_duplicate="skip")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await agent.write("leads", {}, on_conflict=["id"])  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await agent.upsert("leads", {"email": "a"}, on_conflict=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -47,6 +47,7 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "include",
     "exists",
     "upsert_many",
+    "ignore_duplicates",
     "transactions",
 )
 

@@ -158,9 +158,15 @@ _RETURNED: Final = (
     "; where the role may insert the row and not see it, nothing can be returned: use bulk_write, or leave the table"
     " out of the read list of the TablePolicy"
 )
+NO_UNIQUE_RULE: Final = (
+    "it takes a unique constraint or index on exactly these columns, of the whole table: an index with WHERE or on an"
+    " expression is none. In place of lower(email) make a generated column unique; in place of WHERE deleted_at IS NULL"
+    " update the row, and write it where there was none"
+)
 _RELOAD: Final = "if it was just made or changed, run: notify pgrst, 'reload schema'"
 _REMEDIES: Final = {
     "23505": "to change the row that exists, use upsert with on_conflict",
+    "42P10": NO_UNIQUE_RULE,
     "57014": "it was cancelled: by an administrator, by a caller that went away, or by a timeout",
     "25006": "a function in call only reads; one that writes is named in call_write",
     "428C9": "the database makes this value itself; leave the column out",

@@ -36,6 +36,7 @@ from agent_persistence.operations import (
     Upsert,
     UpsertMany,
     Write,
+    WriteNew,
     unknown,
 )
 
@@ -76,8 +77,8 @@ class SixVerbs:
         adapter = self._adapter if own else cast("ActsAs", self._adapter).acting_as(context.identity)
         only = self._returning(operation)
         match operation:
-            case UpsertMany():
-                raise UnsupportedOperationError(operation.table, "upsert_many")
+            case UpsertMany() | WriteNew():
+                raise UnsupportedOperationError(operation.table, *operation.capabilities())
             case Write() | BatchWrite() | Upsert():
                 return self._stored(adapter, operation)
             case Read():
@@ -126,6 +127,9 @@ class SixVerbs:
                 return adapter.upsert(table, record, on_conflict or None)
 
 
+_WITHOUT_VERB: Final = ("include", "exists", "upsert_many", "ignore_duplicates")
+
+
 async def _inserted(adapter: ReturnsColumns, operation: Write | BatchWrite | Upsert, returning: tuple[str, ...]) -> Any:
     """Write and ask for these columns only; without any, the value is what was sent."""
     merged_by = operation.merges_by  # a merge needs the right to UPDATE
@@ -142,7 +146,7 @@ def described(adapter: PersistenceAdapter) -> Capabilities:
         return declared
     located = adapter if isinstance(adapter, Located) else None
     return Capabilities(
-        {**declared, "include": False, "exists": False, "upsert_many": False},  # there are no verbs for them
+        {**declared, **dict.fromkeys(_WITHOUT_VERB, False)},
         returning=isinstance(adapter, ReturnsColumns),
         counts_pages=isinstance(adapter, Pages),
         server=None if located is None else located.server,

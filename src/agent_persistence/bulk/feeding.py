@@ -92,12 +92,19 @@ async def _each(items: Any) -> AsyncGenerator[Any]:
             await items.aclose()
 
 
-def planner(journal: Ledger, table: str, unique: Sequence[Sequence[str]], *, merges: bool) -> Callable[[Chunk], None]:
+def planner(
+    journal: Ledger, table: str, unique: Sequence[Sequence[str]], *, merges: bool, ignores: bool = False
+) -> Callable[[Chunk], None]:
     """What enters a chunk in the journal before it is sent, and refuses one that could not be sent again."""
 
     def plan(chunk: Chunk) -> None:
         if isinstance(journal, NoJournal):
             return
+        if ignores and not chunk.has_made_keys:
+            raise ConfigurationError(
+                f'{table}: resume= with on_duplicate="ignore" needs keys that are made here, which tell the rows of an'
+                " earlier run from duplicates: leave the key's column out of the source, or import without a journal"
+            )
         if not (merges or chunk.has_made_keys):
             _check_recognisable(chunk, table, unique)
         if not chunk.resent:

@@ -32,6 +32,7 @@ from agent_persistence.bulk.shards import WHOLE, Shard
 from agent_persistence.bulk.spelling import DecimalMark
 from agent_persistence.bulk.values import FileLook, ImportReport, ImportStoppedError, Progress, Reject
 from agent_persistence.bulk.writing import Writing
+from agent_persistence.client.verbs import OnDuplicate
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, TableNotAllowedError
 from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersistenceFacade
 
@@ -74,6 +75,7 @@ class ImportOptions(TypedDict, total=False):
     quoted_null: bool
     fill_defaults: bool
     on_conflict: Sequence[str] | None
+    on_duplicate: OnDuplicate
     chunk_rows: int
     chunk_bytes: int
     concurrency: int
@@ -105,6 +107,7 @@ async def bulk_import(
     quoted_null: bool = False,
     fill_defaults: bool = False,
     on_conflict: Sequence[str] | None = None,
+    on_duplicate: OnDuplicate = "error",
     chunk_rows: int = CHUNK_ROWS,
     chunk_bytes: int = CHUNK_BYTES,
     concurrency: int = 4,
@@ -124,8 +127,10 @@ async def bulk_import(
     `fill_defaults` say; `look_at` finds it out.
 
     Each chunk, `chunk_rows` rows or about `chunk_bytes` of JSON, is one bulk_write with all that the service does about
-    it, `concurrency` of them at a time. With `on_conflict` rows that exist are merged, in the order of the source. All
-    of it is written as whoever the target's calls run as when the import begins.
+    it, `concurrency` of them at a time. With `on_conflict` rows that exist are merged, in the order of the source; with
+    `on_duplicate="ignore"` they stay as they are instead, of several with one key the first is stored, and the report's
+    `ignored` counts the others. The key is then the one that `on_conflict` names, or else the only declared one whose
+    values are not made here. All of it is written as whoever the target's calls run as when the import begins.
 
     A row that is refused stops the import with ImportStoppedError; with `rejects`, a path or a function of one Reject,
     it is put there and the rest goes in, until there are more than `max_rejects`. `resume` is the path of a journal:
@@ -140,7 +145,11 @@ async def bulk_import(
     if type(table) is not str or table not in service.policy.write:
         await service.bulk_write(table, [])  # refused by the guard, and told to the audit hooks
         raise TableNotAllowedError(table, "bulk_write", service.policy.write)
-    merge_by = names("on_conflict", on_conflict)
+    found_by = names("on_conflict", on_conflict)
+    if on_duplicate == "ignore":
+        found_by = found_by or _key_of_duplicates(service, table)
+    elif on_duplicate != "error":
+        raise ConfigurationError('on_duplicate is "error" or "ignore"')
     given = {
         "format": format,
         "columns": columns,
@@ -162,7 +171,8 @@ async def bulk_import(
         table=table,
         source=source,
         reading=SourceOptions.made(source, given),
-        merge_by=merge_by,
+        found_by=found_by,
+        ignores=on_duplicate == "ignore",
         chunk_rows=min(at_least_one("chunk_rows", chunk_rows), service.policy.max_batch),
         chunk_bytes=at_least_one("chunk_bytes", chunk_bytes),
         concurrency=at_least_one("concurrency", concurrency),
@@ -190,6 +200,18 @@ async def look_at(
     seen = import_target(service, table)
     kept = {name: value for name, value in given.items() if value not in (None, "")}
     return await anyio.to_thread.run_sync(partial(look, source, seen, kept))
+
+
+def _key_of_duplicates(service: AsyncPersistenceService, table: str) -> tuple[str, ...]:
+    """The only known key but the one whose values are made here."""
+    keys = service._client_keys
+    known = [key for key in keys.least(table) if key != (keys.column(table),)]
+    if len(known) == 1:
+        return known[0]
+    told = " and ".join(f"({', '.join(key)})" for key in known) or "none"
+    raise ConfigurationError(
+        f'on_duplicate="ignore" needs the key by which rows of {table} are duplicates, in on_conflict=; known: {told}'
+    )
 
 
 def is_given(source: object) -> TypeGuard[Iterable[Any]]:

@@ -22,8 +22,8 @@ AHEAD: Final = 64
 class Run:
     """One run of an import. After `over`, `failure` is what ended it early, and `stopped_by` the row that did, if one.
 
-    Chunks that hold rows of one key, by which rows are merged, are written one after the other in the order of the
-    source; nothing is promised about the order of others.
+    Chunks that hold rows of one key, by which rows are merged or ignored, are written one after the other in the order
+    of the source; nothing is promised about the order of others.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Run:
         self._unknown_lines: Ranges = ()
         self._first_reject: Reject | None = None
         self._last_reject: Reject | None = None
-        self._skipped = 0
+        self._skipped = self._ignored = 0
         self.failure: Exception | None = None
         self.stopped_by: Reject | None = None
         self.chunks = 0
@@ -123,6 +123,7 @@ class Run:
             self._last_reject = replace(rejects[-1], record="")
         self._pace.rejected += len(rejects)
         self._skipped += outcome.skipped
+        self._ignored += outcome.ignored
         if self._sink is not None:
             await self._sink.put(rejects)
         if outcome.error is not None or not outcome.is_sent:
@@ -137,6 +138,7 @@ class Run:
                 rows=outcome.rows,
                 rejected=len(rejects),
                 skipped=outcome.skipped,
+                ignored=outcome.ignored,
                 rejects_bytes=size,
             )
 
@@ -162,6 +164,7 @@ class Run:
             last_reject=self._last_reject,
             resumed_rows=done.rows,
             skipped_by_database=done.skipped + self._skipped,
+            ignored=done.ignored + self._ignored,
             **about,
         )
 

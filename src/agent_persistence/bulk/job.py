@@ -41,7 +41,9 @@ class ImportJob:
     table: str
     source: Any
     reading: SourceOptions
-    merge_by: tuple[str, ...] | None
+    found_by: tuple[str, ...] | None
+    """The columns by which rows that exist are found, to be merged with or, if it `ignores` them, left as they are."""
+    ignores: bool
     chunk_rows: int
     chunk_bytes: int
     concurrency: int
@@ -60,7 +62,7 @@ class ImportJob:
             journal = self._journal()
             stack.callback(journal.close)
             if self.reading.format is None:
-                given = GivenReader(self.reading.columns, self._columns(), only_set=self.merge_by is not None)
+                given = GivenReader(self.reading.columns, self._columns(), only_set=self._merges)
                 return await self._run(journal, given, None)
             if self.reading.format == "arrow":
                 frame = stream_reader(self.source, self.reading.columns, self._columns())
@@ -73,9 +75,10 @@ class ImportJob:
         most = 0 if self.rejects is None else self.max_rejects
         sink = self._sink(reader, journal)
         pace = Pace(self.progress, self.service._clock, opened)
-        write = writer(self.target, self.service, self.table, merges=self.merge_by is not None, dry_run=self.dry_run)
+        how = {"merges": self._merges, "ignores": self.ignores, "dry_run": self.dry_run}
+        write = writer(self.target, self.service, self.table, **how)
         keyed = self._keyed(write)
-        sender = Sender(self.table, keyed or write, self.merge_by, self._key_column, journal, most)
+        sender = Sender(self.table, keyed or write, self.found_by, self._key_column, journal, most, self.ignores)
         run = Run(sender, journal, sink, pace, concurrency=self.concurrency, max_rejects=most)
         if not journal.done.is_whole:
             async with aclosing(self._chunks(reader, journal)) as chunks:
@@ -101,7 +104,7 @@ class ImportJob:
 
     def _check_key(self) -> None:
         if self.key is not None:
-            others = self.resume is not None or self.merge_by is not None
+            others = self.resume is not None or self.found_by is not None
             check_keyed(self.service, self.table, self._key_column, others=others)
 
     def _keyed(self, write: BatchWriter) -> Keyed | None:
@@ -109,14 +112,18 @@ class ImportJob:
         return None if self.key is None or column is None or self.dry_run else Keyed(self.target, write, column)
 
     @property
+    def _merges(self) -> bool:
+        return self.found_by is not None and not self.ignores
+
+    @property
     def _key_column(self) -> str | None:
         """The column of the primary key, if the import makes its values, which is what the service would do."""
         column = self.service._client_keys.column(self.table)
-        return column if self.merge_by in (None, (column,)) else None
+        return column if not self._merges or self.found_by == (column,) else None
 
     def _columns(self) -> ImportTarget:
         target = import_target(self.service, self.table)
-        target.check(self.merge_by or ())
+        target.check(self.found_by or ())
         return target
 
     def _reader(self, opened: Opened) -> Reader:
@@ -139,19 +146,20 @@ class ImportJob:
         if not is_path(self.source):
             raise ConfigurationError("resume= needs the path of a file, which can be read again from its beginning")
         types = {name: column.type for name, column in self.service.schema.columns(self.table).items()}
-        head = {"table": self.table, "types": types, "on_conflict": self.merge_by, **self.reading.told()}
+        head = {"table": self.table, "types": types, "on_conflict": self.found_by, **self.reading.told()}
         head |= {} if self.shard == WHOLE else {"shard": [self.shard.index, self.shard.count]}
+        head |= {"on_duplicate": "ignore"} if self.ignores else {}
         return Journal(self.resume, {**head, "source": source_identity(self.source)}, identity)
 
     def _chunks(self, reader: Reader | GivenReader, journal: Ledger) -> AsyncGenerator[Chunk]:
         """The chunks that are left to write."""
-        merges = self.merge_by is not None
+        merges = self._merges
         cutting = Cutting(self.chunk_rows, self.chunk_bytes, self._key_column, merges, self.rejects is None, self.shard)
         chunker = cutting.chunker(journal, self.key and tenant_key(self.service, self.table, self.key))
         if isinstance(reader, GivenReader):
             return given_chunks(self.source, reader, chunker)
         unique = self.service._client_keys.unique(self.table)
-        plan = planner(journal, self.table, unique, merges=merges)
+        plan = planner(journal, self.table, unique, merges=merges, ignores=self.ignores)
         return read_chunks(reader, chunker, plan, may_wait=not is_path(self.source))
 
 

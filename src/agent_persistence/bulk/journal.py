@@ -31,12 +31,13 @@ _VERSION: Final = 1
 @dataclass(slots=True)
 class Done:
     """How far earlier runs came: the number of records, rows and rejects, of rows that the database took and did not
-    store, and the size of the rejects file."""
+    store, of those that were ignored as duplicates, and the size of the rejects file."""
 
     records: int = 0
     rows: int = 0
     rejected: int = 0
     skipped: int = 0
+    ignored: int = 0
     rejects_bytes: int = 0
     is_whole: bool = False
     planned: list[tuple[int, int]] = field(default_factory=list)
@@ -76,11 +77,13 @@ class Journal:
     def refuse(self, part: Part) -> None:
         self._append({"refused": part}, durable=True)
 
-    def finish(self, first: int, end: int, *, rows: int, rejected: int, skipped: int, rejects_bytes: int) -> None:
+    def finish(
+        self, first: int, end: int, *, rows: int, rejected: int, skipped: int, rejects_bytes: int, ignored: int = 0
+    ) -> None:
         """The chunk is done. A line that gets lost is no harm: what is sent again is stored once."""
         counts = {"rows": rows, "rejected": rejected, "rejects_bytes": rejects_bytes}
-        entry = {"done": [first, end], **counts, **({"skipped": skipped} if skipped else {})}
-        self._append(entry, durable=False)
+        odd = {name: number for name, number in (("skipped", skipped), ("ignored", ignored)) if number}
+        self._append({"done": [first, end], **counts, **odd}, durable=False)
 
     def end(self) -> None:
         self._append({"end": True}, durable=True)
@@ -127,7 +130,9 @@ class NoJournal:
 
     def refuse(self, part: Part) -> None: ...
 
-    def finish(self, first: int, end: int, *, rows: int, rejected: int, skipped: int, rejects_bytes: int) -> None: ...
+    def finish(
+        self, first: int, end: int, *, rows: int, rejected: int, skipped: int, rejects_bytes: int, ignored: int = 0
+    ) -> None: ...
 
     def end(self) -> None: ...
 
@@ -165,6 +170,7 @@ def _replayed(entries: list[dict[str, Any]], head: Mapping[str, Any], path: Path
                 done.rows += rows
                 done.rejected += rejected
                 done.skipped += entry.get("skipped", 0)
+                done.ignored += entry.get("ignored", 0)
                 done.planned = [plan for plan in done.planned if plan[0] >= end]
                 done.refused = {part for part in done.refused if part[0] >= end}
             case {"end": True}:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_persistence.bulk.keys import neighbours
-from agent_persistence.bulk.sending import BatchWriter
+from agent_persistence.bulk.sending import BatchWriter, StoredRows
 from agent_persistence.bulk.writing import Writing
 from agent_persistence.exceptions import ConfigurationError, ConflictError
 from agent_persistence.query.filters import all_of, gte, lte
@@ -36,7 +36,7 @@ class Keyed:
         *,
         generated_key: str | None = None,
         resent: bool = False,
-    ) -> int:
+    ) -> StoredRows:
         if generated_key is None:
             raise ConfigurationError(
                 f"{table}: the rows have keys of their own, {self.column}; leave out key=, and give on_conflict="
@@ -45,14 +45,14 @@ class Keyed:
         left = [record for record in records if record[self.column] not in before]
         self.found += len(before)
         if not left:
-            return len(records)
-        written = await self.write(table, left, generated_key=generated_key, resent=resent)
+            return StoredRows(len(records))
+        written = (await self.write(table, left, generated_key=generated_key, resent=resent)).rows
         if len(await self._stored(table, records)) < len(before) + written:
             raise ConflictError(
                 f"bulk_write on {table}: rows of this import were deleted while it ran, or another caller's import with"
                 " this key has stored them where this one does not see them"
             )
-        return len(before) + written
+        return StoredRows(len(before) + written)
 
     async def _stored(self, table: str, records: Sequence[Record]) -> set[Any]:
         keys = [record[self.column] for record in records]
@@ -77,7 +77,9 @@ def tenant_key(service: AsyncPersistenceService, table: str, key: str) -> str:
 def check_keyed(service: AsyncPersistenceService, table: str, column: str | None, *, others: bool) -> None:
     """ConfigurationError where an import cannot know its own rows again; `column` is that of the keys."""
     if others:
-        raise ConfigurationError("key= stands without resume= and on_conflict=, which know rows again in other ways")
+        raise ConfigurationError(
+            "key= stands without resume=, on_conflict= and on_duplicate=, which know rows again in other ways"
+        )
     if column is None:
         raise ConfigurationError(
             f"{table}: key= needs a uuid key that is made here. Declare one in the Schema or in client_keys=,"

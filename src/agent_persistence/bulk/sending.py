@@ -16,6 +16,15 @@ from agent_persistence.exceptions import OutcomeUnknownError, PersistenceError
 from agent_persistence.query.records import NULL, Record
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """How many rows one write has stored, and how many it has ignored as duplicates; of others a trigger or rule of the
+    database stored nothing."""
+
+    rows: int
+    ignored: int = 0
+
+
 class BatchWriter(Protocol):
     """`writing.stored_rows` of a target, or what stands in for it."""
 
@@ -27,19 +36,20 @@ class BatchWriter(Protocol):
         *,
         generated_key: str | None = None,
         resent: bool = False,
-    ) -> Awaitable[int]: ...
+    ) -> Awaitable[StoredRows]: ...
 
 
 @dataclass(slots=True)
 class Outcome:
     """What became of a chunk: the rows that are in, those that are not, and the error that ended it, if one did.
 
-    `skipped` rows were taken by the database, which stored nothing for them.
+    The database stored nothing for `skipped` rows, which it took, and for those `ignored`, whose key is taken.
     """
 
     chunk: Chunk
     rows: int = 0
     skipped: int = 0
+    ignored: int = 0
     rejects: list[Reject] = field(default_factory=list)
     lines: list[tuple[int, int]] = field(default_factory=list)
     unknown_lines: list[tuple[int, int]] = field(default_factory=list)
@@ -56,7 +66,8 @@ class Sender:
     """Writes chunks. A part that is refused for what its rows hold is written in halves, down to the single row.
 
     That is at most twice as many requests as the chunk has rows. `most_rejects` ends a chunk that has more; 0 ends it
-    at the first one, when all rows before it are in.
+    at the first one, when all rows before it are in. Rows that have their values in `on_conflict` are merged, or, if it
+    `ignores` duplicates, left as they are.
     """
 
     table: str
@@ -65,6 +76,7 @@ class Sender:
     key_column: str | None
     journal: Ledger
     most_rejects: float
+    ignores: bool = False
 
     async def send(self, chunk: Chunk) -> Outcome:
         outcome = Outcome(chunk)
@@ -90,7 +102,7 @@ class Sender:
             return None
         if part not in self.journal.done.refused:
             try:
-                skipped = await self._write(chunk, chunk.records[start:stop], resent)
+                skipped, ignored = await self._write(chunk, chunk.records[start:stop], resent)
             except PersistenceError as error:
                 if isinstance(error, OutcomeUnknownError):
                     outcome.unknown_lines.append((chunk.begins[start], chunk.begins[stop - 1]))
@@ -101,21 +113,22 @@ class Sender:
                     return self._reject(outcome, start, error)
                 await anyio.to_thread.run_sync(self.journal.refuse, part)
             else:
-                outcome.rows += count - skipped
+                outcome.rows += count - skipped - ignored
                 outcome.skipped += skipped
+                outcome.ignored += ignored
                 outcome.lines.append((chunk.begins[start], chunk.begins[stop - 1]))
                 return None
         middle = (start + stop) // 2
         await self._part(outcome, start, middle, resent)
         return await self._part(outcome, middle, stop, resent)
 
-    async def _write(self, chunk: Chunk, records: list[dict[str, Any]], resent: bool) -> int:
-        """Write the records; how many of them the database did not store."""
-        if self.on_conflict is not None:
+    async def _write(self, chunk: Chunk, records: list[dict[str, Any]], resent: bool) -> tuple[int, int]:
+        """Write the records; how many of them the database did not store, and how many were ignored."""
+        if self.on_conflict is not None and not self.ignores:
             records = merged(records, self.on_conflict)
         made = self.key_column if chunk.has_made_keys else None
         stored = await self.write(self.table, records, self.on_conflict, generated_key=made, resent=resent)
-        return len(records) - stored
+        return len(records) - stored.rows - stored.ignored, stored.ignored
 
     def _reject(self, outcome: Outcome, place: int, error: PersistenceError) -> None:
         line, raw = outcome.chunk.begins[place], outcome.chunk.raws[place]

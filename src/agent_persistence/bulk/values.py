@@ -87,7 +87,8 @@ class ImportReport:
     `rows` are those that are in, of which `resumed_rows` an earlier process had put there. `lines` are the ranges, both
     ends included, of the lines whose rows are in, rejected or skipped, in ascending order; `unknown_lines` of those
     whose rows may be in, because they were sent and no answer came. `skipped_by_database` rows were accepted and not
-    stored: a trigger or rule dropped them. `rejects` is the path of the rejects file, if one was written.
+    stored: a trigger or rule dropped them. `ignored` rows are not in, because a stored row, or an earlier one of the
+    source, has their key. `rejects` is the path of the rejects file, if one was written.
     """
 
     table: str
@@ -104,6 +105,7 @@ class ImportReport:
     resumed_rows: int = 0
     is_dry_run: bool = False
     skipped_by_database: int = 0
+    ignored: int = 0
 
     @property
     def note(self) -> str | None:
@@ -111,7 +113,7 @@ class ImportReport:
         if self.skipped_by_database:
             stored = f"{self.rows:,} of {self.rows + self.skipped_by_database:,}"
             return f"the database stored {stored}: a trigger or rule dropped the others"
-        return None if self.rows or self.rejected else "the source holds no record"
+        return None if self.rows or self.rejected or self.ignored else "the source holds no record"
 
     @property
     def rows_per_second(self) -> float:
@@ -122,6 +124,8 @@ class ImportReport:
         parts = [f"{self.table}: {_rows_in(self.rows, is_dry_run=self.is_dry_run)}"]
         if self.resumed_rows:
             parts.append(f"{self.resumed_rows:,} of them from before")
+        if self.ignored:
+            parts.append(f"{self.ignored:,} ignored, whose key was taken")
         if self.rejected:
             parts.append(f"{self.rejected:,} rejected" + (f", see {self.rejects}" if self.rejects else ""))
         if self.note:

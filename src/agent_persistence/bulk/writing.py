@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol, Self
 
-from agent_persistence.bulk.sending import BatchWriter
+from agent_persistence.bulk.sending import BatchWriter, StoredRows
 from agent_persistence.client.verbs import WritingVerbs
 from agent_persistence.exceptions import RowsDroppedError, UnsupportedOperationError
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result
@@ -29,6 +29,10 @@ class Writing(Protocol):
     def schema(self) -> Schema: ...
 
     def _bulk_of(self, table: str, records: object, on_conflict: object = None) -> BulkWrite: ...
+
+    def _bulk_of_new(
+        self, table: str, records: object, on_conflict: object = None, *, generated_key: str | None = None
+    ) -> BulkWrite: ...
 
     async def _invoke(self, operation: Operation) -> Result: ...
 
@@ -92,7 +96,7 @@ async def stored_rows(
     *,
     generated_key: str | None = None,
     resent: bool = False,
-) -> int:
+) -> StoredRows:
     """How many of the rows the database stored, by one bulk write.
 
     `generated_key` is the column of the keys that an import made for these rows alone; the policy's columns do not bind
@@ -100,20 +104,42 @@ async def stored_rows(
     """
     made = target._bulk_of(table, records, on_conflict)
     operation = replace(made, generated_key=generated_key or made.generated_key, resent=resent)
-    stored: int = (await target._invoke(operation)).value
-    return stored
+    return StoredRows((await target._invoke(operation)).value)
+
+
+async def new_rows(
+    target: Writing | _Borrowed,
+    table: str,
+    records: Sequence[Record],
+    on_conflict: Sequence[str] | None = None,
+    *,
+    generated_key: str | None = None,
+    resent: bool = False,
+) -> StoredRows:
+    """The same of rows of which those are ignored whose values in `on_conflict` are taken; what an earlier process has
+    stored under keys that were made for these rows counts as stored."""
+    made = target._bulk_of_new(table, records, on_conflict, generated_key=generated_key)
+    try:
+        stored: int = (await target._invoke(replace(made, resent=resent))).value
+    except RowsDroppedError as error:
+        return StoredRows(error.stored, ignored=len(records) - error.sent)
+    return StoredRows(stored, ignored=len(records) - stored)
 
 
 def writer(
-    target: Writing, service: AsyncPersistenceService, table: str, *, merges: bool, dry_run: bool
+    target: Writing, service: AsyncPersistenceService, table: str, *, merges: bool, ignores: bool, dry_run: bool
 ) -> BatchWriter:
-    """What writes chunks.
+    """What writes chunks, which it merges with rows that exist, or leaves out of them what exists.
 
     Merging rows is the import's own doing: a merge whose answer was lost is sent again, though it may overwrite what
     others wrote in between.
     """
+    if ignores and not service.capabilities.get("ignore_duplicates"):
+        raise UnsupportedOperationError(table, "ignore_duplicates")
     if dry_run:
-        return partial(stored_rows, DryRun(target, service))
+        return partial(new_rows if ignores else stored_rows, DryRun(target, service))
+    if ignores:
+        return partial(new_rows, target)
     if merges:
         target = target.with_options(retry=replace(service._retry, last_write_wins=True))
     if service.capabilities.get("bulk"):

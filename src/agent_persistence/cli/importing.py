@@ -45,12 +45,20 @@ class SourceFormat(StrEnum):
     EXCEL = "excel"
 
 
+class DuplicateChoice(StrEnum):
+    """What becomes of a row whose key is taken."""
+
+    ERROR = "error"
+    IGNORE = "ignore"
+
+
 def register(app: typer.Typer) -> None:
     add(
         app,
         "import",
         import_,
         "import leads leads.csv --on-conflict email",
+        "import leads leads.csv --on-duplicate ignore",
         "import leads leads.csv.gz --rejects bad.csv --resume leads.journal",
         "import leads export.xlsx",
         "import leads export.csv --delimiter ';' --columns 'E-mail=email,\"Name, first\"=first_name'",
@@ -130,6 +138,12 @@ def import_(
         str | None,
         typer.Option("--on-conflict", metavar="COLUMNS", help="Merge rows that exist, by these unique columns."),
     ] = None,
+    on_duplicate: Annotated[
+        DuplicateChoice,
+        typer.Option(
+            "--on-duplicate", help="ignore leaves rows that exist as they are, by --on-conflict or a known key."
+        ),
+    ] = DuplicateChoice.ERROR,
     chunk_rows: Annotated[int, typer.Option("--chunk-rows", min=1, help="Rows in one request.")] = CHUNK_ROWS,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Requests at a time.")] = 4,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but send.")] = False,
@@ -203,6 +217,7 @@ def import_(
     }
     options = {
         "on_conflict": separated(on_conflict),
+        "on_duplicate": on_duplicate.value,
         "chunk_rows": chunk_rows,
         "concurrency": concurrency,
         "rejects": rejects,
@@ -215,6 +230,7 @@ def import_(
     others = _others(
         {
             "--on-conflict": on_conflict,
+            "--on-duplicate": None if on_duplicate is DuplicateChoice.ERROR else on_duplicate.value,
             "--rejects": rejects,
             "--resume": resume,
             "--key": key,

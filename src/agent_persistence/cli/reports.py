@@ -14,6 +14,7 @@ def report_document(report: ImportReport) -> dict[str, Any]:
         "rows": report.rows,
         "rejected": report.rejected,
         "skipped_by_database": report.skipped_by_database,
+        "ignored": report.ignored,
         "note": report.note,
         "resumed_rows": report.resumed_rows,
         "dry_run": report.is_dry_run,

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, Self, TypeVar, get_args, overload
 
 from pydantic import BaseModel, ValidationError as PydanticError
 from pydantic_core import to_json
 
 from agent_persistence.client.including import Includes
 from agent_persistence.client.spooled_models import spooled_model
-from agent_persistence.client.verbs import AllVerbs, ReadingVerbs, WritingVerbs
+from agent_persistence.client.verbs import AllVerbs, OnDuplicate, ReadingVerbs, WritingVerbs
 from agent_persistence.client.views import AccessToken, Claims, Tenant
 from agent_persistence.exceptions import ConfigurationError, ReadOnlyError, ValidationError, printable
 from agent_persistence.operations.spooled import is_spooled
@@ -99,9 +99,9 @@ class ReadOnlyTable(Generic[Model]):
         )
         return [self._fitted(row) for row in rows]
 
-    async def count(self, filters: Filters | None = None) -> int:
-        """Return the exact number of rows that `filters` selects, all by default."""
-        return await self._reader.count(self._name, filters)
+    async def count(self, filters: Filters | None = None, *, estimated: bool = False) -> int:
+        """Return the number of rows that `filters` selects, all by default: exact, unless `estimated`."""
+        return await self._reader.count(self._name, filters, estimated=estimated)
 
     async def iterate(
         self,
@@ -181,14 +181,51 @@ class TypedTable(ReadOnlyTable[Model]):
         """
         return spooled_model(self._model, row) if is_spooled(row) else self._fitted(row, done=_STORED)
 
-    async def write(self, record: Model | Record) -> Model:
-        """Insert one row and return it as stored, with the values the backend generated."""
-        return self._as_stored(await self._writer.write(self._name, record))
+    @overload
+    async def write(self, record: Model | Record, *, on_duplicate: Literal["error"] = "error") -> Model: ...
 
-    async def batch_write(self, records: Sequence[Model | Record]) -> list[Model]:
-        """Insert all rows or none, in one request, and return them in the order given; [] gives []."""
-        rows = await self._writer.batch_write(self._name, records)
-        return [self._as_stored(row) for row in rows]
+    @overload
+    async def write(
+        self, record: Model | Record, *, on_duplicate: OnDuplicate, on_conflict: Sequence[str] | None = None
+    ) -> Model | None: ...
+
+    async def write(
+        self,
+        record: Model | Record,
+        *,
+        on_duplicate: OnDuplicate = "error",
+        on_conflict: Sequence[str] | None = None,
+    ) -> Model | None:
+        """Insert one row and return it as stored, with the values the backend generated.
+
+        With `on_duplicate="ignore"` None comes back where the record's key was taken, as of a service's `write`.
+        """
+        row = await self._writer.write(self._name, record, on_duplicate=on_duplicate, on_conflict=on_conflict)
+        return None if row is None else self._as_stored(row)
+
+    @overload
+    async def batch_write(
+        self, records: Sequence[Model | Record], *, on_duplicate: Literal["error"] = "error"
+    ) -> list[Model]: ...
+
+    @overload
+    async def batch_write(
+        self, records: Sequence[Model | Record], *, on_duplicate: OnDuplicate, on_conflict: Sequence[str] | None = None
+    ) -> list[Model | None]: ...
+
+    async def batch_write(
+        self,
+        records: Sequence[Model | Record],
+        *,
+        on_duplicate: OnDuplicate = "error",
+        on_conflict: Sequence[str] | None = None,
+    ) -> list[Model] | list[Model | None]:
+        """Insert all rows or none, in one request, and return them in the order given; [] gives [].
+
+        With `on_duplicate="ignore"` None stands for each record whose key was taken.
+        """
+        rows = await self._writer.batch_write(self._name, records, on_duplicate=on_duplicate, on_conflict=on_conflict)
+        return [None if row is None else self._as_stored(row) for row in rows]
 
     async def upsert(self, record: Model | Record, on_conflict: Sequence[str] | None = None) -> Model:
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns."""
@@ -201,14 +238,24 @@ class TypedTable(ReadOnlyTable[Model]):
         rows = await self._writer.upsert_many(self._name, records, on_conflict)
         return [self._as_stored(row) for row in rows]
 
-    async def update(self, changes: Record, filters: Filters, *, max_affected: int | None = None) -> list[Model]:
-        """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows."""
-        rows = await self._writer.update(self._name, changes, filters, max_affected=max_affected)
+    async def update(
+        self, changes: Record, filters: Filters, *, max_affected: int | None = None, expect: int | None = None
+    ) -> list[Model]:
+        """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows.
+
+        More rows than `max_affected`, or another number than `expect`, is an error, and nothing changes.
+        """
+        rows = await self._writer.update(self._name, changes, filters, max_affected=max_affected, expect=expect)
         return [self._as_stored(row) for row in rows]
 
-    async def delete(self, filters: Filters, *, max_affected: int | None = None) -> list[Model]:
-        """Delete the rows that `filters` selects, all or none, and return them."""
-        rows = await self._writer.delete(self._name, filters, max_affected=max_affected)
+    async def delete(
+        self, filters: Filters, *, max_affected: int | None = None, expect: int | None = None
+    ) -> list[Model]:
+        """Delete the rows that `filters` selects, all or none, and return them.
+
+        `max_affected` and `expect` are as in `update`.
+        """
+        rows = await self._writer.delete(self._name, filters, max_affected=max_affected, expect=expect)
         return [self._fitted(row, done=_DELETED) for row in rows]
 
 

@@ -218,7 +218,10 @@ class UnitOfWork:
     async def commit(self) -> UnitResults:
         """All operations are applied, in order, and each has its result; or none is, and the first error is raised.
 
-        After a failure it may be called again; a unit that may have been applied (OutcomeUnknownError) is applied once
+        Raises what the verbs of its operations do, with the number of the one at fault in `part`;
+        ExpectationFailedError where an operation met another number of rows than it expects, UnsupportedOperationError
+        where adapter or database have no units, and ConflictError where the key is another unit's. After a failure it
+        may be called again; a unit that may have been applied (OutcomeUnknownError) is applied once
         only if it has a key, given or made.
         """
         if self._is_committed:

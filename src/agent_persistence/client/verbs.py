@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, overload
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -56,6 +56,10 @@ if TYPE_CHECKING:
     from agent_persistence.client.unit_of_work import UnitOfWork
 
 
+OnDuplicate: TypeAlias = Literal["error", "ignore"]
+"""What becomes of a record whose key a stored row has."""
+
+
 class Closing(ABC):
     """An async context manager that ends with `aclose()`."""
 
@@ -99,7 +103,7 @@ class ReadingVerbs(Views):
     ) -> Row | None:
         """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused.
 
-        `include` brings related rows with it, as in `query`.
+        `include` brings related rows with it, as in `query`. Raises what `query` does.
         """
         encoded = encode_value(table, id_value, "id_value")
         if encoded is None or isinstance(encoded, (list, dict)):
@@ -131,6 +135,11 @@ class ReadingVerbs(Views):
         `include` brings rows of other tables with each row, along declared foreign keys, in the same request:
         `{"customers": ["name"], "comments": {"select": ["body"], "order_by": desc("created_at"), "limit": 5}}`; each of
         these tables is checked as if it were queried alone.
+
+        Raises TableNotAllowedError and ColumnNotAllowedError where the policy refuses, ValidationError where the call
+        is malformed or more rows match than the policy's `max_rows`, UnsupportedOperationError where the adapter lacks
+        what it needs, all but for the number of rows before anything is sent; AuthenticationError, AdapterError where
+        the database refuses, and BackendUnavailableError where it was not reached in time.
         """
         operation = Query(
             table,
@@ -159,7 +168,7 @@ class ReadingVerbs(Views):
         """Return at most `limit` of the rows that `filters` selects, after `offset`, and how many it selects in all.
 
         Both are of one request, and so of one moment, where the backend counts with a query (PostgREST, PostgreSQL,
-        memory); else the total is counted in a request of its own. The total is exact.
+        memory); else the total is counted in a request of its own. The total is exact. Raises what `query` does.
         """
         asked = _at_least(table, "limit", limit, 1)
         if asked is None:
@@ -184,9 +193,18 @@ class ReadingVerbs(Views):
     def _parse_include(self, table: str, include: Includes) -> tuple[Include, ...]:
         return parse_include(self.schema, table, include, _names, _at_least) if type(table) is str else ()
 
-    async def count(self, table: str, filters: Filters | None = None) -> int:
-        """Return the exact number of rows that `filters` selects, all by default."""
-        counted: int = (await self._invoke(Count(table, linked_filters(self.schema, table, filters)))).value
+    async def count(self, table: str, filters: Filters | None = None, *, estimated: bool = False) -> int:
+        """Return the number of rows that `filters` selects, all by default: exact, unless `estimated`.
+
+        An estimate reads statistics in place of the rows, and so takes milliseconds whatever the table's size.
+        PostgreSQL's is that of its planner, which is as old as the table's last ANALYZE, is never 0, and may be far off
+        where a filter combines columns. PostgREST counts exactly up to its max-rows and takes the planner's beyond
+        (`Prefer: count=estimated`). Memory, and adapters of others, count exactly. Raises what `query` does.
+        """
+        if type(estimated) is not bool:
+            raise ValidationError(table, "estimated is True or False")
+        asked = Count(table, linked_filters(self.schema, table, filters), estimated=estimated)
+        counted: int = (await self._invoke(asked)).value
         return counted
 
     async def call(self, function: str, arguments: Record | None = None) -> Any:
@@ -194,7 +212,9 @@ class ReadingVerbs(Views):
 
         A function listed in the policy's `call` is only read from; declare it STABLE, so that the server runs it in a
         read-only transaction also where its arguments are too long for a GET. One listed in `call_write` may
-        write, and is never called again after a failure that leaves its outcome open.
+        write, and is never called again after a failure that leaves its outcome open: that is OutcomeUnknownError.
+        Raises TableNotAllowedError, ValidationError, AdapterError where there is no such function (PGRST202), and
+        BackendUnavailableError.
         """
         given = {} if arguments is None else as_mapping(function, arguments, "arguments")
         encoded = encode_record(function, given, "arguments") if given else {}
@@ -227,7 +247,7 @@ class ReadingVerbs(Views):
 
         Each page is a query of its own that begins behind the last row seen (keyset paging), ties broken by the
         table's key: rows written meanwhile are seen if they belong behind it, and no row is seen twice or left out.
-        All pages are read as whoever asked for the first.
+        All pages are read as whoever asked for the first. Raises what `query` does, at the first row or any later one.
         """
         size = _at_least(table, "page_size", page_size, 1)
         if size is None:
@@ -264,7 +284,10 @@ class ReadingVerbs(Views):
             position = page[-1]
 
     async def get_columns(self, table: str) -> list[str] | None:
-        """Return the table's column names in their order, or None where neither server nor schema tells them."""
+        """Return the table's column names in their order, or None where neither server nor schema has them.
+
+        Raises TableNotAllowedError, AdapterError, and BackendUnavailableError.
+        """
         columns: list[str] | None = (await self._invoke(GetColumns(table))).value
         return columns
 
@@ -272,9 +295,10 @@ class ReadingVerbs(Views):
 class WritingVerbs(ABC):
     """The verbs that change rows.
 
-    Beside the errors of the reading verbs: ConflictError where a rule of the database refuses the row, and
-    OutcomeUnknownError where the write was sent and its fate could not be learned. A write whose answer was lost is
-    sent again only where it cannot be applied twice: see docs/reliability.md.
+    Beside the errors of the reading verbs: ConflictError where a rule of the database refuses the row, RowSecurityError
+    where a policy of row-level security does, and OutcomeUnknownError where the write was sent and its fate could not
+    be learned. A write whose answer was lost is sent again only where it cannot be applied twice: see
+    docs/reliability.md.
     """
 
     __slots__ = ()
@@ -291,39 +315,118 @@ class WritingVerbs(ABC):
     @abstractmethod
     def _clean(self, record: Record) -> Record: ...
 
-    async def write(self, table: str, record: Record | BaseModel) -> Row:
+    @overload
+    async def write(
+        self, table: str, record: Record | BaseModel, *, on_duplicate: Literal["error"] = "error"
+    ) -> Row: ...
+
+    @overload
+    async def write(
+        self,
+        table: str,
+        record: Record | BaseModel,
+        *,
+        on_duplicate: OnDuplicate,
+        on_conflict: Sequence[str] | None = None,
+    ) -> Row | None: ...
+
+    async def write(
+        self,
+        table: str,
+        record: Record | BaseModel,
+        *,
+        on_duplicate: OnDuplicate = "error",
+        on_conflict: Sequence[str] | None = None,
+    ) -> Row | None:
         """Insert one row and return it as stored, with the values the backend generated.
 
         None values are stripped, so that the column takes its default; `NULL` writes an explicit null.
+
+        Raises TableNotAllowedError and ColumnNotAllowedError where the policy refuses, ValidationError where the record
+        cannot be meant, all before anything is sent; ConflictError and RowSecurityError where the database refuses the
+        row, RowsDroppedError where a trigger keeps it out, BackendUnavailableError (nothing was applied) and
+        OutcomeUnknownError (it may have been).
+
+        With `on_duplicate="ignore"` a record whose key a stored row has is ignored: that row stays as it is, and None
+        comes back. The key is the unique one that `on_conflict` names, or else the only declared one that the record
+        has the columns of, which must be readable; another rule that the record breaks is a ConflictError as ever.
+        A row that a lost try of this call has stored is not taken for somebody else's, by the primary key that was made
+        for it; where none was, OutcomeUnknownError. RowsDroppedError where the record was not stored and no row that
+        may be read has its key, UnsupportedOperationError for adapters of others.
         """
         prepared = self._prepare(table, record)
+        ignoring = None
+        if on_duplicate != "error" or on_conflict is not None:
+            ignoring = self._key_of_duplicates(table, (prepared,), on_duplicate, on_conflict)
         made = self._client_keys.complete(table, prepared)
-        row: Row = (await self._invoke(Write(table, prepared, generated_key=made))).value
+        row: Row | None = (await self._invoke(Write(table, prepared, generated_key=made, ignoring=ignoring))).value
         return row
 
-    async def batch_write(self, table: str, records: Sequence[Record | BaseModel]) -> list[Row]:
-        """Insert all rows or none, in one request, and return them in the order given; [] gives []."""
-        prepared, key = self._prepare_all(table, records)
-        rows: list[Row] = (await self._invoke(BatchWrite(table, prepared, generated_key=key))).value
+    @overload
+    async def batch_write(
+        self, table: str, records: Sequence[Record | BaseModel], *, on_duplicate: Literal["error"] = "error"
+    ) -> list[Row]: ...
+
+    @overload
+    async def batch_write(
+        self,
+        table: str,
+        records: Sequence[Record | BaseModel],
+        *,
+        on_duplicate: OnDuplicate,
+        on_conflict: Sequence[str] | None = None,
+    ) -> list[Row | None]: ...
+
+    async def batch_write(
+        self,
+        table: str,
+        records: Sequence[Record | BaseModel],
+        *,
+        on_duplicate: OnDuplicate = "error",
+        on_conflict: Sequence[str] | None = None,
+    ) -> list[Row] | list[Row | None]:
+        """Insert all rows or none, in one request, and return them in the order given; [] gives [].
+
+        With `on_duplicate="ignore"` records whose key a stored row has, or an earlier record, are ignored as in
+        `write`, and have None in their places; all others are stored, or none. Raises what `write` does; of a
+        RowsDroppedError some rows may be stored.
+        """
+        prepared, made, ignoring = self._prepare_new(table, records, on_duplicate, on_conflict)
+        operation = BatchWrite(table, prepared, generated_key=made, ignoring=ignoring)
+        rows: list[Row] = (await self._invoke(operation)).value
         return rows
 
     async def bulk_write(
-        self, table: str, records: Sequence[Record | BaseModel], on_conflict: Sequence[str] | None = None
+        self,
+        table: str,
+        records: Sequence[Record | BaseModel],
+        on_conflict: Sequence[str] | None = None,
+        *,
+        on_duplicate: OnDuplicate = "error",
     ) -> int:
         """Insert all rows or none, in one request that reads nothing back, and return how many are stored; [] gives 0.
 
         That is fewer than were sent where a trigger or rule of the database drops some. With `on_conflict` rows that
         have the same values in these columns are merged; all records then have the same columns, no two of them the
         same values in these, and fields of a model that were not set are left as they are.
+
+        With `on_duplicate="ignore"` they are not merged but ignored, as in `write`: fewer stored than sent are then
+        ignored ones, for rows that were dropped are a RowsDroppedError. The keys of stored rows are read back for it.
+        Raises what `write` does else, and UnsupportedOperationError for adapters without it.
         """
-        stored: int = (await self._invoke(self._bulk_of(table, records, on_conflict))).value
+        if on_duplicate == "error":
+            operation = self._bulk_of(table, records, on_conflict)
+        else:
+            operation = self._bulk_of_new(table, records, on_conflict, on_duplicate=on_duplicate)
+        stored: int = (await self._invoke(operation)).value
         return stored
 
     async def upsert(self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None) -> Row:
         """Insert the row, or merge it into the one that has the same values in the `on_conflict` columns.
 
         Without `on_conflict` the primary key decides; a table without one gets a new row. Columns the record does not
-        name keep their values, and so do fields of a model that were not set; the row is returned as stored.
+        name keep their values, and so do fields of a model that were not set; the row is returned as stored. Raises
+        what `write` does, and AdapterError (42P10) where no unique rule of the whole table is on these columns.
         """
         target = _names(table, "on_conflict", on_conflict) or ()
         prepared = self._prepare(table, record, only_set=True)
@@ -339,6 +442,7 @@ class WritingVerbs(ABC):
         Without `on_conflict` the primary key decides. One request and one transaction; the rows come back as stored, in
         the order given, and [] gives []. All records have the same columns, so that none is set to a default in a row
         that has a value; no two of them have the same values in `on_conflict` (AdapterError 21000, nothing is stored).
+        Raises what `upsert` does, and UnsupportedOperationError for adapters without it.
         """
         target = _names(table, "on_conflict", on_conflict) or ()
         prepared, key = self._prepare_all(table, records, target, only_set=True)
@@ -348,12 +452,26 @@ class WritingVerbs(ABC):
         return rows
 
     async def update(
-        self, table: str, changes: Record | BaseModel, filters: Filters, *, max_affected: int | None = None
+        self,
+        table: str,
+        changes: Record | BaseModel,
+        filters: Filters,
+        *,
+        max_affected: int | None = None,
+        expect: int | None = None,
     ) -> list[Row]:
         """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows.
 
-        Empty changes or filters are refused. More rows than `max_affected` is an AdapterError, and nothing changes.
+        Empty changes or filters are refused. More rows than `max_affected` is an AdapterError (PGRST124), and another
+        number than `expect` an ExpectationFailedError; either way nothing changes. `expect` makes the call a unit of
+        work of one operation: over PostgREST it needs what `agent-persistence sql install` makes, and an adapter
+        without transactions is an UnsupportedOperationError. Raises what `write` does else, but for RowsDroppedError.
         """
+        if expect is not None:
+            _check_alone(table, max_affected)
+            unit = self.unit_of_work()
+            changed = unit.update(table, changes, filters, expect=expect)
+            return (await unit.commit())[changed]
         operation = Update(
             table,
             self._prepare(table, changes, "changes", only_set=True),
@@ -363,12 +481,20 @@ class WritingVerbs(ABC):
         rows: list[Row] = (await self._invoke(operation)).value
         return rows
 
-    async def delete(self, table: str, filters: Filters, *, max_affected: int | None = None) -> list[Row]:
+    async def delete(
+        self, table: str, filters: Filters, *, max_affected: int | None = None, expect: int | None = None
+    ) -> list[Row]:
         """Delete the rows that `filters` selects, all or none, and return them.
 
-        Denied unless the policy names the table. Empty filters are refused. More rows than `max_affected` is an
-        AdapterError, and nothing is deleted.
+        Denied unless the policy names the table. Empty filters are refused. `max_affected` and `expect` are as in
+        `update`: too many rows, or another number, and nothing is deleted. Raises what `update` does; ConflictError
+        where other rows refer to one of them.
         """
+        if expect is not None:
+            _check_alone(table, max_affected)
+            unit = self.unit_of_work()
+            deleted = unit.delete(table, filters, expect=expect)
+            return (await unit.commit())[deleted]
         operation = Delete(
             table, linked_rows(self.schema, table, filters), _at_least(table, "max_affected", max_affected, 1)
         )
@@ -379,7 +505,7 @@ class WritingVerbs(ABC):
         """Several writes that are applied together or not at all, in one request; nothing is sent before `commit()`.
 
         Under a `key` they are applied once, also when the same unit is made and committed again, by this or another
-        process. See `UnitOfWork`.
+        process. See `UnitOfWork`, whose methods raise ValidationError, and `commit()` what the verbs do.
         """
         from agent_persistence.client.unit_of_work import UnitOfWork
 
@@ -397,17 +523,61 @@ class WritingVerbs(ABC):
             raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
         return BulkWrite(table, prepared, target, generated_key=made)
 
+    def _bulk_of_new(
+        self,
+        table: str,
+        records: object,
+        on_conflict: object = None,
+        *,
+        on_duplicate: object = "ignore",
+        generated_key: str | None = None,
+    ) -> BulkWrite:
+        """What `bulk_write` sends that ignores duplicates; an import makes the keys itself."""
+        prepared, made, ignoring = self._prepare_new(table, records, on_duplicate, on_conflict, made=generated_key)
+        return BulkWrite(table, prepared, generated_key=generated_key or made, ignoring=ignoring)
+
+    def _prepare_new(
+        self, table: str, records: object, on_duplicate: object, on_conflict: object, *, made: str | None = None
+    ) -> tuple[tuple[dict[str, Any], ...], str | None, tuple[str, ...] | None]:
+        """The records with the keys made for them, the column of these, and the key by which duplicates are ignored."""
+        prepared = self._prepare_each(table, records)
+        ignoring = self._key_of_duplicates(table, prepared, on_duplicate, on_conflict, made)
+        keys = [self._client_keys.complete(table, record) for record in prepared]
+        return prepared, keys[0] if keys and all(keys) else None, ignoring
+
+    def _key_of_duplicates(
+        self,
+        table: str,
+        records: Sequence[Record],
+        on_duplicate: object,
+        on_conflict: object,
+        made: str | None = None,
+    ) -> tuple[str, ...] | None:
+        if on_duplicate == "error":
+            if on_conflict is not None:
+                told = 'on_conflict names the key by which duplicates are ignored, which needs on_duplicate "ignore"'
+                raise ValidationError(table, f"{told}; to merge with the row that is there, upsert")
+            return None
+        if on_duplicate != "ignore":
+            raise ValidationError(table, 'on_duplicate is "error" or "ignore"')
+        named = _names(table, "on_conflict", on_conflict)
+        given = [{name: value for name, value in record.items() if name != made} for record in records]
+        return self._client_keys.key_of_duplicates(table, given if made else records, named)
+
     def _prepare_all(
         self, table: str, records: object, on_conflict: tuple[str, ...] = (), *, only_set: bool = False
     ) -> tuple[tuple[dict[str, Any], ...], str | None]:
         """The records with the keys made for them; and the column of these, if all have one."""
-        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
-            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
-        prepared = tuple(
-            self._prepare(table, record, f"records[{i}]", only_set=only_set) for i, record in enumerate(records)
-        )
+        prepared = self._prepare_each(table, records, only_set=only_set)
         made = [self._client_keys.complete(table, record, on_conflict) for record in prepared]
         return prepared, made[0] if made and all(made) else None
+
+    def _prepare_each(self, table: str, records: object, *, only_set: bool = False) -> tuple[dict[str, Any], ...]:
+        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
+            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
+        return tuple(
+            self._prepare(table, record, f"records[{i}]", only_set=only_set) for i, record in enumerate(records)
+        )
 
     def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
         return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)
@@ -455,6 +625,11 @@ def _at_least(table: str, option: str, value: object, least: int) -> int | None:
         given = value if type(value) is int and abs(value) < 10**9 else type(value).__name__
         raise ValidationError(table, f"{option} is an int of at least {least}, not {given}")
     return value
+
+
+def _check_alone(table: str, max_affected: object) -> None:
+    if max_affected is not None:
+        raise ValidationError(table, "expect says how many rows are affected; max_affected would say it again")
 
 
 def _listed(names: str) -> str:

@@ -43,12 +43,14 @@ from agent_persistence.operations.writing import (
     Upsert as Upsert,
     UpsertMany as UpsertMany,
     Write as Write,
+    WriteNew as WriteNew,
 )
 
 Operation: TypeAlias = (
     Write
     | BatchWrite
     | BulkWrite
+    | WriteNew
     | UpsertMany
     | Upsert
     | Update

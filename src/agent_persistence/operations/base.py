@@ -39,6 +39,11 @@ class BaseOperation:
         return None
 
     @property
+    def found_by(self) -> tuple[str, ...] | None:
+        """The columns by which stored rows are found, to be merged with or to leave a record out for; as above."""
+        return self.merges_by
+
+    @property
     def asked_columns(self) -> tuple[str, ...] | None:
         """The columns of rows to ask for; None is all of them."""
         return None

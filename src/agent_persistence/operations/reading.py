@@ -131,6 +131,8 @@ class Count(BaseOperation):
     filters: Filter | None = None
     counting: str | None = field(default=None, kw_only=True, repr=False)
     """A column that may be read, where not all of them may be."""
+    estimated: bool = field(default=False, kw_only=True)
+    """Whether the number may come of statistics, where the back end has any."""
 
     @property
     def filter(self) -> Filter | None:

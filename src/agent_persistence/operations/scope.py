@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from agent_persistence.exceptions import ColumnNotAllowedError, ValidationError
 from agent_persistence.operations.base import filtered_columns
@@ -51,7 +51,7 @@ class Scope:
         for column in self.others:
             if column in record:
                 reason = "it limits the rows that this policy allows, and is not written"
-                raise ColumnNotAllowedError(table, column, reason)
+                raise ColumnNotAllowedError(table, column, reason, _ANOTHER)
 
     def completed(self, table: str, record: Record) -> Record:
         """The record with the values that every row of the scope has."""
@@ -59,14 +59,20 @@ class Scope:
         return {**record, **self.values}
 
     def merging(self, table: str, target: tuple[str, ...]) -> tuple[str, ...]:
-        """The columns by which rows are merged, so that none outside of the scope is."""
+        """The columns by which rows are merged, or records ignored, so that no row outside of the scope counts."""
         if self.others:
             raise ValidationError(
                 table,
-                "an upsert could merge with a row outside of those this policy allows; use update, or write with a"
-                " new key",
+                "a row outside of those this policy allows may have the same key, so that none is merged or ignored by"
+                " it; update the row if it is there, or write one with a new key",
+                _ANOTHER,
             )
         return distinct((*target, *self.values))
+
+
+_ANOTHER: Final = (
+    "a service over the same adapter whose policy has no rows= for the table can: docs/security.md, Soft delete"
+)
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -47,17 +47,24 @@ class _Inserting(_Writing):
     """As `own_key` says it."""
     resent: bool = field(default=False, kw_only=True, repr=False)
     """As `was_sent` says it."""
+    ignoring: tuple[str, ...] | None = field(default=None, kw_only=True, repr=False)
+    """A key by which a record that a stored row has the values of is ignored: it has None in its place in the value,
+    and is not in the number of a bulk write. Of a merge it means nothing. None: it is an error."""
 
     @property
     def was_sent(self) -> bool:
         return self.resent
 
     def columns_read(self) -> Iterable[str]:
-        return self.referred
+        return (*self.referred, *(self.ignoring or ()))
 
     @property
     def own_key(self) -> str | None:
         return self.generated_key
+
+    @property
+    def found_by(self) -> tuple[str, ...] | None:
+        return self.merges_by if self.ignoring is None else self.ignoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,10 @@ class _OneRow(_Inserting):
     @property
     def inserted(self) -> tuple[Record, ...]:
         return (self.record,)
+
+    def capabilities(self) -> Iterator[str]:
+        if self.ignoring is not None:
+            yield "ignore_duplicates"
 
     def given(self) -> Iterator[tuple[str, Record]]:
         yield "record", self.record
@@ -84,13 +95,14 @@ class Write(_OneRow):
     verb: ClassVar[str] = "write"
 
     def columns(self) -> tuple[str, ...]:
-        return (*self.record, *self.referred)
+        return (*self.record, *(self.ignoring or ()), *self.referred)
 
     def columns_written(self) -> Iterable[str]:
         return self.record
 
     def restricted(self, scope: Scope, primary_key: tuple[str, ...]) -> Write:
-        return replace(self, record=scope.completed(self.table, self.record))
+        record = scope.completed(self.table, self.record)
+        return replace(self, record=record, ignoring=_within(scope, self.table, self.ignoring))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +150,18 @@ class BatchWrite(_Inserting):
         return replace(self, records=tuple(map(change, self.records)))
 
     def columns(self) -> tuple[str, ...]:
-        return (*self.columns_written(), *self.referred)
+        return (*self.columns_written(), *(self.ignoring or ()), *self.referred)
 
     def columns_written(self) -> Iterable[str]:
         return chain.from_iterable(self.records)
 
+    def capabilities(self) -> Iterator[str]:
+        if self.ignoring is not None:
+            yield "ignore_duplicates"
+
     def restricted(self, scope: Scope, primary_key: tuple[str, ...]) -> Self:
-        return self.with_records(lambda record: scope.completed(self.table, record))
+        completed = self.with_records(lambda record: scope.completed(self.table, record))
+        return replace(completed, ignoring=_within(scope, self.table, self.ignoring))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +180,52 @@ class BulkWrite(BatchWrite):
 
     def columns(self) -> tuple[str, ...]:
         """Each name once: a chunk of an import has tens of thousands of them."""
-        return (*distinct(chain.from_iterable(self.records)), *(self.on_conflict or ()))
+        return (*distinct(chain.from_iterable(self.records)), *(self.on_conflict or self.ignoring or ()))
 
     def columns_written(self) -> Iterable[str]:
-        return self.columns()
+        return (*distinct(chain.from_iterable(self.records)), *(self.on_conflict or ()))
 
     def restricted(self, scope: Scope, primary_key: tuple[str, ...]) -> BulkWrite:
         completed = self.with_records(lambda record: scope.completed(self.table, record))
         if self.on_conflict is None:
-            return completed
+            return replace(completed, ignoring=_within(scope, self.table, self.ignoring))
         return replace(completed, on_conflict=scope.merging(self.table, self.on_conflict or primary_key))
 
     def capabilities(self) -> Iterator[str]:
-        yield "bulk"
+        yield "bulk" if self.ignoring is None else "ignore_duplicates"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteNew(BatchWrite):
+    """Insert the rows whose values in `key` no stored row has, all of these or none; the value is the rows stored.
+
+    They are in the order given. It is what a back end is asked to do for a write that ignores duplicates; see
+    `pipeline.duplicates`, which finds out whose row each one is.
+    """
+
+    key: tuple[str, ...]
+
+    @property
+    def own_key(self) -> str | None:
+        """None: that one of the keys made here exists says nothing of the other rows."""
+        return None
+
+    @property
+    def found_by(self) -> tuple[str, ...]:
+        return self.key
+
+    def columns(self) -> tuple[str, ...]:
+        return (*distinct(chain.from_iterable(self.records)), *self.key)
+
+    def columns_read(self) -> Iterable[str]:
+        return self.key
+
+    def restricted(self, scope: Scope, primary_key: tuple[str, ...]) -> WriteNew:
+        completed = self.with_records(lambda record: scope.completed(self.table, record))
+        return replace(completed, key=scope.merging(self.table, self.key))
+
+    def capabilities(self) -> Iterator[str]:
+        yield "ignore_duplicates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,3 +328,8 @@ class Delete(_Writing):
     def capabilities(self) -> Iterator[str]:
         yield "delete"
         yield from needed_by(self.filters)
+
+
+def _within(scope: Scope, table: str, key: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The key, so that no row outside of the scope has it."""
+    return None if key is None else scope.merging(table, key)

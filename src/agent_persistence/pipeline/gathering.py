@@ -173,6 +173,8 @@ class _HeldBackError(AdapterError):
 def _writing(operation: Operation) -> Write | BatchWrite | Upsert | Update | Delete | Require:
     if not isinstance(operation, (Write, BatchWrite, Upsert, Update, Delete, Require)):
         raise ConfigurationError(f"a middleware made an operation of a unit of work into {operation.verb}")
+    if operation.found_by is not None and operation.merges_by is None:
+        raise ConfigurationError("a middleware made a write of a unit of work ignore duplicates, which it cannot")
     return operation
 
 

@@ -118,7 +118,7 @@ class Masking:
 
 def _stored(operation: Operation, inward: _Mask) -> Operation:
     """The operation with what is to be stored in the place of what was given."""
-    inward.check_target(operation.table, operation.merges_by or ())
+    inward.check_target(operation.table, operation.found_by or ())
     return operation.with_records(partial(inward.record, operation.table))
 
 
@@ -165,7 +165,7 @@ class _Mask:
                 raise ColumnNotAllowedError(
                     table,
                     column,
-                    "an upsert finds its row by this column, whose masked values are not told apart",
+                    "a stored row is found by this column, whose masked values are not told apart",
                     "say allow() or pseudonymize() for it in the Redaction",
                 )
 

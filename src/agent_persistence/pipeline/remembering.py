@@ -16,6 +16,7 @@ from agent_persistence.operations import (
     Update,
     Upsert,
     Write,
+    WriteNew,
     WritingCall,
 )
 from agent_persistence.pipeline.chain import Rest
@@ -28,7 +29,8 @@ class Remembering:
 
     A write that tells nobody whether it was applied (a table whose keys the database makes, a merge, a change of many
     rows, a function that writes) becomes a unit of one operation under a key of its own: sent again it is applied once.
-    A write that a key of ours fences already goes as it is, and costs nothing.
+    A write that a key of ours fences already goes as it is, and costs nothing; so does one that ignores duplicates,
+    which no second try can double.
     """
 
     def __init__(self, keys: ClientKeys, new_key: Callable[[], str] = uuid7) -> None:
@@ -37,7 +39,7 @@ class Remembering:
 
     def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         kinds = (Write, BatchWrite, Upsert, Update, Delete, WritingCall)
-        if isinstance(operation, kinds) and self._is_in_doubt(operation):
+        if isinstance(operation, kinds) and not isinstance(operation, WriteNew) and self._is_in_doubt(operation):
             return self._remembered(operation, context, call_next)
         return call_next(operation, context)
 

@@ -71,8 +71,8 @@ class Tenancy:
         if operation.returns == "count":
             return result
         told = result.value if isinstance(result.value, list) else [result.value]
-        _check(operation, told, tenant)
-        rows = [_without(row, tenant.column) for row in told] if unasked else told
+        _check(operation, [row for row in told if row is not None], tenant)  # None is a record that was ignored
+        rows = [row and _without(row, tenant.column) for row in told] if unasked else told
         if isinstance(operation, Read):
             return replace(result, value=only_row(operation.table, operation.id_column, rows))
         return replace(result, value=rows if isinstance(result.value, list) else rows[0])

@@ -9,6 +9,7 @@ from agent_persistence.context import CallContext
 from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.operations import (
     KNOWN,
+    BatchWrite,
     BulkWrite,
     Call,
     Operation,
@@ -16,6 +17,8 @@ from agent_persistence.operations import (
     Read,
     Result,
     Upsert,
+    UpsertMany,
+    Write,
     related,
     unknown,
 )
@@ -46,18 +49,22 @@ class Validation:
     def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         if type(operation) not in KNOWN:
             raise unknown(operation)
-        self._check(operation)
+        tenant = context.identity.tenant
+        is_held = tenant is not None and operation.table not in tenant.shared
+        added = frozenset({tenant.column} if tenant is not None and is_held else ())
+        self._check(operation, added)
         for each in related(operation):
-            self._check(each.query)
+            self._check(each.query, added)
         return call_next(operation, context)
 
-    def _check(self, operation: Operation) -> None:
+    def _check(self, operation: Operation, added: frozenset[str]) -> None:
+        """Raise all problems; to the columns by which rows are found tenancy adds these."""
         table = self._schema.tables.get(operation.table)
         if table is not None and not isinstance(operation, Call):
             unlisted = [_shown(finding) for finding in _grouped(_unknown(operation, table))]
             if unlisted:
                 unlisted[-1] += f"; {operation.table} has {', '.join((*table.columns, *table.paths))}"
-            problems = unlisted + [_shown(finding) for finding in _grouped(_misfits(operation, table))]
+            problems = unlisted + [_shown(finding) for finding in _grouped(_misfits(operation, table, added))]
             if problems:
                 raise ValidationError(operation.table, problems)
 
@@ -91,19 +98,29 @@ def _named(operation: Operation) -> Iterator[tuple[str, Iterable[str]]]:
         case Query():
             yield "select", operation.select or ()
             yield "order_by", [key.column for key in operation.order]
-        case Upsert() | BulkWrite():
-            yield "on_conflict", operation.on_conflict or ()
         case Read():
             yield "id_column", (operation.id_column,)
+    yield "on_conflict", _target(operation) or ()
     yield "a handle", operation.referred_columns
     yield "filters", [leaf.column or "" for leaf in comparisons(_filters(operation))]
+
+
+def _target(operation: Operation) -> tuple[str, ...] | None:
+    """The key by which stored rows are found, () for the primary one; None where none is looked for."""
+    match operation:
+        case Upsert() | UpsertMany() | BulkWrite(on_conflict=tuple()):
+            return operation.on_conflict
+        case Write() | BatchWrite():
+            return operation.ignoring
+        case _:
+            return None
 
 
 def _filters(operation: Operation) -> Filter | None:
     return None if isinstance(operation, Read) else operation.filter
 
 
-def _misfits(operation: Operation, table: Table) -> Iterator[Finding]:
+def _misfits(operation: Operation, table: Table, added: frozenset[str]) -> Iterator[Finding]:
     for place, record in operation.given():
         for name, value in record.items():
             problem = _unwritable(table.columns.get(name, _UNDECLARED), value)
@@ -117,8 +134,9 @@ def _misfits(operation: Operation, table: Table) -> Iterator[Finding]:
         column = table.columns.get(operation.id_column, _UNDECLARED)
         if not takes(column.type, operation.id_value):
             yield f"{operation.id_column} {_not_taken(column, operation.id_value)}", "id_value"
-    if isinstance(operation, (Upsert, BulkWrite)) and operation.on_conflict is not None:
-        yield from _unkeyed(operation.on_conflict, table)
+    target = _target(operation)
+    if target is not None:
+        yield from _unkeyed(target, table, added)
 
 
 _UNDECLARED: Final = Column("any")
@@ -178,9 +196,9 @@ def _incomparable(column: Column, leaf: Comparison) -> str | None:
     return None if refused is None else _not_taken(column, refused)
 
 
-def _unkeyed(on_conflict: tuple[str, ...], table: Table) -> Iterator[Finding]:
+def _unkeyed(on_conflict: tuple[str, ...], table: Table, added: frozenset[str]) -> Iterator[Finding]:
     target = on_conflict or table.primary_key
     keys = [key for key in (table.primary_key, *table.unique) if key]
-    if {*target} <= table.columns.keys() and not any({*target} == {*key} for key in keys):
+    if {*target} <= table.columns.keys() and not any({*target} in ({*key}, {*key} - added) for key in keys):
         declared = ", ".join(f"({', '.join(key)})" for key in keys) or "none"
         yield f"({', '.join(target)}) is no declared key; keys are {declared}; add it to `unique`", "on_conflict"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from agent_persistence.exceptions import ConfigurationError, printable
+from agent_persistence.exceptions import ConfigurationError, ValidationError, printable
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.schema.registry import Schema
 
@@ -50,6 +50,33 @@ class ClientKeys:
         here, and what a schema that was given says is unique. What the default schema says is a guess."""
         column = self._columns.get(table)
         return self.unique(table) if self._is_given else () if column is None else ((column,),)
+
+    def least(self, table: str) -> list[tuple[str, ...]]:
+        """The sets of columns that are unique, without those that hold another one, which are so by that alone."""
+        known = [key for key in dict.fromkeys(self.unique(table)) if key]
+        return [key for key in known if not any({*other} < {*key} for other in known)]
+
+    def key_of_duplicates(
+        self, table: str, records: Sequence[Mapping[str, Any]], given: tuple[str, ...] | None = None
+    ) -> tuple[str, ...]:
+        """The key by which a record is a duplicate: the one given, or the only known one that the records name.
+
+        It is asked before keys are made here, which no stored row has.
+        """
+        names = {name for record in records for name in record}
+        known = [key for key in self.least(table) if names.issuperset(key)]
+        if given is not None and (names.issuperset(given) or not records):
+            return given
+        if given is None and (len(known) == 1 or not records):
+            return known[0] if known else ()
+        told = " and ".join(f"({', '.join(key)})" for key in known) or "no known key"
+        raise ValidationError(
+            table,
+            f"no record has the columns ({', '.join(given)}), so that none could be a duplicate"
+            if given is not None
+            else f"by which key a record is a duplicate is not known: the records name {told}",
+            "name its columns in on_conflict=, as in on_conflict=['email']",
+        )
 
     def complete(self, table: str, record: dict[str, Any], on_conflict: tuple[str, ...] = ()) -> str | None:
         """Give the record a key if it has none; the column of a key that nobody else can have, if it has one now.

@@ -40,6 +40,7 @@ from agent_persistence.operations import (
     Upsert,
     UpsertMany,
     Write,
+    WriteNew,
     unknown,
 )
 from agent_persistence.policy.identity import OWN
@@ -132,12 +133,8 @@ class InMemoryAdapter(Backend):
                 return Result(self._table(table).column_names())
             case BulkWrite():
                 return Result(self._bulk_written(operation))
-            case UpsertMany():
-                rows = self._merged(operation.table, operation.records, operation.on_conflict)
-            case Write() | BatchWrite():
-                rows = self._inserted(operation.table, operation.inserted)
-            case Upsert(table=table, record=record):
-                rows = [self._upserted(table, record, operation.on_conflict)]
+            case Write() | BatchWrite() | Upsert():
+                rows = self._written(operation)
             case Update():
                 rows = self._updated(operation)
             case Delete():
@@ -146,6 +143,17 @@ class InMemoryAdapter(Backend):
                 raise unknown(operation)
         shown = [printed(row) for row in rows]
         return Result(shown[0] if operation.returns == "row" else shown)
+
+    def _written(self, operation: Write | BatchWrite | Upsert) -> list[Row]:
+        match operation:
+            case Upsert(table, record, on_conflict):
+                return [self._upserted(table, record, on_conflict)]
+            case UpsertMany(table, records, on_conflict):
+                return self._merged(table, records, on_conflict)
+            case WriteNew(table, records, key):
+                return self._added(table, records, key)
+            case _:
+                return self._inserted(operation.table, operation.inserted)
 
     async def _called_once(self, unit: Unit, call: Call) -> Result:
         """What the function returned when the key was new. What it is doing meanwhile is its own affair."""
@@ -222,6 +230,15 @@ class InMemoryAdapter(Backend):
             return []
         stored = self._table(table)
         rows = [stored.insert(values) for values in stored.columns.all_stored(records)]
+        self._check_parents(table, rows)
+        return rows
+
+    def _added(self, table: str, records: Sequence[Record], key: tuple[str, ...]) -> list[Row]:
+        if not records:
+            return []
+        stored = self._table(table)
+        added = [stored.add(values, key) for values in stored.columns.all_stored(records)]
+        rows = [row for row in added if row is not None]
         self._check_parents(table, rows)
         return rows
 

@@ -13,6 +13,7 @@ from agent_persistence.backends.memory.predicates import Predicate, check_operat
 from agent_persistence.backends.memory.rules import duplicate, merged_twice
 from agent_persistence.backends.memory.types import sent
 from agent_persistence.backends.memory.untyped import rank
+from agent_persistence.backends.server_texts import NO_UNIQUE_RULE
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.operations import filtered_columns
 from agent_persistence.query.identifiers import is_path
@@ -195,6 +196,15 @@ class MemoryTable:
         self._check_unique(row, None)
         return self._put(next(self._numbers), row)
 
+    def add(self, values: Row, key: Sequence[str]) -> Row | None:
+        """Store a new row as `insert` does; None, and nothing is stored, where a row equals it in the key's columns."""
+        self._check_target(key)
+        row = self.columns.complete(values)
+        if self._conflicting(row, key) is not None:
+            return None
+        self._check_unique(row, None)
+        return self._put(next(self._numbers), row)
+
     def upsert(self, values: Row, target: Sequence[str]) -> tuple[Row | None, Row]:
         """Store a new row, or set the values in the row that equals it in the target columns, if there are any.
 
@@ -238,7 +248,10 @@ class MemoryTable:
         self.columns.check_columns(target)
         if not self.columns.is_open and set(target) not in [set(columns) for columns in self._indexes]:
             raise AdapterError(
-                f"{self._name} has no unique constraint on ({', '.join(target)})", status=400, code="42P10"
+                f"{self._name} has no unique constraint on ({', '.join(target)})",
+                status=400,
+                code="42P10",
+                hint=NO_UNIQUE_RULE,
             )
 
     def _check_unique(self, row: Row, own_number: int | None) -> None:

@@ -49,6 +49,7 @@ from agent_persistence.operations import (
     Update,
     Upsert,
     Write,
+    WriteNew,
     related,
     unknown,
 )
@@ -217,20 +218,25 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         predicate = simplified(count.filters)
         if predicate == FALSE:
             return 0
-        statement = sql.count(await self._known(count.table, predicate), predicate)
-        return int((await self._run("count", count.table, statement)).value or 0)
+        ask = sql.estimate if count.estimated else sql.count
+        statement = ask(await self._known(count.table, predicate), predicate)
+        counted = (await self._run("count", count.table, statement)).value
+        return sql.estimated(counted or b"") if count.estimated else int(counted or 0)
 
     async def _inserted(self, operation: Write | BatchWrite | Upsert) -> Any:
         table, records = operation.table, operation.inserted
         if not records:
             return []
-        target = await self._target(table, operation.merges_by)
-        statement = sql.insert(self._named(table), records, on_conflict=target, returning=operation.returning)
+        new = operation if isinstance(operation, WriteNew) else None
+        target = await self._target(table, operation.merges_by) if new is None else new.key
+        statement = sql.insert(
+            self._named(table), records, on_conflict=target, merges=new is None, returning=operation.returning
+        )
         # Records of different keys are read row by row: a rule that the first one breaks would hide a wrong value.
         check = sql.reading(self._named(table), records) if differ_in_keys(records) else None
         answer = await self._run(operation.verb, table, statement, writes=True, check=check)
         rows: list[Row] = [] if answer.value is None else _read(answer.value, operation.verb, table, writes=True)
-        if answer.affected < len(records):
+        if answer.affected < len(records) and new is None:
             raise RowsDroppedError(operation.verb, table, sent=len(records), stored=answer.affected, rows=rows)
         if operation.returning == ():
             return sent_rows(operation)

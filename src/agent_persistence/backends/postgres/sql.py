@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from agent_persistence.backends.exact_json import read_json
 from agent_persistence.backends.postgres.filters import FilterFacts, condition, selected, sort_key, where
 from agent_persistence.backends.postgres.statements import Parameters, Statement, document, names, quoted
 from agent_persistence.exceptions import ValidationError
@@ -92,31 +93,49 @@ def count(known: FilterFacts, predicate: Filter | None) -> Statement:
     return Statement(f"select count(*)::text from {known.rows}{chosen}", parameters.in_order())
 
 
+def estimate(known: FilterFacts, predicate: Filter | None) -> Statement:
+    """The plan of reading the rows as JSON, which is made and not carried out."""
+    parameters = Parameters()
+    chosen = f"select from {known.rows}{where(predicate, known, parameters)}"
+    return Statement(f"explain (format json) {chosen}", parameters.in_order())
+
+
+def estimated(plan: bytes) -> int:
+    """The number of rows that the plan expects (https://www.postgresql.org/docs/current/using-explain.html)."""
+    return int(read_json(plan)[0]["Plan"]["Plan Rows"])
+
+
 def insert(
     table: str,
     records: Sequence[Record],
     *,
     on_conflict: Sequence[str] | None = None,
+    merges: bool = True,
     returning: Sequence[str] | None = None,
 ) -> Statement:
     """One statement, all rows or none; a column that a record lacks takes its default.
 
-    `on_conflict` are the columns by which a row that exists is merged, None for an error. `returning` are the columns
-    that come back, all by default.
+    `on_conflict` are the columns by which a row that exists is merged, or left as it is unless `merges`; None for an
+    error. `returning` are the columns that come back, all by default.
     """
     parameters = Parameters()
-    text = inserting(table, records, parameters, on_conflict=on_conflict)
+    text = inserting(table, records, parameters, on_conflict=on_conflict, merges=merges)
     return _telling(text, parameters.in_order(), returning)
 
 
 def inserting(
-    table: str, records: Sequence[Record], parameters: Parameters, *, on_conflict: Sequence[str] | None = None
+    table: str,
+    records: Sequence[Record],
+    parameters: Parameters,
+    *,
+    on_conflict: Sequence[str] | None = None,
+    merges: bool = True,
 ) -> str:
     """The text of the insert, whose values are among the parameters; nothing comes back yet."""
     columns = distinct(name for record in records for name in record)
     source = _of_several_kinds if differ_in_keys(records) else _of_one_kind
     text = source(table, columns, records, parameters)
-    merging = "" if on_conflict is None else merge(columns, on_conflict)
+    merging = "" if on_conflict is None else merge(columns if merges else (), on_conflict)
     return f"{_into(table, columns)} {text}{merging}"
 
 
@@ -132,6 +151,7 @@ def _into(table: str, columns: Sequence[str]) -> str:
 
 
 def merge(columns: Sequence[str], on_conflict: Sequence[str]) -> str:
+    """How a row that exists takes over the columns; without any it is left as it is."""
     changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in columns)
     return f" on conflict ({names(on_conflict)}) do " + (f"update set {changes}" if changes else "nothing")
 

@@ -45,6 +45,7 @@ from agent_persistence.operations import (
     Update,
     Upsert,
     Write,
+    WriteNew,
     unknown,
 )
 from agent_persistence.policy.identity import OWN, Identity, RefreshingToken, asked, checked_token
@@ -275,7 +276,8 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         predicate = self._predicate(count.table, count.filters)
         if predicate == FALSE:
             return None
-        request = rendering.render_count(count.table, predicate, select=count.counting and (count.counting,))
+        select = count.counting and (count.counting,)
+        request = rendering.render_count(count.table, predicate, select=select, estimated=count.estimated)
         return request, partial(parsing.parse_count, table=count.table)
 
     def _changed(self, operation: Update | Delete) -> _Asked[Result] | None:
@@ -336,13 +338,23 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
             if stored < len(records):
                 raise RowsDroppedError(operation.verb, table, sent=len(records), stored=stored)
             return Result(sent_rows(operation))
-        merged_by = operation.merges_by
         await self._check_defaults(table, records, user)
+        if isinstance(operation, WriteNew):
+            return await self._added(operation, user)
+        merged_by = operation.merges_by
         request = rendering.render_insert(table, records, on_conflict=merged_by, returning=shown)
         keys = self._expected.stored(table, records, merged_by or self._schema.primary_key(table), shown)
         parse = partial(parsing.parse_rows, verb=operation.verb, table=table, expected=len(records), keys=keys)
         rows = await self._send(request, parse, user)
         return Result(rows[0] if operation.returns == "row" else rows)
+
+    async def _added(self, operation: WriteNew, user: Identity) -> Result:
+        """The rows that were stored; how many they are is asked for beside them, so that none is missed."""
+        table, records, shown = operation.table, operation.records, operation.returning
+        request = rendering.render_insert(table, records, on_conflict=operation.key, merges=False, returning=shown)
+        keys = self._expected.stored(table, records, (*self._schema.primary_key(table), *operation.key), shown)
+        parse = partial(parsing.parse_added, verb=operation.verb, table=table, sent=len(records), keys=keys)
+        return Result(await self._send(request, parse, user))
 
     async def _stored(self, operation: Write | BatchWrite | Upsert, user: Identity) -> int:
         """How many of the rows were stored; none of them comes back."""

@@ -58,6 +58,19 @@ def parse_rows(
     return rows
 
 
+def parse_added(response: Response, verb: str, table: str, *, sent: int, keys: Sequence[RowKey]) -> list[Row]:
+    """The rows that were stored of those sent; an AdapterError where their number does not say that these are all."""
+    rows = parse_rows(response, verb, table, keys=keys)
+    if len(rows) > sent or (len(rows) < sent and _total(response) != len(rows)):
+        raise AdapterError(
+            f"{verb} on {table}: {sent} row(s) were sent, {len(rows)} came back, and the server does not confirm that"
+            " it stored no other",
+            state=_confirmed(response, verb),
+            status=response.status,
+        )
+    return rows
+
+
 def _answer(rows: Sequence[Row], keys: Sequence[RowKey]) -> bool:
     """Whether the rows have the values of the keys, in their order; some keys may have no row."""
     if len(keys) == 1:

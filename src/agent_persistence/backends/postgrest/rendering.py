@@ -50,11 +50,13 @@ def render_insert(
     records: Sequence[Record],
     *,
     on_conflict: Sequence[str] | None = None,
+    merges: bool = True,
     returning: Sequence[str] | None = None,
 ) -> Request:
     """One POST, which is one statement: all rows or none.
 
-    Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty.
+    Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty,
+    or left as it is unless `merges`.
     `returning` are the columns of the stored rows that come back, all of them by default. Their number comes beside
     them, or alone, for which PostgREST needs no right to SELECT: by it rows that a trigger dropped are told from an
     answer that was cut.
@@ -62,7 +64,7 @@ def render_insert(
     prefer = [_wanted(returning), "count=exact"]
     parameters = [("select", _names(returning))] if returning else []
     if on_conflict is not None:
-        prefer.append("resolution=merge-duplicates")
+        prefer.append(f"resolution={'merge' if merges else 'ignore'}-duplicates")
         if on_conflict:
             parameters.append(("on_conflict", _names(on_conflict)))
     if differ_in_keys(records):
@@ -217,14 +219,20 @@ def checked_head(request: Request) -> Request:
     return request
 
 
-def render_count(table: str, filters: Filter | None, *, select: Sequence[str] | None = None) -> Request:
-    """A page of no rows, whose Content-Range tells how many there are; `select` need only name what may be read."""
-    return counted(render_select(table, filters, select=select, limit=0))
+def render_count(
+    table: str, filters: Filter | None, *, select: Sequence[str] | None = None, estimated: bool = False
+) -> Request:
+    """A page of no rows, whose Content-Range has the total; `select` need only name what may be read."""
+    return counted(render_select(table, filters, select=select, limit=0), estimated=estimated)
 
 
-def counted(request: Request) -> Request:
-    """The select that also tells how many rows there are without limit and offset."""
-    return replace(request, headers=(("Prefer", "count=exact"),))
+def counted(request: Request, *, estimated: bool = False) -> Request:
+    """The select whose answer also has the number of rows without limit and offset.
+
+    An estimate is exact up to the server's max-rows:
+    https://docs.postgrest.org/en/v14/references/api/pagination_count.html#estimated-count.
+    """
+    return replace(request, headers=(("Prefer", f"count={'estimated' if estimated else 'exact'}"),))
 
 
 def render_update(

@@ -201,8 +201,10 @@ def _stripped(value: Any, columns: frozenset[str] | None) -> Any:
     return _only(columns, value) if isinstance(value, dict) else value
 
 
-def _only(columns: frozenset[str], row: Row) -> Row:
-    return row if row.keys() <= columns else {name: value for name, value in row.items() if name in columns}
+def _only(columns: frozenset[str], row: Row | None) -> Row | None:
+    if row is None or row.keys() <= columns:
+        return row
+    return {name: value for name, value in row.items() if name in columns}
 
 
 def _shown(operation: Operation, rules: _Rules) -> frozenset[str] | None:

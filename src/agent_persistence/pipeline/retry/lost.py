@@ -18,6 +18,7 @@ from agent_persistence.operations import (
     Upsert,
     UpsertMany,
     Write,
+    WriteNew,
 )
 from agent_persistence.query.equality import same
 from agent_persistence.query.predicates import TRUE, AllOf, AnyOf, Comparison, Filter, Operator, conjunction, fold
@@ -62,6 +63,8 @@ def lost(operation: Operation, keys: ClientKeys, scope: Filter = TRUE) -> Lost:
             return _fenced(Recovery.RESEND, (record,), fences)
         case BulkWrite(records=records, on_conflict=tuple(on_conflict)):
             return _fenced(Recovery.LOOK, records, (on_conflict,) if on_conflict else unique[:1])
+        case WriteNew(records=records, generated_key=key):
+            return Lost(Recovery.GIVE_UP) if key is None else _fenced(Recovery.RESEND, records, ((key,),))
         case UpsertMany(records=records, generated_key=None):
             target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
             return _fenced(Recovery.LOOK, records, target)
@@ -169,6 +172,8 @@ def applied(operation: Operation, seen: Lost, rows: Sequence[Row]) -> Any | None
     match operation:
         case Write(record=record) | Upsert(record=record):
             return found[0] if operation.generated_key or _holds(found[0], record) else None
+        case WriteNew():
+            return [row for row in found if row is not None] or None
         case BatchWrite(records=records):
             made = operation.generated_key is not None
             whole = all(

@@ -21,6 +21,7 @@ from agent_persistence.operations import (
     Upsert,
     UpsertMany,
     Write,
+    WriteNew,
     WritingCall,
 )
 from agent_persistence.pipeline.retry.lost import Recovery, lost, resent
@@ -56,6 +57,8 @@ def kept(operation: Operation, context: CallContext, keys: ClientKeys) -> Kept |
     if isinstance(operation, Unit):
         return _kept_unit(operation, context)
     sent = resent(operation)
+    if isinstance(sent, WriteNew):
+        return "only the database knows which of its rows are duplicates"
     if isinstance(sent, (Write, BatchWrite)) and not isinstance(sent, UpsertMany):
         if lost(sent, keys).plan is Recovery.RESEND:
             return sent
