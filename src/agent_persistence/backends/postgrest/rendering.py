@@ -19,7 +19,7 @@ from agent_persistence.backends.exact_json import is_json
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.operations import Include
-from agent_persistence.query.identifiers import RESERVED, is_path
+from agent_persistence.query.identifiers import RESERVED, base_column, is_path
 from agent_persistence.query.ordering import Order
 from agent_persistence.query.predicates import (
     AllOf,
@@ -124,7 +124,7 @@ def target_of(
     """The path and query of a select."""
     parameters = [("select", _selection(select, include)), *_filter_parameters(filters)]
     for each in include:
-        parameters += _embedded(each, each.name)
+        parameters += _embedded(each, _name(each.name))
     if order:
         parameters.append(("order", ",".join(map(_sort_key, order))))
     if limit is not None:
@@ -141,7 +141,7 @@ def _selection(select: Sequence[str] | None, include: Sequence[Include]) -> str:
     """
     columns = ",".join(map(_selected, select)) if select else "*"
     related = [
-        f"{each.name}:{_name(each.query.table)}!{_name(each.via)}({_selection(each.query.select, each.query.include)})"
+        f"{_name(each.name)}:{_name(each.query.table)}!{_name(each.via)}({_selection(each.query.select, each.query.include)})"
         for each in include
     ]
     return ",".join([columns, *related])
@@ -157,7 +157,7 @@ def _embedded(include: Include, path: str) -> Iterator[tuple[str, str]]:
     if query.limit is not None:
         yield f"{path}.limit", str(query.limit)
     for each in query.include:
-        yield from _embedded(each, f"{path}.{each.name}")
+        yield from _embedded(each, f"{path}.{_name(each.name)}")
 
 
 SHORT: Final = 4096
@@ -282,22 +282,30 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _name(column: str) -> str:
+    """The name as a request holds it (pFieldName in PostgREST's QueryParams.hs).
+
+    A column named * cannot be asked for: PostgREST takes it for all columns, quoted or not (pgFmtColumn in
+    SqlFragment.hs).
+    """
+    if column == "*":
+        raise ValidationError(column, "PostgREST reads this name as all columns")
     return column if _PLAIN_NAME.fullmatch(column) else _quoted(column)
 
 
 def _field(column: str) -> str:
-    """A column, or a path of one, where something is read. Quotes would make one name of a path; its keys need none."""
-    return column if is_path(column) else _name(column)
+    """A column, or a path of one, where something is read. Quotes around all would make one name of a path."""
+    base = base_column(column)
+    return f"{_name(base)}{column[len(base) :]}"
 
 
 def _selected(column: str) -> str:
     """A path under the alias of its own name; PostgREST would give it that of its last key."""
-    return f"{_quoted(column)}:{column}" if is_path(column) else _name(column)
+    return f"{_quoted(column)}:{_field(column)}" if is_path(column) else _name(column)
 
 
 def _is_parameter(column: str) -> bool:
     """Whether PostgREST takes a parameter of this name for a filter of the column."""
-    return (_PLAIN_NAME.fullmatch(column) is not None and column not in RESERVED) or is_path(column)
+    return _PLAIN_NAME.fullmatch(base_column(column)) is not None and column not in RESERVED
 
 
 def _sort_key(key: Order) -> str:
