@@ -47,7 +47,11 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "include",
     "upsert_many",
     "transactions",
+    "ranges",
 )
+
+ASK_POSTGRES: Final = 'kind="local" and kind="postgres" ask PostgreSQL itself'
+"""The remedy where an adapter does not know what PostgreSQL does."""
 
 
 @runtime_checkable

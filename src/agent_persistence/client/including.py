@@ -11,7 +11,7 @@ from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.operations import Include, Query
 from agent_persistence.query.filters import Filters, parse_filters
 from agent_persistence.query.ordering import Order, OrderBy, parse_order
-from agent_persistence.schema.registry import Schema
+from agent_persistence.schema.registry import ForeignKey, Schema, Table
 
 
 class RelatedRows(TypedDict, total=False):
@@ -107,6 +107,11 @@ def _link(schema: Schema, table: str, target: object, via: object, many: object)
             f"include: no foreign key {printable(via)} leads to {printable(target)}; there are"
             f" {', '.join(sorted({way.via for way in ways}))}",
         )
+    if target in {key.table for key in _composite(schema, table)} or table in {
+        key.table for key in _composite(schema, str(target))
+    }:
+        told = f"include: the foreign key between it and {printable(target)} has several columns; query them apart"
+        raise ValidationError(table, told)
     known = ", ".join(sorted(declared)) or "none"
     raise ValidationError(
         table,
@@ -118,13 +123,25 @@ def _link(schema: Schema, table: str, target: object, via: object, many: object)
 def _links(schema: Schema, table: str) -> Iterator[tuple[str, list[_Link]]]:
     """Every way from the table, by the table that it leads to."""
     found: dict[str, list[_Link]] = {}
-    for key in schema.tables[table].foreign_keys if table in schema.tables else ():
-        found.setdefault(key.table, []).append(_Link(key.column, key.references, False, key.column))
+    for target, column, references in _single(schema.tables.get(table)):
+        found.setdefault(target, []).append(_Link(column, references, False, column))
     for name, other in schema.tables.items():
-        for key in other.foreign_keys:
-            if key.table == table:
-                found.setdefault(name, []).append(_Link(key.references, key.column, True, key.column))
+        for target, column, references in _single(other):
+            if target == table:
+                found.setdefault(name, []).append(_Link(references, column, True, column))
     yield from found.items()
+
+
+def _composite(schema: Schema, table: str) -> list[ForeignKey]:
+    declared = schema.tables.get(table)
+    return [key for key in declared.foreign_keys if len(key.columns) > 1] if declared else []
+
+
+def _single(declared: Table | None) -> Iterator[tuple[str, str, str]]:
+    """The foreign keys of one column: the table that each leads to, its column and the one that it refers to."""
+    for key in declared.foreign_keys if declared else ():
+        if len(key.columns) == 1:
+            yield key.table, key.columns[0], key.targets[0]
 
 
 def _got(value: object) -> str:

@@ -38,8 +38,8 @@ _LONGEST_NAME: Final = 63
 def is_path(name: str) -> bool:
     """Whether `name` reads a part of a JSON column: `custom->address->>city`.
 
-    The column may have any name. Keys are letters, digits and _, numbers count the elements of a list from 0, or from -1 backwards. `->>` gives text
-    and can only be the last arrow.
+    The column may have any name. Keys are letters, digits and _, numbers count the elements of a list from 0, or from
+    -1 backwards. `->>` gives text and can only be the last arrow.
     """
     return "->" in name and _PATH.fullmatch(name) is not None
 

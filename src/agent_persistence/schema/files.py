@@ -39,7 +39,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     for name, table in document["tables"].items():
         key = _key(name)
         yield f"[tables.{key}]"
-        yield from pairs({key: table[key] for key in ("primary_key", "unique", "paths") if key in table})
+        yield from pairs({key: table[key] for key in ("primary_key", "unique", "paths", "read_only") if key in table})
         yield f"\n[tables.{key}.columns]"
         yield from pairs(table["columns"])
         for foreign_key in table.get("foreign_keys", ()):

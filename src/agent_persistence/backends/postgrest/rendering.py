@@ -141,7 +141,8 @@ def _selection(select: Sequence[str] | None, include: Sequence[Include]) -> str:
     """
     columns = ",".join(map(_selected, select)) if select else "*"
     related = [
-        f"{_name(each.name)}:{_name(each.query.table)}!{_name(each.via)}({_selection(each.query.select, each.query.include)})"
+        f"{_name(each.name)}:{_name(each.query.table)}!{_name(each.via)}"
+        f"({_selection(each.query.select, each.query.include)})"
         for each in include
     ]
     return ",".join([columns, *related])
@@ -359,7 +360,13 @@ _CONSTANT: Final = {
     Operator.IS_TRUE: "is.true",
     Operator.IS_FALSE: "is.false",
 }
-_WIRE: Final = {Operator.NE: "neq", Operator.CONTAINS: "cs", Operator.CONTAINED_BY: "cd", Operator.OVERLAPS: "ov"}
+_WIRE: Final = {
+    Operator.NE: "neq",
+    Operator.CONTAINS: "cs",
+    Operator.CONTAINED_BY: "cd",
+    Operator.OVERLAPS: "ov",
+    Operator.ADJACENT: "adj",
+}
 _SEARCH: Final = {"plain": "plfts", "phrase": "phfts", "websearch": "wfts", "tsquery": "fts"}
 
 
