@@ -11,11 +11,14 @@ import pytest
 from pydantic import BaseModel, Field
 
 from agent_persistence import (
+    AdapterError,
     CachePolicy,
     ConflictError,
+    RetryPolicy,
     TableNotAllowedError,
     TablePolicy,
     ValidationError,
+    gt,
 )
 from tests.shapes.conftest import BackEnd
 
@@ -204,3 +207,43 @@ async def test_a_table_with_a_unique_set_instead_is_iterated_by_it(backend: Back
         assert pairs == sorted((post["id"], tag) for post in posts for tag in ("x", "y"))
         merged = await agent.upsert("_PostToTag", {"A": posts[0]["id"], "B": "x"}, ["A", "B"])
         assert merged["B"] == "x"
+
+
+# --- answers that were lost -------------------------------------------------------------------------------------------
+
+KEY = {"order-id": 1, "line": 2}
+WRITES: dict[str, Any] = {
+    "write": lambda agent: agent.write("order lines", {"order-id": 1, "line": 9, "sku": "new"}),
+    "batch_write": lambda agent: agent.batch_write("order lines", [{"order-id": 1, "line": n} for n in (8, 9)]),
+    "upsert": lambda agent: agent.upsert("order lines", {**KEY, "sku": "new"}),
+    "upsert_many": lambda agent: agent.upsert_many("order lines", [{**KEY, "sku": "new"}]),
+    "update": lambda agent: agent.update("order lines", {"sku": "new"}, KEY),
+    "delete": lambda agent: agent.delete("order lines", KEY),
+}
+
+
+@pytest.mark.parametrize("verb", WRITES)
+async def test_a_write_whose_answer_was_lost_is_found_by_its_whole_key(backend: BackEnd, verb: str) -> None:
+    """It is applied once, and its rows are told though the answer did not tell them."""
+    adapter: Any = backend.adapter()
+    execute, lost = adapter.execute, []
+
+    async def losing(operation: Any, context: Any) -> Any:
+        result = await execute(operation, context)
+        if operation.writes and not lost and operation.verb == verb:
+            lost.append(operation)
+            raise AdapterError("the answer was lost", state="ambiguous")
+        return result
+
+    adapter.execute = losing
+    async with backend.agent(adapter=adapter, retry=RetryPolicy(base_s=0.001)) as agent:
+        await agent.bulk_write("order lines", LINES)
+        await agent.bulk_write("order lines", [{"order-id": 5, "line": 5, "sku": "other"}])
+        told = await WRITES[verb](agent)
+        assert len(lost) == 1
+        new = await agent.query("order lines", {"order-id": 1, "line": gt(7)}, order_by="line")
+        changed = await agent.read("order lines", KEY)
+        assert {"write": lambda: [told] == new, "batch_write": lambda: told == new}.get(
+            verb, lambda: told in (changed, [changed], [])
+        )()
+        assert await agent.count("order lines") == len(LINES) + 1 + len(new) - (verb == "delete")

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from agent_persistence import (
+    AuditEvent,
     ColumnNotAllowedError,
     ConfigurationError,
+    ConflictError,
     InMemoryAdapter,
     PersistenceAdapter,
     PersistenceAgent,
@@ -247,3 +249,25 @@ def test_a_foreign_key_may_lead_to_a_table_of_any_name() -> None:
     assert ForeignKey("authorId", "User").columns == ("authorId",)
     with pytest.raises(ConfigurationError, match="as many references as columns"):
         ForeignKey(["order-id", "line"], "order lines")
+
+
+async def test_what_is_told_of_calls_names_the_table_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the audit, also of failures; in the log on one line; what is not declared is told as a quotation."""
+    table = "User\nop=fake"
+    schema = Schema({table: Table({"id": Column("integer"), "displayName": Column("text")})})
+    events: list[AuditEvent] = []
+    agent = create_persistence_agent(
+        adapter=InMemoryAdapter(schema=schema), schema=schema, tables=[table], audit=[events.append], log=True
+    )
+    await agent.write(table, {"id": 1, "displayName": "Ada"})
+    with pytest.raises(ConflictError):
+        await agent.write(table, {"id": 1, "displayName": "Ada"})
+    for call in (agent.query(table, {"Email": 1}), agent.query("user")):
+        with pytest.raises((ColumnNotAllowedError, TableNotAllowedError)):
+            await call
+    assert [event.table for event in events] == [table, table, table, "user"]
+    assert [event.columns for event in events[:3]] == [("id", "displayName"), ("id", "displayName"), ("'Email'",)]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("[persistence] op=") for line in lines)
+    assert lines[0].split(" ms=")[0] == f"[persistence] op=write table={table!a}"

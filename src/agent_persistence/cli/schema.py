@@ -73,7 +73,7 @@ def pull(
             screen.document["output"] = str(output)
             screen.note(f"{len(found.tables)} tables are in {output}")
         if models == STDOUT:
-            screen.text(code)
+            screen.text(code.removesuffix("\n"))
         elif models is not None:
             models.write_text(code, encoding="utf-8", newline="\n")
             screen.document["models"] = str(models)

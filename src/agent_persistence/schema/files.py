@@ -37,7 +37,7 @@ def to_toml(document: Mapping[str, Any]) -> str:
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield "[tables]\n"
     for name, table in document["tables"].items():
-        key = _key(name)
+        key = key_text(name)
         yield f"[tables.{key}]"
         yield from pairs({key: table[key] for key in ("primary_key", "unique", "paths", "read_only") if key in table})
         yield f"\n[tables.{key}.columns]"
@@ -54,10 +54,11 @@ def pairs(mapping: Mapping[str, Any]) -> Iterator[str]:
         if key == "default" and _holds_null(value):
             yield f"default_json = {_text(json.dumps(value))}"
         else:
-            yield f"{_key(key)} = {_value(value)}"
+            yield f"{key_text(key)} = {_value(value)}"
 
 
-def _key(name: str) -> str:
+def key_text(name: str) -> str:
+    """The name as a key of TOML."""
     return name if _BARE.fullmatch(name) else _text(name)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from agent_persistence.exceptions import ConfigurationError, printable
-from agent_persistence.query.identifiers import is_path
+from agent_persistence.query.identifiers import is_identifier, is_path
 from agent_persistence.schema.checks import entries, located, words
 from agent_persistence.schema.types import short_name
 
@@ -26,7 +26,7 @@ def tables(document: object) -> dict[str, Any]:
         )
     told: dict[str, Any] = {}
     for name, definition in entries(definitions).items():
-        with located(f"definitions.{printable(name)}"):
+        with located(f"definitions.{name if is_identifier(name) else printable(name)}"):
             told[name] = _table(entries(definition)) | {"read_only": _is_read_only(document, name)}
     return told
 

@@ -192,6 +192,8 @@ def _by_key(leaf: Comparison, kind: PgType) -> ValueTest:
 
 def _same_list(leaf: Comparison, kind: PgType) -> ValueTest:
     """An array compared with a list, a document with a list as JSON."""
+    if kind.kind not in ("jsonb", "array"):
+        raise TwinCannotTellError("comparing a list with what is neither an array nor a document")
     key = kind.key or _itself
     wanted = kind.read(sent(list(leaf.operand))) if kind.kind == "jsonb" else _array_operand(leaf.operand, kind)
     compare = _compared(leaf.operator, "", key(wanted))
