@@ -209,6 +209,7 @@ async def used(agent: PersistenceAgent) -> None:
     assert line is None or line.order_id == 1
     async for post in agent.table(Post, "Post").iterate():
         assert_type(post.isPublished, bool | None)
+    await agent.table(OrderLines, "order lines").write(OrderLines(order_id=1, line=2))
     await agent.table(FieldPostToTag, "_PostToTag").write(FieldPostToTag(A=1, B="x"))
     await agent.table(Bookings, "bookings").write(Bookings(seats="[1,5)", labels=["a"]))
 """

@@ -102,10 +102,11 @@ def model_code(schema: Schema) -> str:
         output_datetime_class=DatetimeClassType.Datetime,
         target_python_version=PythonVersion.PY_311,
         enum_field_as_literal=LiteralType.All,
+        use_annotated=True,
         use_schema_description=True,
         allow_population_by_field_name=True,
         skip_root_model=True,
         custom_file_header=HEADER,
         formatters=[],
     )
-    return str(code)
+    return f"{str(code).rstrip()}\n"
