@@ -1,7 +1,5 @@
 """Contexts of tables of any shape: what they are called in a prompt, and what hangs together by several columns."""
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 from pathlib import Path

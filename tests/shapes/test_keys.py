@@ -1,7 +1,5 @@
 """Rows that are told apart by several columns, or by none."""
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 from datetime import date

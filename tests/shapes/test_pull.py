@@ -1,7 +1,5 @@
 """What a backend tells of tables of any shape, as a schema that works in memory, and as models that type check."""
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 import importlib.util

@@ -1,7 +1,5 @@
 """Views, enums, domains, ranges and arrays, and what each back end says of what it cannot do."""
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 from typing import Any
