@@ -41,6 +41,7 @@ SUITE: Final = (
     Benchmark("graph_checkpoints"),
     Benchmark("rag_against_peer", quick=("--rounds", "3"), draws=True),
     Benchmark("bulk_import"),
+    Benchmark("import_workers"),
     Benchmark("waiting_memory"),
     Benchmark("lifetimes"),
     Benchmark("import_time", quick=("--rounds", "1")),

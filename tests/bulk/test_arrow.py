@@ -15,7 +15,7 @@ from uuid import UUID
 
 import pytest
 
-from agent_persistence import AsyncPersistenceService, InMemoryAdapter, Schema, SupabaseAdapter, TablePolicy
+from agent_persistence import AsyncPersistenceService, InMemoryAdapter, Schema, SupabaseAdapter, TablePolicy, sync
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.bulk import ImportStoppedError, Reject, bulk_import
 from agent_persistence.exceptions import ValidationError
@@ -251,7 +251,7 @@ async def test_a_type_without_a_form_is_refused_before_a_row_is_read(tmp_path: P
     twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     path = file(tmp_path / "kinds.parquet", n=[0], doc=twice)
     made = service(InMemoryAdapter(schema=schema()))
-    with pytest.raises(ValidationError, match=r"column 'doc' of the file is a struct with a field twice"):
+    with pytest.raises(ValidationError, match=r"column 'doc' of the source is a struct with a field twice"):
         await bulk_import(made, "kinds", path)
     assert (await bulk_import(made, "kinds", path, columns={"doc": None})).rows == 1
 
@@ -267,3 +267,42 @@ async def test_json_is_known_by_parquet_s_own_word_for_it(tmp_path: Path, anyio_
     (row,) = await made.query("kinds")
     assert (row["doc"], row["body"], row["words"]) == ({"a": 1}, "{}", ["{}"])
     assert json.dumps(row["doc"]) == '{"a": 1}'
+
+
+class Frame:
+    """What a data frame of any library is to an import: nothing but the stream."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        stream: object = self._table.__arrow_c_stream__(requested_schema)
+        return stream
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("batch_rows", [2, 100])
+async def test_a_data_frame_is_a_source(batch_rows: int, monkeypatch: pytest.MonkeyPatch, anyio_backend: str) -> None:
+    """As exact as a file of Parquet: what is missing is NULL; columns can be left out."""
+    monkeypatch.setattr("agent_persistence.bulk.parquet.BATCH_ROWS", batch_rows)
+    frame = Frame(pa.table({"n": [1, 2, 3], "body": ["a", None, "c"], "other": ["x", "y", "z"]}))
+    made = service(InMemoryAdapter(schema=schema()))
+    report = await bulk_import(made, "kinds", frame, columns={"other": None})
+    assert report.rows == 3
+    assert [row["body"] for row in await made.query("kinds", order_by="n")] == ["a", None, "c"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_row_of_a_data_frame_that_does_not_fit_is_a_reject(anyio_backend: str) -> None:
+    """It has the number of its row, as in a file."""
+    found: list[Reject] = []
+    frame = Frame(pa.table({"n": [1, 2], "at": stamps("s", SECONDS_10K, 0)}))
+    report = await bulk_import(service(InMemoryAdapter(schema=schema())), "kinds", frame, rejects=found.append)
+    assert (report.rows, [reject.line for reject in found]) == (1, [1])
+
+
+def test_a_data_frame_without_await() -> None:
+    """It is not iterated over in the calling thread, where its items would be columns."""
+    options: Any = {"schema": schema(), "policy": TablePolicy(write={"kinds"}), "client_keys": False}
+    with sync.create_persistence_agent(adapter=InMemoryAdapter(schema=schema()), **options) as agent:
+        assert sync.bulk_import(agent, "kinds", Frame(pa.table({"n": [1, 2]}))).rows == 2

@@ -10,11 +10,15 @@ from uuid import UUID
 import pytest
 
 from agent_persistence.bulk.chunks import Chunk, Chunker
-from agent_persistence.bulk.keys import BLOCK_ROWS, row_keys
+from agent_persistence.bulk.keys import BLOCK_ROWS, named_keys, neighbours, row_keys
 from agent_persistence.bulk.rows import Item, Row
 from agent_persistence.bulk.values import Reject
 
-KEY = row_keys(b"seed", 1_700_000_000_000)
+KEYS = row_keys(b"seed", 1_700_000_000_000)
+
+
+def key_of(number: int) -> str:
+    return KEYS(number, {})
 
 
 def row(number: int, size: int = 10, **record: Any) -> Row:
@@ -22,7 +26,7 @@ def row(number: int, size: int = 10, **record: Any) -> Row:
 
 
 def chunks(items: Sequence[Item], **options: Any) -> list[Chunk]:
-    bounds = {"max_rows": 100, "max_bytes": 10_000, "key_column": None, "key": KEY, **options}
+    bounds = {"max_rows": 100, "max_bytes": 10_000, "key_column": None, "key": KEYS, **options}
     return list(Chunker(**bounds).cut(items))
 
 
@@ -80,7 +84,7 @@ def test_a_row_gets_the_key_of_its_number() -> None:
     first = chunks([row(n) for n in range(1, 7)], key_column="id", max_rows=4)
     again = chunks([row(n) for n in range(1, 7)], key_column="id", max_rows=3, done=3)
     keys = [record["id"] for chunk in first for record in chunk.records]
-    assert keys == [KEY(n) for n in range(6)]
+    assert keys == [key_of(n) for n in range(6)]
     assert [record["id"] for chunk in again for record in chunk.records] == keys[3:]
     assert all(chunk.has_made_keys for chunk in first)
 
@@ -95,14 +99,28 @@ def test_a_row_keeps_a_key_of_its_own() -> None:
 @pytest.mark.parametrize("number", [0, 1, BLOCK_ROWS - 1, BLOCK_ROWS, 10**6, 2**33])
 def test_keys_are_uuids_of_version_7_in_ascending_order(number: int) -> None:
     """By version and variant of RFC 9562; the time in front is the import's."""
-    key = UUID(KEY(number))
+    key = UUID(key_of(number))
     assert (key.version, key.variant) == (7, "specified in RFC 4122")
     assert key.int >> 80 == 1_700_000_000_000
-    assert str(key) == KEY(number) < KEY(number + 1)
+    assert str(key) == key_of(number) < key_of(number + 1)
 
 
 def test_keys_are_unlike_each_other() -> None:
     """Within one import, and in two of them."""
     other = row_keys(b"another seed", 1_700_000_000_000)
-    made = {KEY(n) for n in range(5000)} | {other(n) for n in range(5000)}
+    made = {key_of(n) for n in range(5000)} | {other(n, {}) for n in range(5000)}
     assert len(made) == 10_000
+
+
+@pytest.mark.parametrize("number", [0, 1, 255, 256, 10**6, 2**33])
+def test_keys_by_name_are_uuids_of_version_8_in_ascending_order(number: int) -> None:
+    """The same in every process; what a row holds is in its key, between those of its neighbours."""
+    named = named_keys("leads 2026-11-29")
+    key = UUID(named(number, {"a": 1, "b": 2}))
+    assert (key.version, key.variant) == (8, "specified in RFC 4122")
+    assert str(key) == named_keys("leads 2026-11-29")(number, {"b": 2, "a": 1})
+    assert str(key) < named(number + 1, {})
+    others = {named(number, {"a": 2, "b": 2}), named_keys("leads")(number, {"a": 1, "b": 2})}
+    assert len({*others, str(key)}) == 3
+    low, high = neighbours(str(key), str(key))
+    assert low <= named(number, {"a": 2}) <= high < named(number + 1, {})

@@ -88,7 +88,7 @@ async def test_a_table_of_rows_that_are_all_alike_is_resumed(tmp_path: Path) -> 
 
 async def test_with_other_keys_rows_would_be_doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: it is the keys that tell a chunk that is there already."""
-    monkeypatch.setattr("agent_persistence.bulk.feeding.row_keys", lambda seed, made_ms: lambda number: str(uuid4()))
+    monkeypatch.setattr("agent_persistence.bulk.feeding.row_keys", lambda seed, made_ms: lambda *row: str(uuid4()))
     adapter, journal = Mortal(), tmp_path / "j"
     path = written(tmp_path / "c.csv", "name\n" + "same\n" * 40)
     made = service(adapter, policy=TablePolicy(read={"clients"}, write={"clients"}))

@@ -56,15 +56,15 @@ def test_an_order_is_a_list_of_columns(told: str) -> None:
 @given(st.text(max_size=60) | st.builds("{}.{}.{}".format, st.text(), st.text(), st.text()))
 def test_a_key_is_of_some_kind(key: str) -> None:
     """And is not told."""
-    told = [check.told for check in key_checks(read_key(key), "https://a.supabase.co", NOW)]
-    assert told
+    messages = [check.message for check in key_checks(read_key(key), "https://a.supabase.co", NOW)]
+    assert messages
 
 
 @given(st.text(max_size=60))
 def test_texts_of_others_are_read_or_told_to_be_none(text: str) -> None:
     """A URL, a date, a type."""
     assert host(text)
-    assert clock_check(text, NOW).told
+    assert clock_check(text, NOW).message
     assert same_type(text, text)
 
 

@@ -42,7 +42,7 @@ def database(broken: LocalServer, monkeypatch: pytest.MonkeyPatch) -> LocalServe
 
 def _found(ended: Outcome, level: str = "problem") -> list[tuple[str, str | None, str]]:
     return [
-        (check["area"], check["subject"], check["told"])
+        (check["area"], check["subject"], check["message"])
         for check in ended.document["checks"]
         if check["level"] == level
     ]
@@ -186,7 +186,7 @@ def test_a_described_project_in_order_is_fine(monkeypatch: pytest.MonkeyPatch, f
         monkeypatch.setenv("SUPABASE_URL", server.url)
         ended = ran("doctor", "--json")
     assert (ended.status, _found(ended)) == (0, [])
-    told = {check["subject"]: check["told"] for check in ended.document["checks"] if check["area"] == "Tables"}
+    told = {check["subject"]: check["message"] for check in ended.document["checks"] if check["area"] == "Tables"}
     assert sorted(told) == TABLES
     assert all(text.endswith("with their types") for text in told.values())
 

@@ -55,7 +55,7 @@ def test_the_kind_and_role_are_read_from_the_key(key: str, kind: str, role: str 
 
 
 @pytest.mark.parametrize(
-    ("key", "levels", "told"),
+    ("key", "levels", "message"),
     [
         ("sb_publishable_x", [Level.NOTE], "row-level security decides"),
         ("sb_secret_x", [Level.NOTE], "bypasses row-level security"),
@@ -70,11 +70,11 @@ def test_the_kind_and_role_are_read_from_the_key(key: str, kind: str, role: str 
         (_jwt(ref="other", exp=4102444800), [Level.NOTE, Level.OK, Level.PROBLEM], "of another project"),
     ],
 )
-def test_what_is_to_be_known_of_a_key(key: str, levels: list[Level], told: str) -> None:
+def test_what_is_to_be_known_of_a_key(key: str, levels: list[Level], message: str) -> None:
     """Its power, its end, and whether it belongs to the URL."""
     checks = list(key_checks(read_key(key), URL, NOW))
     assert [check.level for check in checks] == levels
-    assert any(told in check.told for check in checks)
+    assert any(message in check.message for check in checks)
 
 
 def test_a_project_behind_a_domain_of_its_own_is_not_compared() -> None:
@@ -84,7 +84,7 @@ def test_a_project_behind_a_domain_of_its_own_is_not_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("date", "level", "told"),
+    ("date", "level", "message"),
     [
         ("Mon, 23 Nov 2026 12:00:00 GMT", Level.OK, "agrees"),
         ("Mon, 23 Nov 2026 11:59:58 GMT", Level.OK, "agrees"),
@@ -96,10 +96,10 @@ def test_a_project_behind_a_domain_of_its_own_is_not_compared() -> None:
         ("yesterday", Level.UNCHECKED, "no Date"),
     ],
 )
-def test_the_clock_is_compared_with_the_servers(date: str | None, level: Level, told: str) -> None:
+def test_the_clock_is_compared_with_the_servers(date: str | None, level: Level, message: str) -> None:
     """Up to two seconds are the header's own, up to thirty are tolerated."""
     check = clock_check(date, NOW)
-    assert (check.level, told in check.told) == (level, True)
+    assert (check.level, message in check.message) == (level, True)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_types_are_the_same_by_any_name(one: str, other: str, same: bool) -> Non
     ],
 )
 def test_a_described_integer_may_be_a_smallint(declared: str, described: str, same: bool) -> None:
-    """int32 stands for both since PostgREST 14.8; arrays and bigint are told as they are."""
+    """int32 stands for both since PostgREST 14.8; arrays and bigint have their own names."""
     assert same_described_type(declared, described) is same
     assert same_type("smallint", "integer") is False
 
@@ -150,7 +150,7 @@ def test_a_table_differs_by_columns_and_types() -> None:
     declared = Table({"id": Column("uuid"), "score": Column("numeric"), "gone": Column("text")})
     actual = Table({"id": Column("uuid"), "score": Column("text"), "more": Column("text")})
     found = list(differences(Area("Tables"), "leads", declared, actual))
-    assert [(check.level, check.told) for check in found] == [
+    assert [(check.level, check.message) for check in found] == [
         (Level.PROBLEM, "score is text, and numeric in the schema"),
         (Level.PROBLEM, "no column gone (text)"),
         (Level.NOTE, "columns that the schema lacks: more"),
@@ -177,12 +177,12 @@ def test_the_environment_is_told_without_secrets() -> None:
         "PERSIST_WRITE_DENY": "",
     }
     checks = list(environment(environ))
-    told = "\n".join(f"{check.subject}: {check.told}" for check in checks)
-    assert "SENTINELKEY" not in told
-    assert "SUPABASE_URL: abcdefgh.supabase.co" in told
-    assert "DATABASE_URL: db.example.org:6543" in told
-    assert "SUPABASE_KEY, which holds another key, does not" in told
-    assert "PERSIST_WRITE_DENY: ignored" in told
+    message = "\n".join(f"{check.subject}: {check.message}" for check in checks)
+    assert "SENTINELKEY" not in message
+    assert "SUPABASE_URL: abcdefgh.supabase.co" in message
+    assert "DATABASE_URL: db.example.org:6543" in message
+    assert "SUPABASE_KEY, which holds another key, does not" in message
+    assert "PERSIST_WRITE_DENY: ignored" in message
 
 
 @pytest.mark.parametrize(
@@ -194,10 +194,10 @@ def test_a_host_is_all_that_is_told_of_a_url(url: str, shown: str) -> None:
 
 
 CHECKS = [
-    Check(area="Tables", level=Level.OK, subject="leads", told="all 16 columns"),
-    Check(area="Rights", level=Level.PROBLEM, subject="leads", told="anon may not read", sql=("grant a;",)),
-    Check(area="Rights", level=Level.PROBLEM, subject="notes", told="anon may not read", sql=("grant b;",)),
-    Check(area="Tables", level=Level.UNCHECKED, told="[red]unseen[/red]", remedy="look"),
+    Check(area="Tables", level=Level.OK, subject="leads", message="all 16 columns"),
+    Check(area="Rights", level=Level.PROBLEM, subject="leads", message="anon may not read", sql=("grant a;",)),
+    Check(area="Rights", level=Level.PROBLEM, subject="notes", message="anon may not read", sql=("grant b;",)),
+    Check(area="Tables", level=Level.UNCHECKED, message="[red]unseen[/red]", remedy="look"),
 ]
 
 

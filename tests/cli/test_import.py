@@ -73,6 +73,16 @@ def test_the_same_command_after_the_end_writes_nothing_twice(project: LocalServe
     assert project.execute("select count(*) as n from leads") == [{"n": 2}]
 
 
+def test_parts_of_a_file_are_imported_by_commands_that_share_a_key(project: LocalServer, tmp_path: Path) -> None:
+    """As cron runs them, one of them twice."""
+    path = _written(tmp_path, GOOD)
+    for part in ("0/2", "1/2", "0/2"):
+        assert ran("import", "leads", path, "--key", "2026-11-29", "--shard", part).status == 0
+    assert project.execute("select count(*) as n from leads") == [{"n": 2}]
+    for wrong in ("2/2", "1", "a/b"):
+        assert ran("import", "leads", path, "--shard", wrong).status == 2
+
+
 def test_a_dry_run_sends_nothing(project: LocalServer, tmp_path: Path) -> None:
     """And finds what would be refused here."""
     ended = ran("import", "leads", _written(tmp_path, BAD), "--dry-run", "--rejects", "bad.csv", "--json")

@@ -141,7 +141,7 @@ def test_findings_have_the_status_of_findings(tmp_path: Path) -> None:
     ended = ran("policy", "check", "--policy", "policy.toml", "--json")
     assert ended.status == 1
     assert ended.document["counts"]["problem"] == 1
-    assert ended.document["checks"][1]["told"] == "no column budgit, which the policy names"
+    assert ended.document["checks"][1]["message"] == "no column budgit, which the policy names"
     assert ran("policy", "check").status == 0
 
 

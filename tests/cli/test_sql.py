@@ -29,7 +29,7 @@ def without(local_server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def _told_of_units(*options: str) -> list[tuple[str, str, str]]:
     checks = json.loads(ran("doctor", "--json", *options).out)["checks"]
-    return [(one["subject"], one["level"], one["told"]) for one in checks if one["area"] == "Units of work"]
+    return [(one["subject"], one["level"], one["message"]) for one in checks if one["area"] == "Units of work"]
 
 
 def test_it_prints_what_the_library_makes() -> None:

@@ -19,6 +19,7 @@ from agent_persistence import ConfigurationError
         ("opentelemetry", "opentelemetry", "opentelemetry"),
         ("prometheus", "prometheus_client", "prometheus"),
         ("pydantic_ai", "pydantic_ai", "pydantic-ai"),
+        ("ray", "ray", "ray"),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(

@@ -26,7 +26,7 @@ from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.backends.backend import Capabilities
 from agent_persistence.backends.base import PersistenceAdapter
 from agent_persistence.operations import Page
-from agent_persistence.pipeline.paging.layer import COUNTED_ABOVE
+from agent_persistence.pipeline.paging.layer import COUNTED_ABOVE, MOST_REPEATS
 from agent_persistence.query.records import Row
 from agent_persistence.schema_registry import default_schema
 from tests.server import LocalServer, running_server
@@ -154,6 +154,37 @@ async def test_a_server_that_ignores_offset_is_found_out_by_the_first_repeated_p
     with pytest.raises(AdapterError, match="ignore offset"):
         await _service(adapter).query("leads")
     assert len(adapter.pages) == 2
+
+
+async def test_a_server_that_ignores_offset_is_found_out_for_a_few_rows_too() -> None:
+    """Some repeats are taken for others' rows; but not for ever."""
+    adapter = Stuck(3, cap=10)
+    with pytest.raises(AdapterError, match="ignore offset"):
+        await _service(adapter).query("leads")
+    assert len(adapter.pages) == 2 + MOST_REPEATS
+
+
+class Growing(Capped):
+    """Others insert as many rows in front as the page has, so that it comes again behind its own offset."""
+
+    inserted = 0
+
+    async def query(
+        self, table: str, filters: Any = None, limit: int | None = None, *args: Any, **options: Any
+    ) -> list[Row]:
+        rows = await super().query(table, filters, limit, *args, **options)
+        if self.inserted < MOST_REPEATS:
+            self.inserted += 1
+            await self.batch_write(table, [{"email": f"!{self.inserted}{n}@x.io"} for n in range(len(rows))])
+        return rows
+
+
+async def test_a_page_that_others_push_behind_its_offset_is_read_on() -> None:
+    """Each row comes once."""
+    adapter = Growing(3, cap=10)
+    rows = await _service(adapter).query("leads", order_by="email")
+    assert [row["email"] for row in rows] == ["0000@x.io", "0001@x.io", "0002@x.io"]
+    assert adapter.pages == [3, 3, 3, 3, 0]
 
 
 async def test_a_known_cap_saves_the_question() -> None:

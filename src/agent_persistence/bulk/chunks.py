@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent_persistence.bulk.keys import RowKeys
 from agent_persistence.bulk.rows import Item, Row
+from agent_persistence.bulk.shards import WHOLE, Shard
 from agent_persistence.bulk.values import Raw, Reject
 
 
@@ -38,17 +40,19 @@ class Chunker:
     """Takes one item after the other, and gives a chunk whenever one is full.
 
     `done` items are left out, which an earlier run has dealt with; `planned` are the chunks, from there on, that it
-    may have sent. `key` makes the row's key by its number. With `stops` the first reject is the last item.
+    may have sent. So are the items of other shards, at which a chunk ends. `key` makes the rows' keys.
+    With `stops` the first reject is the last item.
     """
 
     max_rows: int
     max_bytes: int
     key_column: str | None
-    key: Callable[[int], str]
+    key: RowKeys
     done: int = 0
     planned: deque[tuple[int, int]] = field(default_factory=deque)
     uniform: bool = False
     stops: bool = False
+    shard: Shard = WHOLE
     has_stopped: bool = False
     _number: int = 0
     _index: int = 0
@@ -82,6 +86,8 @@ class Chunker:
         self._number = number + 1
         if number < self.done:
             return None
+        if not self.shard.holds(number):
+            return self._passed_over(item, number)
         size = item.size if isinstance(item, Row) else len(item.record)
         may_be_full = self._count >= self.max_rows or self._bytes + size > self.max_bytes or self._is_ruled
         full = self._taken(number) if may_be_full and self._ends_before(item, size, number) else None
@@ -98,6 +104,11 @@ class Chunker:
         self._last = item.line
         return full
 
+    def _passed_over(self, item: Item, number: int) -> Chunk | None:
+        full = self._taken(number) if self._count else None
+        self._line = item.line
+        return full
+
     def rest(self) -> Iterator[Chunk]:
         """The last chunk, which need not be full."""
         if self._count:
@@ -109,7 +120,7 @@ class Chunker:
         if self.key_column in record:
             self._has_made_keys = False
         else:
-            record[self.key_column] = self.key(number)
+            record[self.key_column] = self.key(number, record)
 
     def _ends_before(self, item: Item, size: int, number: int) -> bool:
         """Whether the chunk is full: as an earlier run cut it, or by the bounds, or because rows that one statement

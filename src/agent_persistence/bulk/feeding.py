@@ -13,8 +13,9 @@ import anyio.to_thread
 from agent_persistence.bulk.chunks import Chunk, Chunker
 from agent_persistence.bulk.iterables import GivenReader
 from agent_persistence.bulk.journal import Ledger, NoJournal
-from agent_persistence.bulk.keys import row_keys
+from agent_persistence.bulk.keys import named_keys, row_keys
 from agent_persistence.bulk.rejecting import Reader
+from agent_persistence.bulk.shards import Shard
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.query.records import NULL
 
@@ -28,19 +29,21 @@ class Cutting:
     key_column: str | None
     merges: bool
     stops: bool
+    shard: Shard
 
-    def chunker(self, journal: Ledger) -> Chunker:
-        """One that goes on where the journal ends."""
+    def chunker(self, journal: Ledger, key: str | None) -> Chunker:
+        """One that goes on where the journal ends; its keys are those of an import of this key, or of the journal's."""
         identity, done = journal.identity, journal.done
         return Chunker(
             max_rows=self.max_rows,
             max_bytes=self.max_bytes,
             key_column=self.key_column,
-            key=row_keys(bytes.fromhex(identity["import"]), identity["made_ms"]),
+            key=row_keys(bytes.fromhex(identity["import"]), identity["made_ms"]) if key is None else named_keys(key),
             done=done.records,
             planned=deque(done.planned),
             uniform=self.merges,
             stops=self.stops,
+            shard=self.shard,
         )
 
 

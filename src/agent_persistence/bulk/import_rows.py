@@ -18,7 +18,17 @@ from agent_persistence.bulk.job import ImportJob, import_target
 from agent_persistence.bulk.looking import look
 from agent_persistence.bulk.pace import Tell
 from agent_persistence.bulk.rejecting import Rejects
-from agent_persistence.bulk.settings import Format, SourceOptions, at_least_one, is_file, is_path, names
+from agent_persistence.bulk.settings import (
+    Format,
+    SourceOptions,
+    at_least_one,
+    is_file,
+    is_frame,
+    is_path,
+    key_text,
+    names,
+)
+from agent_persistence.bulk.shards import WHOLE, Shard
 from agent_persistence.bulk.spelling import DecimalMark
 from agent_persistence.bulk.values import FileLook, ImportReport, ImportStoppedError, Progress, Reject
 from agent_persistence.bulk.writing import Writing
@@ -27,7 +37,14 @@ from agent_persistence.service import AsyncPersistenceService, ReadOnlyPersisten
 
 __all__ = ["FileLook", "ImportReport", "ImportStoppedError", "Progress", "Reject", "bulk_import", "look_at"]
 
-Source: TypeAlias = str | os.PathLike[str] | IO[bytes] | Iterable[Any] | AsyncIterable[Any]
+
+class Frame(Protocol):
+    """A data frame or table of a library that speaks Arrow: pandas 2.2 and later, polars, pyarrow, DuckDB."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+
+
+Source: TypeAlias = str | os.PathLike[str] | IO[bytes] | Frame | Iterable[Any] | AsyncIterable[Any]
 
 CHUNK_ROWS: Final = 5_000
 CHUNK_BYTES: Final = 1 << 20
@@ -64,6 +81,8 @@ class ImportOptions(TypedDict, total=False):
     rejects: Rejects
     max_rejects: int | None
     resume: str | os.PathLike[str] | None
+    key: str | None
+    shard: tuple[int, int] | None
     dry_run: bool
 
 
@@ -93,13 +112,16 @@ async def bulk_import(
     rejects: Rejects = None,
     max_rejects: int | None = 1_000,
     resume: str | os.PathLike[str] | None = None,
+    key: str | None = None,
+    shard: tuple[int, int] | None = None,
     dry_run: bool = False,
 ) -> ImportReport:
     """Write every row of the source into the table, and return how that went.
 
     `source` is the path of a CSV file, of JSON lines, a JSON array or a Parquet file, packed with gzip or not, or of a
-    spreadsheet; such a file, open in binary mode, with its `format`; or an iterable or async iterable of records. How a
-    CSV file or a spreadsheet spells its values, `skip_lines` to `fill_defaults` say; `look_at` finds it out.
+    spreadsheet; such a file, open in binary mode, with its `format`; a data frame of pandas, polars or pyarrow; or an
+    iterable or async iterable of records. How a CSV file or a spreadsheet spells its values, `skip_lines` to
+    `fill_defaults` say; `look_at` finds it out.
 
     Each chunk, `chunk_rows` rows or about `chunk_bytes` of JSON, is one bulk_write with all that the service does about
     it, `concurrency` of them at a time. With `on_conflict` rows that exist are merged, in the order of the source. All
@@ -107,8 +129,10 @@ async def bulk_import(
 
     A row that is refused stops the import with ImportStoppedError; with `rejects`, a path or a function of one Reject,
     it is put there and the rest goes in, until there are more than `max_rejects`. `resume` is the path of a journal:
-    the same call after a crash goes on where it ended, without loss or doubling. `progress` is called with a Progress,
-    ten times a second at most. `dry_run` does everything but send. See docs/bulk.md.
+    the same call after a crash goes on where it ended, without loss or doubling. `key`, a text, does the same without a
+    file, on any machine: the rows' keys are made of it, and those that are stored are not written again. `shard=(i, n)`
+    imports the i-th of n parts, counted from 0, each of which another process imports from the same source. `progress`
+    is called with a Progress, ten times a second at most. `dry_run` does everything but send. See docs/bulk.md.
     """
     _service(target)
     target = await target.pinned()
@@ -146,6 +170,8 @@ async def bulk_import(
         rejects=rejects,
         max_rejects=inf if max_rejects is None else at_least_one("max_rejects", max_rejects),
         resume=resume,
+        key=key_text(key),
+        shard=WHOLE if shard is None else Shard.of(shard),
         dry_run=dry_run,
     )
     return await order.carried_out()
@@ -167,8 +193,9 @@ async def look_at(
 
 
 def is_given(source: object) -> TypeGuard[Iterable[Any]]:
-    """Whether the source is an iterable of records, not a file."""
-    return not (is_path(source) or is_file(source) or hasattr(source, "__aiter__")) and hasattr(source, "__iter__")
+    """Whether the source is an iterable of records, not a file or a data frame."""
+    is_other = is_path(source) or is_file(source) or is_frame(source) or hasattr(source, "__aiter__")
+    return not is_other and hasattr(source, "__iter__")
 
 
 def _service(target: object) -> AsyncPersistenceService:

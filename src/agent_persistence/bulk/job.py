@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -16,14 +16,16 @@ from agent_persistence.bulk.feeding import Cutting, given_chunks, planner, read_
 from agent_persistence.bulk.importing import Run
 from agent_persistence.bulk.iterables import GivenReader
 from agent_persistence.bulk.journal import Journal, Ledger, NoJournal
+from agent_persistence.bulk.keyed import Keyed, check_keyed, tenant_key
 from agent_persistence.bulk.opening import Opened
 from agent_persistence.bulk.pace import Pace, Tell
-from agent_persistence.bulk.parquet import ParquetReader
+from agent_persistence.bulk.parquet import parquet_reader, stream_reader
 from agent_persistence.bulk.reading import text_reader
 from agent_persistence.bulk.rejecting import Called, Reader, Rejects, RejectsFile, Rendering, Sink
 from agent_persistence.bulk.rows import SourceError
-from agent_persistence.bulk.sending import Sender
+from agent_persistence.bulk.sending import BatchWriter, Sender
 from agent_persistence.bulk.settings import SourceOptions, is_path, source_identity
+from agent_persistence.bulk.shards import WHOLE, Shard
 from agent_persistence.bulk.values import ImportReport, ImportStoppedError, what_is_in
 from agent_persistence.bulk.writing import Writing, writer
 from agent_persistence.exceptions import AdapterError, ConfigurationError
@@ -47,16 +49,22 @@ class ImportJob:
     rejects: Rejects
     max_rejects: float
     resume: str | os.PathLike[str] | None
+    key: str | None
+    shard: Shard
     dry_run: bool
 
     async def carried_out(self) -> ImportReport:
         """The report of the whole; what ended the import early is raised."""
+        self._check_key()
         with ExitStack() as stack:
             journal = self._journal()
             stack.callback(journal.close)
             if self.reading.format is None:
                 given = GivenReader(self.reading.columns, self._columns(), only_set=self.merge_by is not None)
                 return await self._run(journal, given, None)
+            if self.reading.format == "arrow":
+                frame = stream_reader(self.source, self.reading.columns, self._columns())
+                return await self._run(journal, frame, None)
             opened = Opened(self.source)
             stack.callback(opened.close)
             return await self._run(journal, self._reader(opened), opened)
@@ -66,7 +74,8 @@ class ImportJob:
         sink = self._sink(reader, journal)
         pace = Pace(self.progress, self.service._clock, opened)
         write = writer(self.target, self.service, self.table, merges=self.merge_by is not None, dry_run=self.dry_run)
-        sender = Sender(self.table, write, self.merge_by, self._key_column, journal, most)
+        keyed = self._keyed(write)
+        sender = Sender(self.table, keyed or write, self.merge_by, self._key_column, journal, most)
         run = Run(sender, journal, sink, pace, concurrency=self.concurrency, max_rejects=most)
         if not journal.done.is_whole:
             async with aclosing(self._chunks(reader, journal)) as chunks:
@@ -74,6 +83,7 @@ class ImportJob:
         pace.end()
         path = sink.path if isinstance(sink, RejectsFile) and sink.size else None
         report = run.report(self.table, rejects=path, is_dry_run=self.dry_run)
+        report = report if keyed is None else replace(report, resumed_rows=keyed.found)
         self._check_ended(run, report)
         return report
 
@@ -89,6 +99,15 @@ class ImportJob:
             error.add_note(f"the import into {self.table} was stopped by this; {what_is_in(report)}")
             raise error
 
+    def _check_key(self) -> None:
+        if self.key is not None:
+            others = self.resume is not None or self.merge_by is not None
+            check_keyed(self.service, self.table, self._key_column, others=others)
+
+    def _keyed(self, write: BatchWriter) -> Keyed | None:
+        column = self._key_column
+        return None if self.key is None or column is None or self.dry_run else Keyed(self.target, write, column)
+
     @property
     def _key_column(self) -> str | None:
         """The column of the primary key, if the import makes its values, which is what the service would do."""
@@ -103,7 +122,7 @@ class ImportJob:
     def _reader(self, opened: Opened) -> Reader:
         target, reading = self._columns(), self.reading
         if reading.format == "parquet":
-            return ParquetReader(opened, reading.columns, target)
+            return parquet_reader(opened, reading.columns, target)
         return text_reader(reading, opened, target)
 
     def _sink(self, format: Rendering, journal: Ledger) -> Sink | None:
@@ -121,13 +140,14 @@ class ImportJob:
             raise ConfigurationError("resume= needs the path of a file, which can be read again from its beginning")
         types = {name: column.type for name, column in self.service.schema.columns(self.table).items()}
         head = {"table": self.table, "types": types, "on_conflict": self.merge_by, **self.reading.told()}
+        head |= {} if self.shard == WHOLE else {"shard": [self.shard.index, self.shard.count]}
         return Journal(self.resume, {**head, "source": source_identity(self.source)}, identity)
 
     def _chunks(self, reader: Reader | GivenReader, journal: Ledger) -> AsyncGenerator[Chunk]:
         """The chunks that are left to write."""
         merges = self.merge_by is not None
-        cutting = Cutting(self.chunk_rows, self.chunk_bytes, self._key_column, merges, stops=self.rejects is None)
-        chunker = cutting.chunker(journal)
+        cutting = Cutting(self.chunk_rows, self.chunk_bytes, self._key_column, merges, self.rejects is None, self.shard)
+        chunker = cutting.chunker(journal, self.key and tenant_key(self.service, self.table, self.key))
         if isinstance(reader, GivenReader):
             return given_chunks(self.source, reader, chunker)
         unique = self.service._client_keys.unique(self.table)

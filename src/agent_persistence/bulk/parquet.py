@@ -1,9 +1,10 @@
-"""Records of a Parquet file."""
+"""Records of a Parquet file, and of data frames."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
-from itertools import islice
+from itertools import islice, repeat
 from typing import IO, Any, Final
 
 from agent_persistence._extras import command_for
@@ -19,37 +20,50 @@ from agent_persistence.query.records import NULL
 BATCH_ROWS: Final = 2_000
 
 
-class ParquetReader:
-    """The rows, a batch of them in memory at a time; a missing value is SQL's NULL."""
+class ArrowReader:
+    """The rows of Arrow batches, one batch in memory at a time; a missing value is SQL's NULL.
 
-    def __init__(self, opened: Opened, columns: Columns, target: ImportTarget) -> None:
-        self._opened = opened
-        self._pyarrow, self._reader = _reader(opened.file)
-        self._kept = _kept(self._reader.schema_arrow.names, columns, target)
+    `documents` says of each leaf of the schema, in order, whether its texts are JSON. `passed` is called with how many
+    rows have been read before each batch, its own included.
+    """
+
+    def __init__(
+        self,
+        schema: Any,
+        batches: Callable[[list[str]], Iterable[Any]],
+        target: ImportTarget,
+        columns: Columns,
+        documents: Iterable[bool],
+        passed: Callable[[int], None] = lambda rows: None,
+    ) -> None:
+        self._kept = _kept(schema.names, columns, target)
         target.check(self._kept.values())
-        self._readings = _readings(self._reader, self._kept, target)
+        self._batches = batches
+        self._passed = passed
+        self._readings = _readings(schema, iter(documents), self._kept, target)
 
     def __iter__(self) -> Items:
         number = 0
         overhead = sum(len(column) + 8 for column in self._kept.values())
+        pyarrow = _import("pyarrow")
         try:
-            for batch in self._reader.iter_batches(BATCH_ROWS, columns=list(self._kept)):
-                self._opened.read_share((number + batch.num_rows) / self._reader.metadata.num_rows)
+            for batch in self._batches(list(self._kept)):
+                self._passed(number + batch.num_rows)
                 size = batch.nbytes // max(batch.num_rows, 1) + overhead
                 names = batch.schema.names
                 values = [self._readings[name](batch.column(place)) for place, name in enumerate(names)]
                 for row in zip(*values, strict=True):
                     number += 1
                     yield self._item(number, dict(zip(names, row, strict=True)), size)
-        except (self._pyarrow.ArrowException, OSError) as error:
-            raise SourceError(f"the Parquet file cannot be read behind row {number:,}: {error}") from error
+        except (pyarrow.ArrowException, OSError) as error:
+            raise SourceError(f"the source cannot be read behind row {number:,}: {error}") from error
 
-    def _item(self, number: int, told: dict[str, Any], size: int) -> Item:
-        record = {self._kept[name]: NULL if value is None else value for name, value in told.items()}
+    def _item(self, number: int, given: dict[str, Any], size: int) -> Item:
+        record = {self._kept[name]: NULL if value is None else value for name, value in given.items()}
         for column, value in record.items():
             if type(value) is Unfit:
-                return Reject(number, f"{column} {value.reason}", column, told)
-        return Row(number, record, told, size)
+                return Reject(number, f"{column} {value.reason}", column, given)
+        return Row(number, record, given, size)
 
     def reject_head(self) -> str:
         return ""
@@ -58,33 +72,63 @@ class ParquetReader:
         return json_reject(reject)
 
 
-def _reader(file: IO[bytes]) -> tuple[Any, Any]:
+def parquet_reader(opened: Opened, columns: Columns, target: ImportTarget) -> ArrowReader:
+    """The records of a Parquet file."""
+    file = _parquet(opened.file)
+    leaves = range(len(file.schema))
+    return ArrowReader(
+        file.schema_arrow,
+        lambda names: file.iter_batches(BATCH_ROWS, columns=names),
+        target,
+        columns,
+        [file.schema.column(place).logical_type.type == "JSON" for place in leaves],
+        lambda rows: opened.read_share(rows / file.metadata.num_rows),
+    )
+
+
+def stream_reader(source: Any, columns: Columns, target: ImportTarget) -> ArrowReader:
+    """The records of a data frame or table with Arrow's interface for streams.
+
+    https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html
+    """
+    stream = _import("pyarrow").RecordBatchReader.from_stream(source)
+
+    def batches(names: list[str]) -> Iterator[Any]:
+        for batch in stream:
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                yield batch.slice(start, BATCH_ROWS).select(names)
+
+    return ArrowReader(stream.schema, batches, target, columns, repeat(False))
+
+
+def _import(name: str) -> Any:
     try:
-        pyarrow: Any = import_module("pyarrow")
-        parquet: Any = import_module("pyarrow.parquet")
+        return import_module(name)
     except ImportError as error:
         remedy = command_for("parquet")
-        raise ConfigurationError(f"a Parquet file needs pyarrow, 18 or later: {remedy}") from error
+        raise ConfigurationError(f"Parquet files and data frames need pyarrow, 18 or later: {remedy}") from error
+
+
+def _parquet(file: IO[bytes]) -> Any:
+    pyarrow = _import("pyarrow")
     try:
-        return pyarrow, parquet.ParquetFile(file)
+        return _import("pyarrow.parquet").ParquetFile(file)
     except (pyarrow.ArrowException, OSError) as error:
         raise ConfigurationError(f"the source is no Parquet file, or is cut off: {error}") from error
 
 
 def _kept(names: list[str], columns: Columns, target: ImportTarget) -> dict[str, str]:
-    """By the name in the file the column."""
+    """By the name in the source the column."""
     kept = {name: column for name in names if (column := renamed(name, columns, target)) is not None}
     if len({*names}) < len(names) or len({*kept.values()}) < len(kept):
-        raise ValidationError(target.table, "the file has a column twice", "or columns= makes one of two")
+        raise ValidationError(target.table, "the source has a column twice", "or columns= makes one of two")
     return kept
 
 
-def _readings(reader: Any, kept: dict[str, str], target: ImportTarget) -> dict[str, Reading]:
-    """By the name in the file what reads the column's values."""
-    stored = [reader.schema.column(place).logical_type.type == "JSON" for place in range(len(reader.schema))]
-    documents = iter(stored)
+def _readings(schema: Any, documents: Iterator[bool], kept: dict[str, str], target: ImportTarget) -> dict[str, Reading]:
+    """By the name in the source what reads the column's values."""
     readings = {}
-    for field in reader.schema_arrow:
+    for field in schema:
         own = iter([*islice(documents, leaves(field.type))])
         if field.name in kept:
             declared = target.columns.get(kept[field.name])
@@ -93,7 +137,7 @@ def _readings(reader: Any, kept: dict[str, str], target: ImportTarget) -> dict[s
             except UnknownTypeError as error:
                 raise ValidationError(
                     target.table,
-                    f"column {printable(field.name)} of the file is {error}, which has no form here",
+                    f"column {printable(field.name)} of the source is {error}, which has no form here",
                     f"columns={{{printable(field.name)}: None}} leaves it out",
                 ) from None
     return readings

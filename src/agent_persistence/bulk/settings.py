@@ -17,6 +17,8 @@ from agent_persistence.bulk.spelling import PLAIN, Spelling
 from agent_persistence.exceptions import ConfigurationError, printable
 
 Format: TypeAlias = Literal["csv", "jsonl", "json", "parquet", "excel"]
+ReadAs: TypeAlias = Format | Literal["arrow"] | None
+"""How a source is read: as a file, as a stream of Arrow batches, or as an iterable of records."""
 
 _BY_SUFFIX: Final[dict[str, Format]] = {
     ".csv": "csv",
@@ -36,7 +38,7 @@ _HEAD_BYTES: Final = 1 << 16
 class SourceOptions:
     """How a source is read; `format` is None for an iterable."""
 
-    format: Format | None
+    format: ReadAs
     columns: Columns
     dialect: Dialect
     encoding: str | None
@@ -128,7 +130,12 @@ def _suffix(source: Any) -> str:
     return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
-def _format(source: object, format: str | None) -> Format | None:
+def is_frame(source: object) -> bool:
+    """Whether the source is a data frame or table of any library that speaks Arrow."""
+    return hasattr(source, "__arrow_c_stream__")
+
+
+def _format(source: object, format: str | None) -> ReadAs:
     if format is not None and format not in _FORMATS:
         raise ConfigurationError(f"format is one of {', '.join(_FORMATS)}, not {printable(format)}")
     if is_path(source):
@@ -147,6 +154,8 @@ def _format(source: object, format: str | None) -> Format | None:
         return format  # type: ignore[return-value]
     if format is not None:
         raise ConfigurationError("format is for paths and file objects; an iterable gives records")
+    if is_frame(source):
+        return "arrow"
     is_iterable = hasattr(source, "__iter__") or hasattr(source, "__aiter__")
     if not is_iterable or isinstance(source, (bytes, bytearray, dict)) or hasattr(source, "to_records"):
         raise ConfigurationError(
@@ -174,6 +183,12 @@ def names(option: str, given: object) -> tuple[str, ...] | None:
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise ConfigurationError(f"{option} is a list of column names, such as [{'email'!r}]")
     return tuple(given)
+
+
+def key_text(given: object) -> str | None:
+    if given is None or (isinstance(given, str) and given.strip()):
+        return given
+    raise ConfigurationError(f"key is a text that names the import, such as 'leads 2026-11-29', not {given!r:.40}")
 
 
 def at_least_one(option: str, given: object) -> int:

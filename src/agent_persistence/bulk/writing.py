@@ -12,13 +12,15 @@ from agent_persistence.client.verbs import WritingVerbs
 from agent_persistence.exceptions import RowsDroppedError, UnsupportedOperationError
 from agent_persistence.operations import BatchWrite, BulkWrite, Operation, Result
 from agent_persistence.policy.retry import RetryPolicy
-from agent_persistence.query.records import Record
+from agent_persistence.query.filters import Filters
+from agent_persistence.query.ordering import OrderBy
+from agent_persistence.query.records import Record, Row
 from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.service import AsyncPersistenceService
 
 
 class Writing(Protocol):
-    """A service, or what writes through one, such as an agent; records are cleaned as it cleans them."""
+    """A service, or what works through one, such as an agent; records are cleaned as it cleans them."""
 
     _client_keys: ClientKeys
 
@@ -29,6 +31,10 @@ class Writing(Protocol):
     def _clean(self, record: Record) -> Record: ...
 
     async def pinned(self) -> Self: ...
+
+    async def query(
+        self, table: str, filters: Filters | None = None, *, order_by: OrderBy | None, select: Sequence[str] | None
+    ) -> list[Row]: ...
 
     def with_options(self, *, retry: RetryPolicy | bool | None = None) -> Self: ...
 

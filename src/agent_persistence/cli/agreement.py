@@ -42,10 +42,10 @@ def _extent(policy: TablePolicy) -> Iterator[Check]:
 
 
 def _tables(policy: TablePolicy, schema: Schema, undeclared: Level) -> Iterator[Check]:
-    told, remedy = _UNDECLARED[undeclared]
+    message, remedy = _UNDECLARED[undeclared]
     for table in _named(policy):
         if table not in schema.tables:
-            yield AREA.check(undeclared, told, table, remedy)
+            yield AREA.check(undeclared, message, table, remedy)
 
 
 _UNDECLARED: Final = {

@@ -50,7 +50,7 @@ def verify(
         report = verify_audit_log(log, _key(key_file), checkpoint=kept, archives=archives)
         screen.document = _document(report)
         screen.status = Status.FINE if report.ok else Status.FINDINGS
-        screen.show(_told(log, report))
+        screen.show(_shown(log, report))
 
 
 def _key(path: Path | None) -> str:
@@ -72,7 +72,7 @@ def _document(report: AuditReport) -> dict[str, object]:
     }
 
 
-def _told(log: Path, report: AuditReport) -> Text:
+def _shown(log: Path, report: AuditReport) -> Text:
     if report.problem is not None:
         return Text.assemble(
             ("broken ", "bold red"), f"{report.problem}\n{report.entries:,} events before it are genuine"

@@ -35,7 +35,7 @@ class Check:
 
     area: str
     level: Level
-    told: str
+    message: str
     subject: str | None = None
     remedy: str | None = None
     sql: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Check:
             "area": self.area,
             "subject": self.subject,
             "level": str(self.level),
-            "told": self.told,
+            "message": self.message,
             "remedy": self.remedy,
             "sql": list(self.sql),
         }
@@ -58,13 +58,15 @@ class Area:
 
     name: str
 
-    def check(self, level: Level, told: str, subject: str | None = None, remedy: str | None = None, *sql: str) -> Check:
+    def check(
+        self, level: Level, message: str, subject: str | None = None, remedy: str | None = None, *sql: str
+    ) -> Check:
         """A check of this area."""
-        return Check(self.name, level, told, subject, remedy, sql)
+        return Check(self.name, level, message, subject, remedy, sql)
 
-    def unseen(self, told: str, subject: str | None = None, *, remedy: str) -> Check:
+    def unseen(self, message: str, subject: str | None = None, *, remedy: str) -> Check:
         """A check of what could not be looked at, with what would show it."""
-        return Check(self.name, Level.UNCHECKED, told, subject, remedy)
+        return Check(self.name, Level.UNCHECKED, message, subject, remedy)
 
 
 def has_problems(checks: Iterable[Check]) -> bool:
@@ -103,8 +105,10 @@ def shown_checks(checks: Sequence[Check], console: Console) -> Iterator[Renderab
     yield Text.assemble("\n", Text(", ").join(parts))
     if any(check.level is Level.UNCHECKED for check in checks):
         arrow = _ARROWS[signs is _SIGNS]
-        told = f"{signs[Level.UNCHECKED]} could not be seen, and may be right or wrong: {arrow} says what would show it"
-        yield Text(told, style=_STYLES[Level.UNCHECKED])
+        message = (
+            f"{signs[Level.UNCHECKED]} could not be seen, and may be right or wrong: {arrow} says what would show it"
+        )
+        yield Text(message, style=_STYLES[Level.UNCHECKED])
 
 
 def _plural(level: str, number: int) -> str:
@@ -115,10 +119,10 @@ def _listed(checks: Iterable[Check], signs: dict[Level, str]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for (level, told, remedy), same in groupby(checks, key=lambda check: (check.level, check.told, check.remedy)):
+    for (level, message, remedy), same in groupby(checks, key=lambda check: (check.level, check.message, check.remedy)):
         members = list(same)
         subjects = ", ".join(check.subject for check in members if check.subject)
-        lines = [Text.assemble((f"{subjects}: ", "bold") if subjects else "", plain(told))]
+        lines = [Text.assemble((f"{subjects}: ", "bold") if subjects else "", plain(message))]
         if remedy:
             lines.append(Text(f"{_ARROWS[signs is _SIGNS]} {plain(remedy)}", style="dim"))
         lines += [Text(plain(statement), style="cyan") for statement in remedies(members)]

@@ -1,4 +1,4 @@
-"""The option --columns of `import`, in both directions."""
+"""The text --columns of `import`, in both directions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 from agent_persistence.bulk.import_rows import REST
 
 
-def read_columns(told: str | None) -> list[str] | dict[str, str | None] | None:
+def read_columns(text: str | None) -> list[str] | dict[str, str | None] | None:
     """The names in their order, or the column of each heading; headings that are not named are left out, unless `*` is
     among them."""
-    if not told:
+    if not text:
         return None
-    entries = [entry.strip() for entry in next(csv.reader([told], skipinitialspace=True)) if entry.strip()]
+    entries = [entry.strip() for entry in next(csv.reader([text], skipinitialspace=True)) if entry.strip()]
     if not any("=" in entry for entry in entries):
         return entries
     named: dict[str, str | None] = {} if REST in entries else {REST: None}

@@ -32,32 +32,32 @@ _CONSTANT: Final = ("is_null", "not_null", "is_true", "is_false")
 NAMES: Final = (*_SCALAR, *_TEXT, *_LIST, *_CONSTANT)
 
 
-def parse_conditions(table: str, told: Iterable[str], schema: Schema, option: str = "--where") -> Filter | None:
+def parse_conditions(table: str, conditions: Iterable[str], schema: Schema, option: str = "--where") -> Filter | None:
     """The filter in which all conditions hold; None without any. A wrong one raises typer.BadParameter."""
-    terms = [_condition(table, condition, schema, option) for condition in told]
+    terms = [_condition(table, condition, schema, option) for condition in conditions]
     return all_of(*terms) if terms else None
 
 
-def parse_orders(told: str | None) -> list[Order] | None:
+def parse_orders(text: str | None) -> list[Order] | None:
     """The sort keys of `-score,name`: descending where a minus stands before the name."""
-    names = separated(told)
+    names = separated(text)
     if names is None:
         return None
     return [desc(name[1:]) if name.startswith("-") else asc(name) for name in names]
 
 
-def _condition(table: str, told: str, schema: Schema, option: str) -> Filter:
-    found = _FORM.fullmatch(told)
+def _condition(table: str, condition: str, schema: Schema, option: str) -> Filter:
+    found = _FORM.fullmatch(condition)
     name = None if found is None else found["name"] or _SIGNS.get(found["sign"] or "")
     if found is None or name is None:
-        raise _wrong(told, option, "write COLUMN=VALUE, COLUMN>=VALUE or COLUMN.OPERATOR=VALUE")
+        raise _wrong(condition, option, "write COLUMN=VALUE, COLUMN>=VALUE or COLUMN.OPERATOR=VALUE")
     if name not in NAMES:
-        raise _wrong(told, option, f"{name} is no operator; operators are {', '.join(NAMES)}")
+        raise _wrong(condition, option, f"{name} is no operator; operators are {', '.join(NAMES)}")
     if found["name"] and found["sign"] not in ("=", None):
-        raise _wrong(told, option, f"between {name} and its value stands =")
+        raise _wrong(condition, option, f"between {name} and its value stands =")
     if (found["sign"] is None) != (name in _CONSTANT):
-        raise _wrong(told, option, f"{name} takes {'no' if name in _CONSTANT else 'a'} value")
-    return _made(table, _unquoted(found["column"]), name, found["text"], schema, told, option)
+        raise _wrong(condition, option, f"{name} takes {'no' if name in _CONSTANT else 'a'} value")
+    return _made(table, _unquoted(found["column"]), name, found["text"], schema, condition, option)
 
 
 def _unquoted(column: str) -> str:
@@ -68,14 +68,14 @@ def _unquoted(column: str) -> str:
     return name.replace('""', '"') + path
 
 
-def _made(table: str, column: str, name: str, text: str | None, schema: Schema, told: str, option: str) -> Filter:
+def _made(table: str, column: str, name: str, text: str | None, schema: Schema, condition: str, option: str) -> Filter:
     function: Callable[..., Filter] = getattr(operators, "in_" if name == "in" else name)
     try:
         if text is None:
             return all_of({column: function()})
         return all_of({column: function(_value(name, text, _family(table, column, schema)))})
     except ValidationError as error:
-        raise _wrong(told, option, "; ".join(error.problems)) from None
+        raise _wrong(condition, option, "; ".join(error.problems)) from None
 
 
 def _family(table: str, column: str, schema: Schema) -> Family:
@@ -107,5 +107,5 @@ def _scalar(text: str, of: Family) -> Any:
     return text
 
 
-def _wrong(told: str, option: str, problem: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{told!r}: {problem}", param_hint=option)
+def _wrong(condition: str, option: str, problem: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{condition!r}: {problem}", param_hint=option)

@@ -36,8 +36,8 @@ class Database:
             with anyio.fail_after(TIMEOUT_S):
                 answer = await self._adapter.ask(asked)
         except TimeoutError:
-            told = f"the database had no answer within {TIMEOUT_S:g} s"
-            raise AdapterError(told, state=FailureState.AMBIGUOUS) from None
+            message = f"the database had no answer within {TIMEOUT_S:g} s"
+            raise AdapterError(message, state=FailureState.AMBIGUOUS) from None
         found: Found = read_json(answer or b"[]")
         return found
 

@@ -21,9 +21,9 @@ def add(group: typer.Typer, name: str, command: Callable[..., Any], *examples: s
     )
 
 
-def group(app: typer.Typer, name: str, told: str) -> typer.Typer:
+def group(app: typer.Typer, name: str, description: str) -> typer.Typer:
     """A new group of commands in the program."""
-    made = typer.Typer(no_args_is_help=True, help=told)
+    made = typer.Typer(no_args_is_help=True, help=description)
     made.callback()(lambda: None)  # without one, a group of one command would be that command
     app.add_typer(made, name=name)
     return made

@@ -55,6 +55,7 @@ def register(app: typer.Typer) -> None:
         "import leads export.xlsx",
         "import leads export.csv --delimiter ';' --columns 'E-mail=email,\"Name, first\"=first_name'",
         "import messages messages.jsonl --dry-run",
+        "import leads leads.csv --key 2026-11-29 --shard 0/4",
         "zcat leads.csv.gz | agent-persistence import leads - --format csv",
     )
 
@@ -153,6 +154,21 @@ def import_(
             rich_help_panel=SAFETY,
         ),
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key",
+            metavar="TEXT",
+            help="Names the import: the same command, run again on any machine, stores each row once.",
+            rich_help_panel=SAFETY,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard", metavar="I/N", help="Import the I-th of N parts, counted from 0.", rich_help_panel=SAFETY
+        ),
+    ] = None,
     kind: Kind = "supabase",
     policy: PolicyFile = None,
     schema: SchemaFile = None,
@@ -160,14 +176,16 @@ def import_(
 ) -> None:
     """Write the rows of a file into a table, many at a time, with a live account of how it goes.
 
-    The file is looked at first. Where it fits only with options that are not given, nothing is imported: they are told,
-    with the first rows as they would be stored and the whole command; --guess takes them as they are.
+    The file is looked at first. Where it fits only with options that are not given, nothing is imported: they are
+    shown, with the first rows as they would be stored and the whole command; --guess takes them as they are.
 
     Every row goes the way of a single write: through the policy, with the retries, and with keys that make a lost
     answer harmless. The exit status is 1 where rows were rejected, or options are needed.
     """
     if str(source) == "-" and form is None:
-        raise typer.BadParameter(f"stdin does not tell its format: {', '.join(SourceFormat)}", param_hint="--format")
+        raise typer.BadParameter(
+            f"stdin has no name that says its format: {', '.join(SourceFormat)}", param_hint="--format"
+        )
     reading = {
         "format": None if form is None else form.value,
         "columns": read_columns(columns),
@@ -190,6 +208,8 @@ def import_(
         "rejects": rejects,
         "max_rejects": max_rejects,
         "resume": resume,
+        "key": key,
+        "shard": None if shard is None else _shard(shard),
         "dry_run": dry_run,
     }
     others = _others(
@@ -197,6 +217,8 @@ def import_(
             "--on-conflict": on_conflict,
             "--rejects": rejects,
             "--resume": resume,
+            "--key": key,
+            "--shard": shard,
             "--policy": policy,
             "--schema": schema,
         },
@@ -209,7 +231,7 @@ def import_(
         except ImportStoppedError as stopped:
             _fail(screen, stopped)
         except KeyboardInterrupt:
-            screen.note(_resumable(resume), style="yellow")
+            screen.note(_resumable(resume, key), style="yellow")
             raise
         else:
             if report is not None:
@@ -255,11 +277,11 @@ def _is_taken(screen: Screen, order: _Order, look: FileLook, found: dict[str, An
     if look.problems:
         problems = [in_words_of_the_command(problem) for problem in look.problems]
         show(screen, look, "")
-        told = screen.document
+        document = screen.document
         screen.fail(
             "\n".join([f"{order.source} does not fit {order.table}:", *problems]), Status.CONFIGURATION, "FileLook"
         )
-        screen.document |= told
+        screen.document |= document
         return False
     if order.takes_what_is_found:
         return True
@@ -278,11 +300,18 @@ def _others(given: dict[str, object], kind: str) -> list[str]:
     return words if kind == "supabase" else [*words, "--kind", kind]
 
 
-def _resumable(journal: Path | None) -> str:
+def _shard(text: str) -> tuple[int, int]:
+    part, _, count = text.partition("/")
+    if not (part.isdecimal() and count.isdecimal() and int(part) < int(count)):
+        raise typer.BadParameter(f"{text!r}: write I/N, such as 0/4 for the first of four parts", param_hint="--shard")
+    return int(part), int(count)
+
+
+def _resumable(journal: Path | None, key: str | None) -> str:
     """What is to be known when somebody interrupts an import."""
-    if journal is None:
+    if journal is None and key is None:
         return "what was sent before stays in the table; with --resume FILE the same command could go on from there"
-    return f"what was sent before stays in the table; the same command goes on from there, by {journal}"
+    return f"what was sent before stays in the table; the same command goes on from there, by {journal or key}"
 
 
 def _fail(screen: Screen, stopped: ImportStoppedError) -> None:

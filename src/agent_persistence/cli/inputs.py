@@ -10,9 +10,9 @@ from typing import Any
 from agent_persistence.exceptions import ConfigurationError
 
 
-def separated(told: str | None) -> list[str] | None:
+def separated(text: str | None) -> list[str] | None:
     """The names between the commas, without blanks around them; None for nothing."""
-    return [name.strip() for name in told.split(",") if name.strip()] if told else None
+    return [name.strip() for name in text.split(",") if name.strip()] if text else None
 
 
 def named(path: Path) -> str:

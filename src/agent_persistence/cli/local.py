@@ -78,15 +78,15 @@ def status(path: LocalPath = None, as_json: AsJson = False) -> None:
     """Tell whether the database exists, runs and is in use, and how other programs reach it. Nothing is started."""
     with running("local status", as_json=as_json) as screen:
         server = _server(path)
-        told = server.status()
+        status = server.status()
         screen.document = {
             "path": str(server.path),
-            "exists": told.exists,
-            "running": told.running,
-            "in_use": told.in_use,
-            "process": told.process,
-            "version": told.version,
-            "bytes": server.size() if told.exists else 0,
+            "exists": status.exists,
+            "running": status.running,
+            "in_use": status.in_use,
+            "process": status.process,
+            "version": status.version,
+            "bytes": server.size() if status.exists else 0,
             "url": server.url,
         }
         screen.show(_lines(screen))
@@ -103,12 +103,12 @@ def stop(
     """
     with running("local stop", as_json=as_json) as screen:
         server = _server(path)
-        told = server.status()
-        if told.in_use and told.running and not force:
+        status = server.status()
+        if status.in_use and status.running and not force:
             raise ConfigurationError(f"{server.path} is in use, and stops with its last user; --force stops it now")
         server.stop()
-        screen.document = {"path": str(server.path), "was_running": told.running}
-        screen.text(f"{server.path} {'is stopped' if told.running else 'was not running'}")
+        screen.document = {"path": str(server.path), "was_running": status.running}
+        screen.text(f"{server.path} {'is stopped' if status.running else 'was not running'}")
 
 
 def export(
@@ -125,11 +125,11 @@ def export(
         server = _existing(path)
         server.join()
         try:
-            told = _dump(server, output, ["--data-only"] if data_only else [])
+            complaint = _dump(server, output, ["--data-only"] if data_only else [])
         finally:
             server.leave()
-        if told:
-            raise ConfigurationError(f"pg_dump: {told}")
+        if complaint:
+            raise ConfigurationError(f"pg_dump: {complaint}")
         if str(output) != "-":
             screen.text(f"{output} holds the tables of {server.path}")
 
@@ -149,10 +149,10 @@ def _dump(server: LocalServer, output: Path, options: list[str]) -> str:
     partial = output.with_name(f"{output.name}.partial")
     try:
         with partial.open("wb") as file:
-            told = _complaint(server.run("pg_dump", command, stdout=file, stderr=PIPE))
-        if not told:
+            complaint = _complaint(server.run("pg_dump", command, stdout=file, stderr=PIPE))
+        if not complaint:
             partial.replace(output)
-        return told
+        return complaint
     finally:
         partial.unlink(missing_ok=True)
 
@@ -174,14 +174,14 @@ async def _initialised(server: LocalServer, target: Target, scripts: list[Path])
 
 
 def _lines(screen: Screen) -> Text:
-    told = screen.document
-    state = "runs" if told["running"] else "does not run" if told["exists"] else "does not exist yet"
-    used = ", in use" if told["in_use"] else ""
-    lines = [f"{told['path']} {state}{used}"]
-    if told["exists"]:
-        lines.append(f"PostgreSQL {told['version']}, {told['bytes'] / 1e6:,.1f} MB")
-    if told["running"]:
-        lines.append(f"process {told['process']}, {told['url']}")
+    document = screen.document
+    state = "runs" if document["running"] else "does not run" if document["exists"] else "does not exist yet"
+    used = ", in use" if document["in_use"] else ""
+    lines = [f"{document['path']} {state}{used}"]
+    if document["exists"]:
+        lines.append(f"PostgreSQL {document['version']}, {document['bytes'] / 1e6:,.1f} MB")
+    if document["running"]:
+        lines.append(f"process {document['process']}, {document['url']}")
     return Text("\n".join(lines))
 
 

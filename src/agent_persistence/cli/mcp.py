@@ -48,8 +48,8 @@ def register(app: typer.Typer) -> None:
     )
 
 
-def _tables(option: str, told: str) -> Any:
-    return typer.Option(option, metavar="TABLES", help=told, rich_help_panel=_WRITING)
+def _tables(option: str, description: str) -> Any:
+    return typer.Option(option, metavar="TABLES", help=description, rich_help_panel=_WRITING)
 
 
 def mcp(
@@ -158,8 +158,8 @@ def _cursor_key(target: Target) -> bytes | None:
     return None if secret is None else sha256(b"mcp cursor " + secret.get_secret_value().encode()).digest()
 
 
-def _address(told: str) -> tuple[str, int]:
-    host, _, port = told.rpartition(":")
+def _address(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise typer.BadParameter(f"{told!r}: write HOST:PORT, such as 127.0.0.1:8000", param_hint="--http")
+        raise typer.BadParameter(f"{address!r}: write HOST:PORT, such as 127.0.0.1:8000", param_hint="--http")
     return host.strip("[]"), int(port)

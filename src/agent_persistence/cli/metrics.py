@@ -59,7 +59,9 @@ def metrics(
     with running("metrics", as_json=as_json) as screen:
         figures = _figures(read_json(snapshot), named(snapshot))
         ordered = sorted(figures, key=lambda each: (0 if sort == "name" else -each[2][sort], each[0], each[1]))
-        screen.document = {"metrics": [{"operation": verb, "table": name, **told} for verb, name, told in ordered]}
+        screen.document = {
+            "metrics": [{"operation": verb, "table": name, **counted} for verb, name, counted in ordered]
+        }
         if ordered:
             screen.show(_table(ordered))
         else:
@@ -70,9 +72,9 @@ def _figures(document: Any, source: str) -> list[tuple[str, str, dict[str, float
     """Operation, table and figures of each series; ConfigurationError where the document is no snapshot."""
     try:
         return [
-            (verb, name, {figure: _number(told[figure]) for figure in (*_COUNTS, *_TIMES)})
+            (verb, name, {figure: _number(counted[figure]) for figure in (*_COUNTS, *_TIMES)})
             for verb, by_table in document.items()
-            for name, told in by_table.items()
+            for name, counted in by_table.items()
         ]
     except (AttributeError, KeyError, TypeError):
         raise ConfigurationError(
@@ -92,10 +94,10 @@ def _table(series: list[tuple[str, str, dict[str, float]]]) -> Table:
     table.add_column("table", no_wrap=True)
     for name in (*_COUNTS, *_TIMES):
         table.add_column(name.removesuffix("_ms"), justify="right", no_wrap=True)
-    for verb, name, told in series:
+    for verb, name, counted in series:
         counts = (
-            Text(f"{told['count']:,.0f}"),
-            Text(f"{told['errors']:,.0f}", style="red" if told["errors"] else "dim"),
+            Text(f"{counted['count']:,.0f}"),
+            Text(f"{counted['errors']:,.0f}", style="red" if counted["errors"] else "dim"),
         )
-        table.add_row(plain(verb), plain(name), *counts, *(Text(f"{told[figure]:,.2f}") for figure in _TIMES))
+        table.add_row(plain(verb), plain(name), *counts, *(Text(f"{counted[figure]:,.2f}") for figure in _TIMES))
     return table

@@ -1,4 +1,4 @@
-"""A schema as PostgREST's OpenAPI description tells it."""
+"""A schema as PostgREST's OpenAPI description has it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from agent_persistence.exceptions import AdapterError, ConfigurationError
 from agent_persistence.schema.registry import Schema
 
 REMEDY = (
-    "hosted Supabase tells them to a secret key only: set SUPABASE_SERVICE_KEY to one,"
+    "hosted Supabase shows them to a secret key only: set SUPABASE_SERVICE_KEY to one,"
     " or read the database's catalogues with --kind postgres and DATABASE_URL"
 )
 
 
 async def described_schema(rest: Rest, db_schema: str = "public") -> Schema:
-    """The tables that the server describes, or AdapterError where it does not tell, or not to this key."""
+    """The tables that the server describes, or AdapterError where it has none, or none for this key."""
     asked = render_openapi()
     if db_schema != "public":
         asked = replace(asked, headers=(*asked.headers, ("Accept-Profile", db_schema)))
@@ -28,7 +28,7 @@ async def described_schema(rest: Rest, db_schema: str = "public") -> Schema:
         raise parse_error(response, "schema pull", "the OpenAPI description")
     schema = read_description(response)
     if schema is None:
-        raise AdapterError("the server's OpenAPI description tells no tables", status=response.status, hint=REMEDY)
+        raise AdapterError("the server's OpenAPI description has no tables", status=response.status, hint=REMEDY)
     return schema
 
 

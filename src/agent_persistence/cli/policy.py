@@ -135,7 +135,7 @@ def sql(
 ) -> None:
     """Print SQL that gives a role what the policy allows, and no more."""
     if shared and tenant is None:
-        raise typer.BadParameter("tables are shared where --tenant is told", param_hint="--shared")
+        raise typer.BadParameter("tables are shared where --tenant is given", param_hint="--shared")
     with running("policy sql", as_json=as_json) as screen:
         target = Target("supabase", policy, schema)
         scope = None if tenant is None else TenantScope("any", column=tenant, shared=separated(shared) or ())

@@ -37,17 +37,17 @@ def shown_progress(screen: Screen, title: str) -> Iterator[Tell]:
         refresh_per_second=10,
     )
     with bar:
-        task = bar.add_task(title, total=None, told=None)
+        task = bar.add_task(title, total=None, progress=None)
 
-        def tell(told: Progress) -> None:
-            share = done_share(told)
-            bar.update(task, total=None if share is None else 1.0, completed=share or 0.0, told=told)
+        def show(progress: Progress) -> None:
+            share = done_share(progress)
+            bar.update(task, total=None if share is None else 1.0, completed=share or 0.0, progress=progress)
 
         try:
-            yield tell
+            yield show
         except BaseException:
             ended.finished_text = Text("✗", style="red")
-            bar.update(task, visible=bar.tasks[0].fields["told"] is not None)
+            bar.update(task, visible=bar.tasks[0].fields["progress"] is not None)
             raise
 
 
@@ -59,47 +59,50 @@ class Lines:
         self._title = title
         self._next_s = LINE_EVERY_S
 
-    def __call__(self, told: Progress) -> None:
-        if told.is_final or told.seconds >= self._next_s:
-            self._next_s = told.seconds + LINE_EVERY_S
-            self._screen.note(f"{self._title}: {', '.join(figures(told))}")
+    def __call__(self, progress: Progress) -> None:
+        if progress.is_final or progress.seconds >= self._next_s:
+            self._next_s = progress.seconds + LINE_EVERY_S
+            self._screen.note(f"{self._title}: {', '.join(figures(progress))}")
 
 
 class _Figures(ProgressColumn):
     """Rows, bytes, rejects, rate and time left."""
 
     def render(self, task: Task) -> Text:
-        told: Progress | None = task.fields["told"]
-        return Text("") if told is None else Text("  ").join(map(_coloured, figures(told)))
+        progress: Progress | None = task.fields["progress"]
+        return Text("") if progress is None else Text("  ").join(map(_coloured, figures(progress)))
 
 
 def _coloured(figure: str) -> Text:
     return Text(figure, style="yellow" if figure.endswith("rejected") else "")
 
 
-def figures(told: Progress) -> list[str]:
+def figures(progress: Progress) -> list[str]:
     """The figures of an import, each as a few words."""
-    found = [f"{told.rows_written:,} row{'s' * (told.rows_written != 1)}", size(told.bytes_read, told.bytes_total)]
-    if told.rejected:
-        found.append(f"{told.rejected:,} rejected")
-    found.append(f"{told.rows_per_second:,.0f} rows/s")
-    share = done_share(told)
-    if not told.is_final and share:
-        found.append(f"{duration(told.seconds * (1 - share) / share)} left")
+    found = [
+        f"{progress.rows_written:,} row{'s' * (progress.rows_written != 1)}",
+        size(progress.bytes_read, progress.bytes_total),
+    ]
+    if progress.rejected:
+        found.append(f"{progress.rejected:,} rejected")
+    found.append(f"{progress.rows_per_second:,.0f} rows/s")
+    share = done_share(progress)
+    if not progress.is_final and share:
+        found.append(f"{duration(progress.seconds * (1 - share) / share)} left")
     return found
 
 
-def done_share(told: Progress) -> float | None:
+def done_share(progress: Progress) -> float | None:
     """How much of the source is done, from 0 to 1: of the bytes read, the share of the rows that are in or rejected.
 
     None where its size is not known. Reading is ahead of writing by some chunks, which for a small file is all of it.
     """
-    if told.is_final:
+    if progress.is_final:
         return 1.0
-    if not told.bytes_total:
+    if not progress.bytes_total:
         return None
-    done = min((told.rows_written + told.rejected) / told.rows_read, 1.0) if told.rows_read else 0.0
-    return min(told.bytes_read / told.bytes_total * done, _ALMOST)
+    done = min((progress.rows_written + progress.rejected) / progress.rows_read, 1.0) if progress.rows_read else 0.0
+    return min(progress.bytes_read / progress.bytes_total * done, _ALMOST)
 
 
 def size(read: int, total: int | None) -> str:

@@ -45,8 +45,8 @@ def shown_tokens(console: Console, context: RAGContext, prompt: Prompt) -> None:
     table.add_column("table", no_wrap=True)
     for name in _COLUMNS:
         table.add_column(name.replace("_", " "), justify="right")
-    for name, told in prompt.report.items():
-        table.add_row(name, *(_number(told[column], column) for column in _COLUMNS))
+    for name, counts in prompt.report.items():
+        table.add_row(name, *(_number(counts[column], column) for column in _COLUMNS))
     display(console, table)
     for warning in context.warnings:
         display(console, Text(f"warning: {plain(warning)}", style="yellow"))

@@ -125,10 +125,10 @@ def preview(
         raise typer.BadParameter("a reserve is kept of --max-tokens, which is missing", param_hint="--reserve")
     with running("rag preview", as_json=as_json) as screen:
         target = Target(kind, policy, schema, rows)
-        told: dict[str, list[str] | None] = dict(
+        by_option: dict[str, list[str] | None] = dict(
             zip(_TABLES, (client, lead, campaign, conversation, message), strict=True)
         )
-        conditions = _by_table(told, where or (), target.schema)
+        conditions = _by_table(by_option, where or (), target.schema)
         budget = None if max_tokens is None else TokenBudget(max_tokens, reserve)
         request = _Request(
             spec,
@@ -163,10 +163,12 @@ async def _built(target: Target, request: _Request) -> RAGContext:
         )
 
 
-def _by_table(told: Mapping[str, list[str] | None], where: Iterable[str], schema: Schema) -> dict[str, Filter]:
+def _by_table(by_option: Mapping[str, list[str] | None], where: Iterable[str], schema: Schema) -> dict[str, Filter]:
     """By table the filter in which all conditions hold that are given for it."""
     given = {
-        table: (f"--{table.removesuffix('s')}", list(conditions)) for table, conditions in told.items() if conditions
+        table: (f"--{table.removesuffix('s')}", list(conditions))
+        for table, conditions in by_option.items()
+        if conditions
     }
     for condition in where:
         table, _, rest = condition.partition(".")
@@ -177,10 +179,10 @@ def _by_table(told: Mapping[str, list[str] | None], where: Iterable[str], schema
     return {table: found for table, found in parsed.items() if found is not None}
 
 
-def _limits(told: Iterable[str], known: Collection[str] | None) -> dict[str, int]:
+def _limits(given: Iterable[str], known: Collection[str] | None) -> dict[str, int]:
     """Numbers of rows by table; which tables there are is known before anything is read where no file says it."""
     limits = {}
-    for limit in told:
+    for limit in given:
         table, _, rows = limit.partition("=")
         if not is_name(table) or not rows.isdecimal() or (known is not None and table not in known):
             one_of = f", with one of {', '.join(known)}" if known is not None else ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _WIDEST: Final = 48
-"""Columns of the terminal that a cell of a table may have before the rows are told one below the other."""
+"""Columns of the terminal that a cell of a table may have before the rows are shown one below the other."""
 
 
 def shown_rows(rows: Sequence[Row], console: Console) -> Iterator[RenderableType]:

@@ -24,7 +24,7 @@ def running(command: str, *, as_json: bool) -> Iterator[Screen]:
     """Within, a command does its work; afterwards its document is written and the process ends with its status."""
     screen = Screen(command, as_json=as_json)
     try:
-        with _told(screen):
+        with _reported(screen):
             yield screen
         screen.finish()
     except BrokenPipeError:
@@ -35,7 +35,7 @@ def running(command: str, *, as_json: bool) -> Iterator[Screen]:
 
 
 @contextmanager
-def _told(screen: Screen) -> Iterator[None]:
+def _reported(screen: Screen) -> Iterator[None]:
     try:
         yield
     except PersistenceError as error:
@@ -49,7 +49,7 @@ def _told(screen: Screen) -> Iterator[None]:
         screen.fail(f"{error.strerror or type(error).__name__}{about}", Status.CONFIGURATION, type(error).__name__)
     except Exception as error:  # a traceback shows no variables, but messages of others may hold a key
         sys.stderr.write(hidden(traceback.format_exc()))
-        screen.fail("this is a bug; the traceback above tells where", Status.BUG, type(error).__name__)
+        screen.fail("this is a bug; the traceback above says where", Status.BUG, type(error).__name__)
 
 
 def run(work: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:

@@ -64,7 +64,7 @@ def pull(
     with running("schema pull", as_json=as_json) as screen:
         for file in (output, models):
             if file is not None and file.exists() and not force:
-                raise ConfigurationError(f"{file} exists, and may hold what no backend tells; --force writes over it")
+                raise ConfigurationError(f"{file} exists, and may hold what no backend knows; --force writes over it")
         found = _chosen(run(pulled, Target(kind), db_schema), tables)
         code = "" if models is None else model_code(found)
         screen.document = {"tables": len(found.tables), "schema": found.to_document()}

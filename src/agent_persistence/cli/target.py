@@ -66,10 +66,10 @@ class Target:
     @asynccontextmanager
     async def agent(self, **options: Any) -> AsyncIterator[PersistenceAgent]:
         """An agent, closed at the end; it prints nothing by itself, whatever PERSIST_LOGGING says."""
-        told: dict[str, Any] = {"config": self.config, "policy": self.policy, "schema": self.declared, "log": False}
+        chosen: dict[str, Any] = {"config": self.config, "policy": self.policy, "schema": self.declared, "log": False}
         if self.rows_file is not None:
-            told["adapter"] = _memory(self.rows_file, self.schema)
-        async with create_persistence_agent(cast("Kind", self.kind), **{**told, **options}) as agent:
+            chosen["adapter"] = _memory(self.rows_file, self.schema)
+        async with create_persistence_agent(cast("Kind", self.kind), **{**chosen, **options}) as agent:
             yield agent
 
     @asynccontextmanager
@@ -79,8 +79,8 @@ class Target:
             yield agent.service.readonly()
 
 
-def _is_list_of_rows(told: object) -> bool:
-    return isinstance(told, list) and all(isinstance(row, dict) for row in told)
+def _is_list_of_rows(document: object) -> bool:
+    return isinstance(document, list) and all(isinstance(row, dict) for row in document)
 
 
 def _memory(path: Path, schema: Schema) -> Any:

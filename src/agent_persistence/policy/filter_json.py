@@ -33,13 +33,13 @@ _SAME: Final = {"in_": "in", "not_": "not"}
 _TEXT_SEARCH_KEYS: Final = frozenset({"query", "kind", "config"})
 
 
-def parse_filters(told: Mapping[str, Any] | str | bytes) -> Filter:
+def parse_filters(given: Mapping[str, Any] | str | bytes) -> Filter:
     """The filter that JSON, or the mapping that was read from it, spells; `{}` selects every row.
 
     ValidationError lists every problem with its place: an operator that there is not, a value that an operator does not
     take, a list that is none. Which columns there are, and which may be used, is checked where the filter is used.
     """
-    document = _document(told) if isinstance(told, (str, bytes)) else told
+    document = _document(given) if isinstance(given, (str, bytes)) else given
     problems: list[str] = []
     parsed = _mapping(document, "", problems, 0)
     if problems:
@@ -58,14 +58,14 @@ def _no_number(word: str) -> Any:
     raise ValueError(word)
 
 
-def _mapping(told: object, place: str, problems: list[str], depth: int) -> Filter:
-    if not isinstance(told, Mapping):
-        problems.append(_at(place, f'an object such as {{"column": value}} is needed, not {_kind(told)}'))
+def _mapping(given: object, place: str, problems: list[str], depth: int) -> Filter:
+    if not isinstance(given, Mapping):
+        problems.append(_at(place, f'an object such as {{"column": value}} is needed, not {_kind(given)}'))
         return AllOf(())
     if depth > MAX_DEPTH // 4:
         problems.append(_at("", "filters are nested too deeply"))
         return AllOf(())
-    return all_of(*(term for key, value in told.items() for term in _terms(key, value, place, problems, depth + 1)))
+    return all_of(*(term for key, value in given.items() for term in _terms(key, value, place, problems, depth + 1)))
 
 
 def _terms(key: object, value: object, place: str, problems: list[str], depth: int) -> Iterator[Filter]:
@@ -94,28 +94,28 @@ def _list(value: object, place: str, problems: list[str]) -> list[Any]:
     return []
 
 
-def _conditions(told: object, place: str, problems: list[str]) -> Iterator[Any]:
+def _conditions(given: object, place: str, problems: list[str]) -> Iterator[Any]:
     """The conditions on one column: its value, or one for each operator."""
-    if not isinstance(told, Mapping):
-        if isinstance(told, list):
+    if not isinstance(given, Mapping):
+        if isinstance(given, list):
             problems.append(_at(place, 'a column does not equal a list; write {"in": […]} for any of several'))
             return
-        if told is None:
+        if given is None:
             yield None
         else:
-            yield from _checked(eq, (told,), place, problems)
+            yield from _checked(eq, (given,), place, problems)
         return
-    if not told:
+    if not given:
         problems.append(_at(place, 'an operator is needed here, such as {"gte": 0.5}'))
-    for name, value in told.items():
+    for name, value in given.items():
         yield from _compared(_SAME.get(name, name), value, place, problems)
 
 
 def _compared(name: object, value: object, place: str, problems: list[str]) -> Iterator[Filter]:
     if not isinstance(name, str) or name not in _FUNCTIONS:
         known = (*OPERATORS, *CONSTANTS)
-        told = f"unknown operator {printable(name)}{did_you_mean(name, known)}; operators are {', '.join(known)}"
-        problems.append(_at(place, told))
+        problem = f"unknown operator {printable(name)}{did_you_mean(name, known)}; operators are {', '.join(known)}"
+        problems.append(_at(place, problem))
     elif name in CONSTANTS:
         if value is not True:
             problems.append(_at(place, f'write {{"{name}": true}}'))
@@ -127,12 +127,12 @@ def _compared(name: object, value: object, place: str, problems: list[str]) -> I
         yield from _checked(_FUNCTIONS[name], (value,), place, problems)
 
 
-def _searched(told: Mapping[Any, Any], place: str, problems: list[str]) -> Iterator[Filter]:
-    if "query" not in told or not told.keys() <= _TEXT_SEARCH_KEYS:
+def _searched(given: Mapping[Any, Any], place: str, problems: list[str]) -> Iterator[Filter]:
+    if "query" not in given or not given.keys() <= _TEXT_SEARCH_KEYS:
         problems.append(_at(place, 'text_search takes a text or {"query": …, "kind": …, "config": …}'))
         return
-    options = {name: value for name, value in told.items() if name != "query"}
-    yield from _checked(operators.text_search, (told["query"],), place, problems, **options)
+    options = {name: value for name, value in given.items() if name != "query"}
+    yield from _checked(operators.text_search, (given["query"],), place, problems, **options)
 
 
 def _checked(

@@ -82,7 +82,9 @@ class _Script:
         yield _FUNCTIONS.format(
             role=self.role, schema=self.schema, reading=_array(reading - writing), functions=_array(reading | writing)
         )
-        yield _CHECK.format(role=self.role, schema=self.schema, functions=_array(reading | writing), told=self._told())
+        yield _CHECK.format(
+            role=self.role, schema=self.schema, functions=_array(reading | writing), rights=self._listed()
+        )
         yield "commit;"
 
     def _rights(self) -> dict[str, dict[str, frozenset[str] | None]]:
@@ -110,7 +112,7 @@ class _Script:
         is_own = self.tenant is not None and table not in self.tenant.shared
         return columns | compared | ({self.tenant.column} if self.tenant and is_own else set())
 
-    def _told(self) -> str:
+    def _listed(self) -> str:
         """The rights as the rows of a VALUES list: table, right, and its columns, NULL for all of them."""
         rows = [
             f"({_literal(table)}, {_literal(right)}, {'null::text[]' if columns is None else _array(columns)})"
@@ -193,7 +195,7 @@ do $$ declare found record; begin
   for found in
     select pg_class.oid::regclass as name, wanted from pg_class
     cross join unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as wanted
-    left join (values {told}) as told (relation, given, listed) on relation = relname and given = wanted
+    left join (values {rights}) as expected (relation, given, listed) on relation = relname and given = wanted
     where relnamespace = '"{schema}"'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f') and case
       when given is null then has_table_privilege('{role}', pg_class.oid, wanted)
         or (wanted in ('select', 'insert', 'update', 'references')

@@ -101,14 +101,14 @@ class TablePolicy:
 
     def _by_table(self, option: str, given: Any, parse: Any) -> dict[str, Any]:
         with located(option):
-            told = entries(given)
-        for table in told:
+            rules = entries(given)
+        for table in rules:
             if table not in self.read | self.write | self.delete:
                 raise ConfigurationError(
                     f"{option}: {printable(table)} is in none of the lists read, write and delete,"
                     " so that a rule for it would allow nothing"
                 )
-        return {table: parse(f"{option}.{table}", rule) for table, rule in told.items()}
+        return {table: parse(f"{option}.{table}", rule) for table, rule in rules.items()}
 
     def readable(self, table: str) -> frozenset[str] | None:
         """The columns of the table that may be read; None is all of them."""
@@ -163,11 +163,11 @@ class TablePolicy:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Make a policy from the mapping that a file of `from_file` holds."""
-        told = entries(document, known=tuple(field.name for field in fields(cls)))
-        if "rows" in told:
+        options = entries(document, known=tuple(field.name for field in fields(cls)))
+        if "rows" in options:
             with located("rows"):
-                told["rows"] = {table: _told_filters(table, rule) for table, rule in entries(told["rows"]).items()}
-        return cls(**told)
+                options["rows"] = {table: _filters(table, rule) for table, rule in entries(options["rows"]).items()}
+        return cls(**options)
 
 
 def _restored(made: type[TablePolicy], given: dict[str, Any]) -> TablePolicy:
@@ -217,8 +217,8 @@ def _columns(option: str, given: object) -> Columns:
         listed = _column_names(option, given)
         return Columns(listed, listed)
     with located(option):
-        told = entries(given, known=("read", "write"))
-    return Columns(**{kind: _column_names(f"{option}.{kind}", names) for kind, names in told.items()})
+        columns = entries(given, known=("read", "write"))
+    return Columns(**{kind: _column_names(f"{option}.{kind}", names) for kind, names in columns.items()})
 
 
 def _column_names(option: str, names: object) -> frozenset[str]:
@@ -240,11 +240,11 @@ def parsed_rows(option: str, given: Filters) -> Filter:
     return predicate
 
 
-def _told_filters(table: str, told: object) -> Filter:
+def _filters(table: str, given: object) -> Filter:
     """The filter that a file spells as JSON does; see `filter_json`."""
     with located(table):
         try:
-            return filter_json.parse_filters(entries(told))
+            return filter_json.parse_filters(entries(given))
         except ValidationError as error:
             raise ConfigurationError("; ".join(error.problems)) from None
 

@@ -49,9 +49,7 @@ class TenantScope:
         checked = {_name("arguments", function): _name("arguments", name) for function, name in arguments.items()}
         for function in checked:
             if function in self.shared:
-                raise ConfigurationError(
-                    f"{function} is in arguments and in shared: the tenant is told to it, or is not"
-                )
+                raise ConfigurationError(f"{function} is in arguments and in shared: it gets the tenant, or does not")
         object.__setattr__(self, "arguments", MappingProxyType(checked))
 
     def of(self, value: str | int | UUID) -> TenantScope:
@@ -83,8 +81,8 @@ def _tenant(value: object) -> str | int:
         return str(value)
     if type(value) is str and value.strip() and "\0" not in value and _is_unicode(value):
         return value.lower() if _UUID.fullmatch(value) else value
-    told = "a text that is empty or no Unicode" if isinstance(value, str) else f"this {type(value).__name__}"
-    raise ConfigurationError(f"a tenant is a text that is not empty, a bigint or a UUID, not {told}")
+    found = "a text that is empty or no Unicode" if isinstance(value, str) else f"this {type(value).__name__}"
+    raise ConfigurationError(f"a tenant is a text that is not empty, a bigint or a UUID, not {found}")
 
 
 def _is_unicode(text: str) -> bool:

@@ -23,7 +23,7 @@ CONTEXT: Final = ContextSpec(
         Entity("campaigns", parent={"client_id": "clients"}, tag="campaign", prefix="p", time="created_at", limit=10),
         Entity(
             "leads",
-            parent=[Parent("client_id", "clients"), Parent("campaign_id", "campaigns", told_as="campaign")],
+            parent=[Parent("client_id", "clients"), Parent("campaign_id", "campaigns", shown_as="campaign")],
             tag="lead",
             prefix="l",
             time="created_at",

@@ -67,7 +67,7 @@ def _heading(record: Record) -> str:
     entity, above = record.entity, record.parent
     told = [record.ref] if entity.in_time_order else [record.ref, entity.tag]
     if above is not None and above.table == record.table:
-        told.append(f"{entity.threads[0].told_as}={above.ref}")
+        told.append(f"{entity.threads[0].shown_as}={above.ref}")
     by_itself = (
         {entity.title_name, *(name for _, name in entity.labels)}
         if entity.title

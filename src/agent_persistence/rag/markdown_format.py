@@ -69,7 +69,7 @@ def _above(record: Record) -> dict[str, str]:
     """What a row of a thread replies to: items of a list stand one below the other, however deep they belong."""
     if record.parent is None or record.parent.table != record.table:
         return {}
-    return {record.entity.threads[0].told_as: record.parent.ref}
+    return {record.entity.threads[0].shown_as: record.parent.ref}
 
 
 def _told(name: str, text: str) -> Iterator[str]:

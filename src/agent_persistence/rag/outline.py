@@ -130,7 +130,7 @@ class _Growing:
 
     def _record(self, ref: str, entity: ContextTable, row: Row, under: Record | None) -> Record:
         parents = [(relation, self._found(relation, row)) for relation in entity.parents]
-        links = {relation.told_as: _reference(found) for relation, found in parents[1:] if found is not None}
+        links = {relation.shown_as: _reference(found) for relation, found in parents[1:] if found is not None}
         first = parents[0][1] if parents else None
         return Record(ref, entity, row, under or first, links)
 
@@ -141,7 +141,7 @@ class _Growing:
                 if number > 0 or place in thread.flattened:
                     found = self._found(relation, record.row)
                     if found is not None and found is not record:
-                        record.links[relation.told_as] = _reference(found)
+                        record.links[relation.shown_as] = _reference(found)
 
     def _tell(self, entity: ContextTable, rows: Sequence[Row]) -> None:
         """What the first parent of a link is told of its other parents, in the order of the link's rows."""
@@ -152,9 +152,9 @@ class _Growing:
             for relation in others:
                 found = self._found(relation, row)
                 if record is not None and found is not None:
-                    references = told.setdefault((record.ref, relation.told_as), {})
+                    references = told.setdefault((record.ref, relation.shown_as), {})
                     references[_reference(found)] = None
-                    record.links[relation.told_as] = ", ".join(references)
+                    record.links[relation.shown_as] = ", ".join(references)
 
     def _found(self, relation: Relation, row: Row) -> Record | None:
         held = tuple(row.get(column) for column in relation.columns)

@@ -49,7 +49,7 @@ _CODE: Final = re.compile(
     r"[A-Za-z_.]+[(\[][A-Za-z_.()\[\]|]*|[A-Za-z_.]+\[\d+\][\w.)]*|[A-Za-z_]+(?:\.[A-Za-z_]+)+(?:\(.*)?\)*|"
     r"\w+\([a-z_]+\)(?:\.[a-z_]+(?:\(\))?)+\)*"
 )
-"""Names, calls and types of a program, where a secret would be told otherwise."""
+"""Names, calls and types of a program, where a secret would be reported otherwise."""
 _MADE: Final = re.compile(r"\d|[a-zß-ÿ][A-Z]|[A-Z]{2}[a-z]|[!@#$%^&*+=?~|\\(){}\[\]:;]")
 _STRONG: Final = re.compile(r"\d|[!@#$%^&*+=?~]")
 _CAMEL_CASE: Final = re.compile(r"(?:[A-Z]?[a-z]+)(?:[A-Z][a-z]+)+")

@@ -28,16 +28,16 @@ def checked(columns: object) -> Mapping[str, Mapping[str, Action]]:
     if not isinstance(columns, Mapping):
         raise ConfigurationError(f"columns is a mapping of table to column to action, not {type(columns).__name__}")
     made = {}
-    for table, told in columns.items():
+    for table, given in columns.items():
         if not is_identifier(table):
             raise ConfigurationError(f"columns: {printable(table)} is no name of a table")
-        if not isinstance(told, Mapping):
-            raise ConfigurationError(f"columns: {table} is a mapping of column to action, not {type(told).__name__}")
-        for column, action in told.items():
+        if not isinstance(given, Mapping):
+            raise ConfigurationError(f"columns: {table} is a mapping of column to action, not {type(given).__name__}")
+        for column, action in given.items():
             if type(column) is not str or not column:
                 raise ConfigurationError(f"columns: {table}: {printable(column)} is no name of a column")
             check_action(f"columns: {table}.{printable(column)}", action)
-        made[table] = MappingProxyType(dict(told))
+        made[table] = MappingProxyType(dict(given))
     return MappingProxyType(made)
 
 

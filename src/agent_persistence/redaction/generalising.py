@@ -17,9 +17,9 @@ def to_range(step: Decimal) -> Callable[[str], str | None]:
     """`90000 to 100000` for 96,000 with a step of 10,000: from the first to below the second."""
 
     def generalise(text: str) -> str | None:
-        told = _RANGE.fullmatch(text)
-        if told:
-            return text if _is_range(Decimal(told[1]), Decimal(told[2]), step) else None
+        range_ = _RANGE.fullmatch(text)
+        if range_:
+            return text if _is_range(Decimal(range_[1]), Decimal(range_[2]), step) else None
         try:
             number = Decimal(text.strip())
         except InvalidOperation:

@@ -45,8 +45,8 @@ class Pseudonyms:
         found = _PSEUDONYM.fullmatch(text)
         if not found:
             return False
-        told = bytes.fromhex(found[2])
-        return compare_digest(told[_VALUE_BYTES:], self._check(found[1], told[:_VALUE_BYTES]))
+        tag = bytes.fromhex(found[2])
+        return compare_digest(tag[_VALUE_BYTES:], self._check(found[1], tag[:_VALUE_BYTES]))
 
     def _check(self, kind: str, code: bytes) -> bytes:
         return self._hash(f"check:{kind}:{code.hex()}")[:_CHECK_BYTES]

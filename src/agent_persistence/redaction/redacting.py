@@ -100,7 +100,7 @@ class Redaction:
         set_field("columns", columns_of.checked(self.columns))
         columns_of.check_action("unknown", self.unknown)
         set_field("detectors", _checked_detectors(self.detectors))
-        actions = [self.unknown, *(action for told in self.columns.values() for action in told.values())]
+        actions = [self.unknown, *(action for by_column in self.columns.values() for action in by_column.values())]
         set_field("_pseudonymous", frozenset(action.kind for action in actions if isinstance(action, Pseudonymize)))
         if self._pseudonymous and key is None:
             raise ConfigurationError(
@@ -129,7 +129,7 @@ class Redaction:
         return Redactor(self, Labels(numbered=True))
 
     def row(self, table: str, row: Record) -> Row:
-        """The row by itself: labels have no number, and what is known is what its own columns tell."""
+        """The row by itself: labels have no number, and what is known is what its own columns say."""
         return Redactor(self, Labels(numbered=False)).rows(table, [row])[0]
 
     def pseudonym(self, kind: str, value: str) -> str:
@@ -165,10 +165,10 @@ class Redactor:
 
     def tables(self, rows: Mapping[str, Iterable[Record]]) -> dict[str, list[Row]]:
         """The rows of each table, redacted, after all of them were learnt."""
-        told = {table: list(given) for table, given in rows.items()}
-        for table, given in told.items():
+        listed = {table: list(given) for table, given in rows.items()}
+        for table, given in listed.items():
             self.learn(table, given)
-        return {table: [self.row(table, row) for row in given] for table, given in told.items()}
+        return {table: [self.row(table, row) for row in given] for table, given in listed.items()}
 
     def rows(self, table: str, rows: Iterable[Record]) -> list[Row]:
         """The rows of one table, redacted, after all of them were learnt."""

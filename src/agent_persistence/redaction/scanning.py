@@ -35,7 +35,7 @@ class Scanner:
     replace: Replace
 
     def text(self, text: str, cue: str = "") -> str:
-        """The clean text. `cue` is what the text is told to be, such as the name of its column."""
+        """The clean text. `cue` says what the text is, such as the name of its column."""
         pieces, start = [], 0
         for found in self.opaque.finditer(text):
             if self.is_opaque(found[0]):
@@ -68,9 +68,9 @@ class Scanner:
     def _scanned(self, value: Any, cue: str) -> Any:
         if isinstance(value, (bool, float)):
             return value
-        told = as_text(value)
-        clean = self.text(told, cue)
-        return value if clean == told else clean
+        text = as_text(value)
+        clean = self.text(text, cue)
+        return value if clean == text else clean
 
     def _clean(self, text: str, cue: str, rounds: int) -> str:
         findings = self._find(text, cue)

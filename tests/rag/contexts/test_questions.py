@@ -98,7 +98,7 @@ ORDERS = ContextSpec(
         Entity("orders", key=["year", "number"], parent=(), title="label", time="placed_at"),
         Entity(
             "notes",
-            parent=[Parent(("order_year", "order_number"), "orders"), Parent("user_id", "users", told_as="author")],
+            parent=[Parent(("order_year", "order_number"), "orders"), Parent("user_id", "users", shown_as="author")],
             body="text",
             time="written_at",
             in_time_order=True,

@@ -56,12 +56,12 @@ def test_parents_may_have_several_columns_and_be_named_by_others_than_their_key(
             "items",
             parent=[
                 Parent(("order_year", "order_number"), "orders"),
-                Parent("buyer", "people", references="email", told_as="by"),
+                Parent("buyer", "people", references="email", shown_as="by"),
             ],
         ),
     ]
     told = ContextSpec(entities).shape(Schema()).tables["items"].parents
-    assert [(one.columns, one.references, one.told_as) for one in told] == [
+    assert [(one.columns, one.references, one.shown_as) for one in told] == [
         (("order_year", "order_number"), ("year", "number"), "order"),
         (("buyer",), ("email",), "by"),
     ]

@@ -43,7 +43,7 @@ class LocalAdapter(PostgresAdapter):
     async def started(self) -> None:
         """The server runs, and has the declared tables: what the first call does by itself.
 
-        ConfigurationError tells what is wrong with the directory, the installation or the schema.
+        ConfigurationError says what is wrong with the directory, the installation or the schema.
         """
         if not self._local.is_joined:
             with starting():

@@ -38,7 +38,7 @@ def environment() -> dict[str, str]:
 
 
 def directory_name(data: Path, owner: Owner) -> str:
-    """The data directory as PostgreSQL is told it.
+    """The data directory as PostgreSQL is given it.
 
     Where a directory above is closed to the owner, as /root is, Linux leads it there by the directory it is started in.
     """
@@ -81,10 +81,10 @@ def _let_in(data: Path, owner: Owner) -> None:
 
 
 def _run(command: list[str], data: Path, owner: Owner, stdin: str | None = None) -> None:
-    told = subprocess.run(  # noqa: S603  a program of the wheel, with arguments of ours
+    run = subprocess.run(  # noqa: S603  a program of the wheel, with arguments of ours
         command, check=False, capture_output=True, text=True, cwd=data, env=environment(), input=stdin, **owner.drop
     )
-    if told.returncode or "ERROR:" in told.stderr or "FATAL:" in told.stderr:
+    if run.returncode or "ERROR:" in run.stderr or "FATAL:" in run.stderr:
         raise ConfigurationError(
-            f"{Path(command[0]).name} could not make the local database {data.parent}: {told.stderr.strip()[-1000:]}"
+            f"{Path(command[0]).name} could not make the local database {data.parent}: {run.stderr.strip()[-1000:]}"
         )

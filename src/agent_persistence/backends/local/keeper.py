@@ -98,11 +98,11 @@ def started(order: KeeperOrder) -> None:
     deadline = time.monotonic() + order["timeout_s"]
     retrying = time.monotonic() + RETRY_S
     while True:
-        told = _tried(order, deadline)
-        if told is None:
+        error = _tried(order, deadline)
+        if error is None:
             return
-        if _IN_USE not in told or time.monotonic() > retrying:
-            sys.exit(told.decode(errors="replace"))
+        if _IN_USE not in error or time.monotonic() > retrying:
+            sys.exit(error.decode(errors="replace"))
         time.sleep(0.1)
 
 

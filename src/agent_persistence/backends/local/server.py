@@ -77,7 +77,7 @@ class LocalServer:
         """The server runs, and goes on running until this process leaves or ends, however it ends.
 
         It is started, and made first, where it is not there; `prepare` is called before others can come in. A server
-        that is stopping is waited for. ConfigurationError tells what is wrong with the directory or the installation,
+        that is stopping is waited for. ConfigurationError says what is wrong with the directory or the installation,
         an AdapterError, not_sent, that the server did not start in time.
         """
         with self._lock:
@@ -144,10 +144,10 @@ class LocalServer:
     def execute(self, sql: str) -> str:
         """What the statements print, run in one transaction; ConfigurationError for what the database refuses."""
         script = ["-X", "-q", "-A", "-t", "-1", "-v", "ON_ERROR_STOP=1", "-f", "-"]
-        told = self.run("psql", script, input=sql, capture_output=True)
-        if told.returncode:
-            raise ConfigurationError(f"the local database {self.path} refuses: {told.stderr.strip()[-1000:]}")
-        return told.stdout
+        run = self.run("psql", script, input=sql, capture_output=True)
+        if run.returncode:
+            raise ConfigurationError(f"the local database {self.path} refuses: {run.stderr.strip()[-1000:]}")
+        return run.stdout
 
     @property
     def _socket(self) -> Path:
@@ -195,9 +195,9 @@ class LocalServer:
             "timeout_s": START_TIMEOUT_S,
         }
         script = [sys.executable, "-IS", keeper.__file__, json.dumps(order)]
-        told = subprocess.run(script, check=False, capture_output=True, text=True, cwd="/")  # noqa: S603
-        if told.returncode:
-            raise _failed(self.path, told.stderr.strip())
+        run = subprocess.run(script, check=False, capture_output=True, text=True, cwd="/")  # noqa: S603
+        if run.returncode:
+            raise _failed(self.path, run.stderr.strip())
 
 
 def _forget_stranger(file: Path) -> None:
@@ -225,5 +225,5 @@ def _late(path: Path) -> AdapterError:
     )
 
 
-def _failed(path: Path, told: str) -> AdapterError:
-    return AdapterError(f"the local database {path} did not start: {told[-1000:]}", state=FailureState.NOT_SENT)
+def _failed(path: Path, message: str) -> AdapterError:
+    return AdapterError(f"the local database {path} did not start: {message[-1000:]}", state=FailureState.NOT_SENT)

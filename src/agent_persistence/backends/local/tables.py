@@ -35,8 +35,8 @@ def missing_tables(schema: Schema, existing: Mapping[str, Iterable[str]]) -> str
     for name, table in schema.tables.items():
         known = set(existing.get(name, table.columns))
         statements += [
-            f"alter table public.{quoted(name)} add column {_column(column, told, table)};"
-            for column, told in table.columns.items()
+            f"alter table public.{quoted(name)} add column {_column(column, declared, table)};"
+            for column, declared in table.columns.items()
             if column not in known
         ]
     statements += [link for name, table in new.items() for link in _links(name, table, schema)]
@@ -71,8 +71,8 @@ def _create(name: str, table: Table) -> str:
 
 
 def _parts(table: Table) -> Iterator[str]:
-    for column, told in table.columns.items():
-        yield _column(column, told, table)
+    for column, declared in table.columns.items():
+        yield _column(column, declared, table)
     if table.primary_key:
         yield f"primary key ({names(table.primary_key)})"
     for columns in table.unique:

@@ -59,8 +59,8 @@ def runnable(owner: Owner) -> Path:
     copy = shared / f"agent-persistence-{version(_DISTRIBUTION)}-{name}"
     if not copy.exists():
         _copy(programs, copy)
-    told = copy.lstat()
-    if told.st_uid != os.geteuid() or told.st_mode & 0o022 or copy.is_symlink():
+    status = copy.lstat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022 or copy.is_symlink():
         raise ConfigurationError(f"{copy} belongs to somebody else; remove it")
     return copy / _PACKAGE / _PROGRAMS
 
@@ -68,10 +68,10 @@ def runnable(owner: Owner) -> Path:
 def _runs(programs: Path, owner: Owner) -> bool:
     command = [str(programs / "bin" / "initdb"), "--version"]
     try:
-        told = subprocess.run(command, check=False, capture_output=True, cwd="/", **owner.drop)  # noqa: S603
+        run = subprocess.run(command, check=False, capture_output=True, cwd="/", **owner.drop)  # noqa: S603
     except PermissionError:
         return False
-    return told.returncode == 0
+    return run.returncode == 0
 
 
 def _copy(programs: Path, into: Path) -> None:

@@ -124,8 +124,8 @@ async def _examine(patient: _Examination) -> None:
             async with rest_of(target, patient.timeout_s) as rest:
                 await _examine_server(patient, rest)
         elif target.kind == "memory":
-            told = "kept in this process: there is nothing to reach, and no role to be limited"
-            patient.checks.append(STORE.check(Level.OK, told))
+            message = "kept in this process: there is nothing to reach, and no role to be limited"
+            patient.checks.append(STORE.check(Level.OK, message))
     except ConfigurationError as error:
         patient.fail(ENVIRONMENT, error)
         return

@@ -33,7 +33,7 @@ def same_type(one: str, other: str) -> bool:
 
 
 def same_described_type(declared: str, described: str) -> bool:
-    """The same for a type that OpenAPI tells: since PostgREST 14.8 a smallint is told as integers are."""
+    """The same for a type that OpenAPI names: since PostgREST 14.8 a smallint has the name of integers."""
     return same_type(declared, described) or (_parts(declared)[0], _parts(described)[0]) == ("smallint", "integer")
 
 
@@ -54,12 +54,12 @@ def differences(
 
     `same` says whether a declared type and one that was found are one.
     """
-    for column, told in declared.columns.items():
+    for column, expected in declared.columns.items():
         found = actual.columns.get(column)
         if found is None:
-            yield missing_column(area, name, column, told.type)
-        elif not same(told.type, found.type):
-            other = f"{column} is {found.type}, and {told.type} in the schema"
+            yield missing_column(area, name, column, expected.type)
+        elif not same(expected.type, found.type):
+            other = f"{column} is {found.type}, and {expected.type} in the schema"
             yield area.check(
                 Level.PROBLEM, other, name, "write the schema anew with 'schema pull', or change the column"
             )
@@ -70,5 +70,5 @@ def differences(
 
 def missing_column(area: Area, table: str, column: str, type_name: str | None) -> Check:
     """That a column of the schema is not in the database."""
-    told = f"no column {column}{f' ({type_name})' if type_name else ''}"
-    return area.check(Level.PROBLEM, told, table, "add it to the table, or write the schema anew with 'schema pull'")
+    message = f"no column {column}{f' ({type_name})' if type_name else ''}"
+    return area.check(Level.PROBLEM, message, table, "add it to the table, or write the schema anew with 'schema pull'")

@@ -16,7 +16,7 @@ _LISTS: Final = ("PERSIST_ALLOWED_TABLES", "PERSIST_READ_TABLES", "PERSIST_WRITE
 
 
 def environment(environ: Mapping[str, str]) -> Iterator[Check]:
-    """What is installed and which variables count; values of keys are not told."""
+    """What is installed and which variables count; values of keys are not shown."""
     yield AREA.check(Level.OK, f"agent-persistence {__version__}, Python {platform.python_version()}")
     yield from _keys(environ)
     yield from _lists(environ)

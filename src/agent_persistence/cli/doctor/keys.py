@@ -1,4 +1,4 @@
-"""What kind of key an API key is, read from the key itself; the key is never told."""
+"""What kind of key an API key is, read from the key itself; the key is never message."""
 
 from __future__ import annotations
 
@@ -64,25 +64,25 @@ def key_checks(key: ApiKeyKind, url: str, now: datetime) -> Iterator[Check]:
             )
 
 
-def _check(level: Level, told: str, remedy: str | None = None) -> Check:
-    return AREA.check(level, told, "the key", remedy)
+def _check(level: Level, message: str, remedy: str | None = None) -> Check:
+    return AREA.check(level, message, "the key", remedy)
 
 
 def _token(key: ApiKeyKind, url: str, now: datetime) -> Iterator[Check]:
     role = key.role or "no role"
-    told = f"a legacy JWT for the role {role}{f', which {_BYPASSES}' if key.role == 'service_role' else ''}"
-    yield _check(Level.NOTE, told)
+    message = f"a legacy JWT for the role {role}{f', which {_BYPASSES}' if key.role == 'service_role' else ''}"
+    yield _check(Level.NOTE, message)
     yield _expiry(key.claims.get("exp"), now)
     project, named = key.claims.get("ref"), (urlsplit(url).hostname or "").partition(".")
     if isinstance(project, str) and named[2].startswith("supabase.") and project != named[0]:
         yield _check(Level.PROBLEM, "of another project than SUPABASE_URL", "take both from the same project")
 
 
-def _expiry(told: object, now: datetime) -> Check:
-    if isinstance(told, bool) or not isinstance(told, (int, float)):
+def _expiry(claim: object, now: datetime) -> Check:
+    if isinstance(claim, bool) or not isinstance(claim, (int, float)):
         return _check(Level.NOTE, "never expires")
     try:
-        expires = datetime.fromtimestamp(told, UTC)
+        expires = datetime.fromtimestamp(claim, UTC)
     except (ValueError, OverflowError, OSError):
         return _check(Level.NOTE, "expires at a time that no calendar has")
     if expires <= now:

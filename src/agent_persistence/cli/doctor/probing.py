@@ -120,8 +120,8 @@ async def _refusal(rest: Rest, request: Request, verb: str, table: str) -> _Refu
 
 def _missing_column(response: Response) -> str | None:
     try:
-        told = read_json(response.body)
+        body = read_json(response.body)
     except ValueError:
         return None
-    found = _NAMED.search(str(told.get("message"))) if isinstance(told, dict) else None
+    found = _NAMED.search(str(body.get("message"))) if isinstance(body, dict) else None
     return None if found is None else found[1] or found[2]

@@ -43,8 +43,8 @@ async def public_checks(rest: Rest, expected: ExpectedRights, secret: Rest | Non
         elif secret is not None and await gives_a_row(secret, table, columns) is True:
             yield SECURITY.check(Level.OK, "rows for the secret key, and none for the public one", table)
         elif not expected.sees_catalogues:
-            told = "no row for the public key, which may be because there is none"
-            yield SECURITY.unseen(told, table, remedy=_CATALOGUES)
+            message = "no row for the public key, which may be because there is none"
+            yield SECURITY.unseen(message, table, remedy=_CATALOGUES)
 
 
 def unseen_security(variables: Sequence[str]) -> Check:

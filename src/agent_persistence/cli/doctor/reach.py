@@ -27,9 +27,9 @@ async def reach(rest: Rest) -> tuple[Response, list[Check]]:
     """The server's description of itself and what getting it has shown, or AdapterError where nothing comes back."""
     first_ms, response, at = await _timed(rest)
     later_ms = [(await _timed(rest))[0] for _ in range(ROUNDS)]
-    told = f"answers in {median(later_ms):.1f} ms, the first time in {first_ms:.1f} ms"
+    message = f"answers in {median(later_ms):.1f} ms, the first time in {first_ms:.1f} ms"
     checks = [
-        AREA.check(Level.OK, told, "the server"),
+        AREA.check(Level.OK, message, "the server"),
         clock_check(response.headers.get("date"), at),
     ]
     return response, [*checks, *refusal(response)]
@@ -45,11 +45,11 @@ async def reach_database(database: Database) -> list[Check]:
     """How fast the database answers once it is connected, which it is, and whether the two clocks agree."""
     await database.rows(_ABOUT)
     began = time.perf_counter()
-    (told,) = await database.rows(_ABOUT)
+    (found,) = await database.rows(_ABOUT)
     took_ms = (time.perf_counter() - began) * 1000
-    about = f"PostgreSQL {told['version']} answers in {took_ms:.1f} ms, to the role {told['role']}"
+    about = f"PostgreSQL {found['version']} answers in {took_ms:.1f} ms, to the role {found['role']}"
     answers = DATABASE.check(Level.OK, about, "the database")
-    return [answers, _compared(DATABASE, datetime.now(UTC).timestamp() - told["now_s"])]
+    return [answers, _compared(DATABASE, datetime.now(UTC).timestamp() - found["now_s"])]
 
 
 _ABOUT: Final = """
@@ -62,22 +62,24 @@ def clock_check(date: str | None, at: datetime) -> Check:
     try:
         server = parsedate_to_datetime(date or "")
     except ValueError:
-        told = "cannot be compared: the server sends no Date"
-        return _clock(AREA, Level.UNCHECKED, told, "run date -u on both machines")
+        message = "cannot be compared: the server sends no Date"
+        return _clock(AREA, Level.UNCHECKED, message, "run date -u on both machines")
     return _compared(AREA, (at - server).total_seconds())
 
 
 def _compared(area: Area, off: float) -> Check:
     if abs(off) <= 2:
         return _clock(area, Level.OK, "agrees with the server's to within two seconds")
-    told = f"is {abs(off):,.0f} s {'ahead of' if off > 0 else 'behind'} the server's"
+    message = f"is {abs(off):,.0f} s {'ahead of' if off > 0 else 'behind'} the server's"
     if abs(off) <= TOLERATED_S:
-        return _clock(area, Level.NOTE, told)
-    return _clock(area, Level.PROBLEM, f"{told}: tokens made here are refused, by their times", "set the clock by NTP")
+        return _clock(area, Level.NOTE, message)
+    return _clock(
+        area, Level.PROBLEM, f"{message}: tokens made here are refused, by their times", "set the clock by NTP"
+    )
 
 
-def _clock(area: Area, level: Level, told: str, remedy: str | None = None) -> Check:
-    return area.check(level, told, "the clock", remedy)
+def _clock(area: Area, level: Level, message: str, remedy: str | None = None) -> Check:
+    return area.check(level, message, "the clock", remedy)
 
 
 def refusal(response: Response) -> Iterator[Check]:
@@ -86,6 +88,6 @@ def refusal(response: Response) -> Iterator[Check]:
     if response.status == 401 and error is not None:
         yield AREA.check(Level.PROBLEM, "refuses the key", "the server", error.hint)
     elif error is not None and error.code is None and response.status != 403:
-        told = f"answers with HTTP {response.status}, and not as PostgREST does"
+        message = f"answers with HTTP {response.status}, and not as PostgREST does"
         remedy = error.hint or "is SUPABASE_URL the project's base URL? /rest/v1 is added to it"
-        yield AREA.check(Level.PROBLEM, told, "the server", remedy)
+        yield AREA.check(Level.PROBLEM, message, "the server", remedy)

@@ -77,8 +77,8 @@ async def _writing_rights(rest: Rest, expected: ExpectedRights, table: str, read
     if not expected.probes_writes or not rights:
         return []
     if not columns:
-        told = "not in the schema, so that no statement can name a column"
-        return [RIGHTS.unseen(told, table, remedy="write the schema anew with 'schema pull', or set DATABASE_URL")]
+        message = "not in the schema, so that no statement can name a column"
+        return [RIGHTS.unseen(message, table, remedy="write the schema anew with 'schema pull', or set DATABASE_URL")]
     errors = await probe_writing(rest, table, rights, columns)
     return [_writing_check(expected, table, right, errors.get(right)) for right in rights]
 

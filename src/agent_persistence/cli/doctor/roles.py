@@ -105,14 +105,14 @@ def _tables(wanted: Wanted, actual: Schema) -> Iterator[Check]:
 async def _rights(database: Database, wanted: Wanted, role: Mapping[str, Any]) -> list[Check]:
     name = role["rolname"]
     given = rights(wanted.policy, schema=wanted.schema)
-    told = [
+    wanted_rights = [
         {"relation": table, "verb": right, "listed": None if columns is None else sorted(columns)}
         for table, by_right in given.items()
         for right, columns in by_right.items()
     ]
     found = list(_unlimited(role, is_own=wanted.role is None))
     found += [] if role["uses_schema"] else [_unused_schema(name, wanted.db_schema)]
-    for row in await database.rows(_LACKING, wanted.db_schema, name, json.dumps(told)):
+    for row in await database.rows(_LACKING, wanted.db_schema, name, json.dumps(wanted_rights)):
         if row["lacking"]:
             columns = given[row["relation"]][row["verb"]]
             found.append(_lacking(name, wanted.db_schema, row, columns))
@@ -131,9 +131,9 @@ async def _rights(database: Database, wanted: Wanted, role: Mapping[str, Any]) -
 def _unlimited(role: Mapping[str, Any], *, is_own: bool) -> Iterator[Check]:
     """That nothing in the database limits the role."""
     if role["rolsuper"] or (role["rolbypassrls"] and is_own):
-        told = "is a superuser, whom nothing limits" if role["rolsuper"] else "bypasses row-level security"
+        message = "is a superuser, whom nothing limits" if role["rolsuper"] else "bypasses row-level security"
         remedy = "'policy sql' makes a role with the policy's rights and no others"
-        yield RIGHTS.check(Level.NOTE, f"{role['rolname']} {told}", None, remedy)
+        yield RIGHTS.check(Level.NOTE, f"{role['rolname']} {message}", None, remedy)
 
 
 def _unused_schema(role: str, db_schema: str) -> Check:
@@ -145,9 +145,9 @@ def _unused_schema(role: str, db_schema: str) -> Check:
 def _lacking(role: str, db_schema: str, row: Mapping[str, Any], columns: frozenset[str] | None) -> Check:
     """The statement names the columns only where the policy does."""
     lacking = row["lacking"]
-    told = f"{role} may not {row['verb']}"
+    message = f"{role} may not {row['verb']}"
     if len(lacking) <= _FEW and lacking != ["*"]:
-        told += f" {', '.join(lacking)}"
+        message += f" {', '.join(lacking)}"
     return RIGHTS.check(
-        Level.PROBLEM, told, row["relation"], None, grant(row["verb"], columns, row["relation"], role, db_schema)
+        Level.PROBLEM, message, row["relation"], None, grant(row["verb"], columns, row["relation"], role, db_schema)
     )

@@ -70,7 +70,7 @@ def _view(found: Mapping[str, Any], db_schema: str) -> Check:
         return AREA.check(Level.OK, "a view that shows nobody more than they may see", found["name"])
     kind = "materialized view" if found["kind"] == "m" else "view"
     remedy = f"alter view {quoted(db_schema)}.{quoted(found['name'])} set (security_invoker = on);"
-    told = f"a {kind} with its owner's rights, which {' and '.join(found['everybody'])} may use"
+    message = f"a {kind} with its owner's rights, which {' and '.join(found['everybody'])} may use"
     if kind == "view":
-        return AREA.check(Level.PROBLEM, told, found["name"], None, remedy)
-    return AREA.check(Level.PROBLEM, told, found["name"], "revoke those rights: it has no row-level security")
+        return AREA.check(Level.PROBLEM, message, found["name"], None, remedy)
+    return AREA.check(Level.PROBLEM, message, found["name"], "revoke those rights: it has no row-level security")

@@ -46,13 +46,13 @@ def _columns_check(expected: ExpectedRights, table: str, reading: ProbeResult, *
     """That no column is missing, as far as that could be seen."""
     count, asked = len(expected.schema.columns(table)), len(expected.readable(table))
     if has_types:
-        told = f"all {count} columns, with their types"
+        message = f"all {count} columns, with their types"
     elif reading.denied is None or reading.denied:
-        told = "there; columns that may not be read cannot be compared"
-        return TABLES.unseen(told, table, remedy="grant the rights that are missing, or set DATABASE_URL")
+        message = "there; columns that may not be read cannot be compared"
+        return TABLES.unseen(message, table, remedy="grant the rights that are missing, or set DATABASE_URL")
     else:
-        told = f"all {count} columns" if asked == count else f"all {asked} columns that may be read"
-    return TABLES.check(Level.OK, told, table)
+        message = f"all {count} columns" if asked == count else f"all {asked} columns that may be read"
+    return TABLES.check(Level.OK, message, table)
 
 
 def _type(expected: ExpectedRights, table: str, column: str) -> str | None:

@@ -37,8 +37,8 @@ async def unit_checks(rest: Rest, policy: TablePolicy, schema: Schema) -> AsyncI
     elif code == "42501":
         yield AREA.check(Level.NOTE, "is installed, and the role may not use it", FUNCTION, _GRANT)
     elif code in ("PGRST202", "42883"):
-        told = f"is not installed: unit_of_work() and ledger=True are refused{_gained(policy, schema)}"
-        yield AREA.check(Level.NOTE, told, FUNCTION, _INSTALL)
+        message = f"is not installed: unit_of_work() and ledger=True are refused{_gained(policy, schema)}"
+        yield AREA.check(Level.NOTE, message, FUNCTION, _INSTALL)
     else:
         yield AREA.check(Level.UNCHECKED, f"could not be asked (HTTP {response.status})", FUNCTION)
 
@@ -47,8 +47,8 @@ async def ledger_checks(database: Database, policy: TablePolicy, schema: Schema,
     """Whether the ledger is there and the role may use it, which units with a key need over PostgreSQL."""
     found = await database.rows(_LEDGER, SCHEMA, role)
     if not found:
-        told = f"is not installed: ledger=True and units with a key are refused{_gained(policy, schema)}"
-        yield AREA.check(Level.NOTE, told, f"{SCHEMA}.ledger", _INSTALL)
+        message = f"is not installed: ledger=True and units with a key are refused{_gained(policy, schema)}"
+        yield AREA.check(Level.NOTE, message, f"{SCHEMA}.ledger", _INSTALL)
     elif not found[0]["may_use"]:
         yield AREA.check(Level.NOTE, f"is installed, and {role} may not use it", f"{SCHEMA}.ledger", _GRANT)
     else:

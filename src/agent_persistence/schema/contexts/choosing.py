@@ -38,7 +38,7 @@ _LAST: Final = re.compile(r"^(?:last|family|sur)_?name$")
 
 
 def time_of(table: Table) -> str | None:
-    """The column that the database fills with the time of a row, else one whose name tells it, else the first time;
+    """The column that the database fills with the time of a row, else one whose name says so, else the first time;
     that of a change where there is no other."""
     times = {
         name: column for name, column in table.columns.items() if _is_time(column) and not _NOT_ITS_OWN.search(name)
@@ -68,13 +68,15 @@ def title_of(table: str, declared: Table, taken: Collection[str]) -> tuple[str, 
 
 
 def body_of(declared: Table, taken: Collection[str], *, is_leaf: bool) -> str | None:
-    """The text that a row is there for, of a table with little else: what others have, all of their columns tell."""
-    told = _told(declared, taken)
-    long = [name for name in told if _is_text(declared.columns[name]) and not _is_short(name, declared.columns[name])]
-    texts = [name for name in _BODIES if name in told and _is_text(declared.columns[name])] or long
+    """The text that a row is there for, of a table with little else: what others have, all of their columns show."""
+    readable = _readable(declared, taken)
+    long = [
+        name for name in readable if _is_text(declared.columns[name]) and not _is_short(name, declared.columns[name])
+    ]
+    texts = [name for name in _BODIES if name in readable and _is_text(declared.columns[name])] or long
     if not is_leaf or not texts:
         return None
-    others = [column for column in told if column != texts[0]]
+    others = [column for column in readable if column != texts[0]]
     is_little = len(others) <= _MOST_LABELS and all(_is_short(name, declared.columns[name]) for name in others)
     return texts[0] if is_little else None
 
@@ -82,28 +84,28 @@ def body_of(declared: Table, taken: Collection[str], *, is_leaf: bool) -> str | 
 def labels_of(declared: Table, taken: Collection[str], *, has_body: bool) -> tuple[str, ...]:
     """Short columns that say of what sort a row is; of one with a body, all that are short."""
     columns = declared.columns
-    short = [name for name in _told(declared, taken) if _is_short(name, columns[name])]
+    short = [name for name in _readable(declared, taken) if _is_short(name, columns[name])]
     found = short if has_body else [name for name in short if columns[name].one_of or _LABELS.search(name)]
     return tuple(found[:_MOST_LABELS])
 
 
-def _told(declared: Table, taken: Collection[str]) -> list[str]:
+def _readable(declared: Table, taken: Collection[str]) -> list[str]:
     return [name for name in declared.columns if name not in taken and not left_out(declared, name)]
 
 
 def columns_of(declared: Table, held: Collection[str]) -> tuple[str, ...] | None:
     """The columns without secrets, what no reader can use, and keys of tables that are not in the context; None where
-    that is all of them. `held` are the columns that tell what belongs together."""
+    that is all of them. `held` are the columns that say what belongs together."""
     strange = {name for link in declared.foreign_keys for name in link.columns} - set(held)
-    told = tuple(name for name in declared.columns if name not in strange and not left_out(declared, name))
-    return None if len(told) == len(declared.columns) else told
+    kept = tuple(name for name in declared.columns if name not in strange and not left_out(declared, name))
+    return None if len(kept) == len(declared.columns) else kept
 
 
 def left_out(declared: Table, name: str) -> bool:
-    """Whether a column holds a password or the like, or bytes and vectors, which tell a reader nothing."""
+    """Whether a column holds a password or the like, or bytes and vectors, which say nothing to a reader."""
     column = declared.columns[name]
     kind = base_name(column.type).rpartition(".")[2]
-    return kind in _UNREADABLE or any(_SECRET.search(told) for told in (name.lower(), (column.pii or "").lower()))
+    return kind in _UNREADABLE or any(_SECRET.search(name) for name in (name.lower(), (column.pii or "").lower()))
 
 
 def _is_text(column: Column) -> bool:

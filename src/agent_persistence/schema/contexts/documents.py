@@ -16,25 +16,25 @@ _TOP: Final = ("name", "root", "entities")
 _LISTS: Final = ("title", "labels", "columns", "key")
 _PLAIN: Final = ("body", "time", "tag", "prefix", "limit", "needs_parent", "in_time_order", "link")
 _ENTITY: Final = ("parent", "title", "labels", "body", "columns", "key", "time", *_PLAIN[2:], "half_life_days")
-_PARENT: Final = ("columns", "table", "references", "told_as")
+_PARENT: Final = ("columns", "table", "references", "shown_as")
 
 
 def read(document: object) -> dict[str, Any]:
     """The arguments of a ContextSpec."""
-    told = entries(document, known=_TOP, needed=("entities",))
+    fields = entries(document, known=_TOP, needed=("entities",))
     with located("entities"):
-        told["entities"] = [_entity(table, given) for table, given in entries(told["entities"]).items()]
-    return told
+        fields["entities"] = [_entity(table, given) for table, given in entries(fields["entities"]).items()]
+    return fields
 
 
 def _entity(table: str, given: object) -> Entity:
     with located(table):
-        told = entries(given, known=_ENTITY)
-        if "half_life_days" in told:
-            told["half_life"] = _days(told.pop("half_life_days"))
-        if isinstance(told.get("parent"), list):
-            told["parent"] = [_parent(parent) for parent in told["parent"]]
-    return Entity(table, **told)
+        fields = entries(given, known=_ENTITY)
+        if "half_life_days" in fields:
+            fields["half_life"] = _days(fields.pop("half_life_days"))
+        if isinstance(fields.get("parent"), list):
+            fields["parent"] = [_parent(parent) for parent in fields["parent"]]
+    return Entity(table, **fields)
 
 
 def _parent(given: object) -> Parent:
@@ -49,11 +49,11 @@ def _days(given: object) -> timedelta:
 
 def written(entities: Sequence[Entity], roots: Sequence[str] | None, name: str) -> dict[str, Any]:
     """The mapping that `read` takes apart."""
-    told: dict[str, Any] = {"name": name}
+    document: dict[str, Any] = {"name": name}
     if roots is not None:
-        told["root"] = list(roots)
-    told["entities"] = {entity.table: dict(_written(entity)) for entity in entities}
-    return told
+        document["root"] = list(roots)
+    document["entities"] = {entity.table: dict(_written(entity)) for entity in entities}
+    return document
 
 
 def _written(entity: Entity) -> Iterator[tuple[str, Any]]:
@@ -70,23 +70,23 @@ def _written(entity: Entity) -> Iterator[tuple[str, Any]]:
 
 
 def _parents(parents: Sequence[Parent]) -> Any:
-    if all(len(one.columns) == 1 and one.references is None and one.told_as is None for one in parents):
+    if all(len(one.columns) == 1 and one.references is None and one.shown_as is None for one in parents):
         return {one.columns[0]: one.table for one in parents}
-    return [_told(parent) for parent in parents]
+    return [_explicit_parent(parent) for parent in parents]
 
 
-def _told(parent: Parent) -> dict[str, Any]:
-    told: dict[str, Any] = {"columns": list(parent.columns), "table": parent.table}
+def _explicit_parent(parent: Parent) -> dict[str, Any]:
+    entry: dict[str, Any] = {"columns": list(parent.columns), "table": parent.table}
     if parent.references is not None:
-        told["references"] = list(parent.references)
-    return told if parent.told_as is None else told | {"told_as": parent.told_as}
+        entry["references"] = list(parent.references)
+    return entry if parent.shown_as is None else entry | {"shown_as": parent.shown_as}
 
 
 def to_toml(document: Mapping[str, Any]) -> str:
     """The document as TOML, a table for each entity."""
     lines = list(files.pairs({key: value for key, value in document.items() if key != "entities"}))
-    for table, told in document["entities"].items():
-        lines += ["", f"[entities.{files.key_text(table)}]", *files.pairs(told)]
+    for table, entity in document["entities"].items():
+        lines += ["", f"[entities.{files.key_text(table)}]", *files.pairs(entity)]
     return "\n".join([*lines, ""])
 
 
@@ -95,23 +95,23 @@ def explicit(shape: ContextShape, order: Sequence[str]) -> list[Entity]:
     return [_explicit(shape.tables[table], shape) for table in order]
 
 
-def _explicit(told: ContextTable, shape: ContextShape) -> Entity:
+def _explicit(table: ContextTable, shape: ContextShape) -> Entity:
     return Entity(
-        told.table,
-        parent=[_short(relation, shape) for relation in (*told.parents, *told.threads)],
-        title=told.title or None,
-        labels=[column for column, _ in told.labels] or None,
-        body=told.body,
-        columns=told.columns,
-        key=None if told.key == ("id",) else told.key,
-        time=told.time,
-        tag=told.tag,
-        prefix=told.prefix,
-        limit=told.limit,
-        half_life=told.half_life,
-        needs_parent=told.needs_parent if told.parents else None,
-        in_time_order=told.in_time_order if told.parents else None,
-        link=told.link or None,
+        table.table,
+        parent=[_short(relation, shape) for relation in (*table.parents, *table.threads)],
+        title=table.title or None,
+        labels=[column for column, _ in table.labels] or None,
+        body=table.body,
+        columns=table.columns,
+        key=None if table.key == ("id",) else table.key,
+        time=table.time,
+        tag=table.tag,
+        prefix=table.prefix,
+        limit=table.limit,
+        half_life=table.half_life,
+        needs_parent=table.needs_parent if table.parents else None,
+        in_time_order=table.in_time_order if table.parents else None,
+        link=table.link or None,
     )
 
 

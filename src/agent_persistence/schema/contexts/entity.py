@@ -27,26 +27,26 @@ Columns: TypeAlias = str | Iterable[str]
 class Parent:
     """`columns` of a record hold what `references`, by default the key, holds in the row of `table` it belongs to.
 
-    `told_as` is the name under which a record tells a parent that it does not stand under: by default the column
+    `shown_as` is the name under which a record shows a parent that it does not stand under: by default the column
     without `_id`.
     """
 
     columns: tuple[str, ...]
     table: str
     references: tuple[str, ...] | None
-    told_as: str | None
+    shown_as: str | None
 
     def __init__(
-        self, columns: Columns, table: str, *, references: Columns | None = None, told_as: str | None = None
+        self, columns: Columns, table: str, *, references: Columns | None = None, shown_as: str | None = None
     ) -> None:
         check_table_name(table)
         held = _columns("columns", columns)
         named = None if references is None else _columns("references", references)
         if not held or (named is not None and len(named) != len(held)):
             raise ConfigurationError(f"a parent in {table} needs as many references as columns, and one of each")
-        if told_as is not None:
-            _check_name("told_as", told_as)
-        for name, value in (("columns", held), ("table", table), ("references", named), ("told_as", told_as)):
+        if shown_as is not None:
+            _check_name("shown_as", shown_as)
+        for name, value in (("columns", held), ("table", table), ("references", named), ("shown_as", shown_as)):
             object.__setattr__(self, name, value)
 
 
@@ -59,17 +59,17 @@ class Entity:
     """One table of a context: how its rows hang together with others, and how a prompt shows them.
 
     A record stands under the first parent that is another table; `parent={"ticket_id": "tickets", "author": "users"}`
-    puts a comment under its ticket and tells its author by reference. A parent of the same table makes threads: a row
+    puts a comment under its ticket and shows its author by reference. A parent of the same table makes threads: a row
     stands under the one it names.
 
-    `columns` are those that are read, by default all that may be. `title` and `labels` are told beside the reference.
-    `body` is the one column that is told besides, without its name; a record without a body tells all columns. `key`
-    are the columns that tell rows apart, `time` is the column that tells how new they are. An empty text or list says
-    that there is none.
+    `columns` are those that are read, by default all that may be. `title` and `labels` are shown beside the reference.
+    `body` is the one column that is shown besides, without its name; a record without a body shows all columns. `key`
+    are the columns that identify a row, `time` is the column that says how new it is. An empty text or list says that
+    there is none.
 
     `tag` names a record in a prompt, `prefix` begins its reference. `limit` is the most rows, `half_life` what recency
-    halves with. With `needs_parent` a record means nothing without its parent, with `in_time_order` the oldest is told
-    first. A `link` is a table of nothing but pairs: its first parent tells the records of its second.
+    halves with. With `needs_parent` a record means nothing without its parent, with `in_time_order` the oldest comes
+    first. A `link` is a table of nothing but pairs: its first parent shows the records of its second.
     """
 
     table: str

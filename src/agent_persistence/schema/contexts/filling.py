@@ -57,8 +57,8 @@ def _filled(
     declared = schema.tables.get(entity.table)
     key = schema.primary_key(entity.table) if entity.key is None else entity.key
     if not key:
-        raise ConfigurationError("rows are told apart and cited by a key, and this table has none: say key=[…]")
-    keys = {table: told.key for table, told in tables.items()} | {entity.table: key}
+        raise ConfigurationError("rows are identified and cited by a key, and this table has none: say key=[…]")
+    keys = {table: filled.key for table, filled in tables.items()} | {entity.table: key}
     relations = _relations(entity.table, parents, schema, tags, keys, [*_HEADING, *below])
     threads = tuple(relation for relation in relations if relation.parent == entity.table)
     others = tuple(relation for relation in relations if relation.parent != entity.table)
@@ -68,15 +68,17 @@ def _filled(
         *(column for relation in relations for column in relation.columns),
         *(() if time is None else (time,)),
     }
-    title, body, labels = _told(entity, declared, held, is_leaf=is_leaf)
+    title, body, labels = _shown(entity, declared, held, is_leaf=is_leaf)
     needs_parent = _is_needed(others, declared) if entity.needs_parent is None else entity.needs_parent
-    taken = [*_HEADING, *below, *(relation.told_as for relation in relations)]
+    taken = [*_HEADING, *below, *(relation.shown_as for relation in relations)]
     title_name = naming.attribute(title[0] if len(title) == 1 else "name", taken)
     link = bool(entity.link)
     if link and len(others) < 2:
-        raise ConfigurationError("a link is a table of pairs, and has two parents: the one that tells, the one told")
+        raise ConfigurationError(
+            "a link is a table of pairs, and has two parents: the one that shows the other's records, and that other"
+        )
     if link and not is_leaf:
-        raise ConfigurationError(f"{', '.join(below)} cannot stand under a link, whose rows are told by others")
+        raise ConfigurationError(f"{', '.join(below)} cannot stand under a link, whose rows others show")
     filled = ContextTable(
         entity.table,
         *tags[entity.table],
@@ -115,9 +117,9 @@ def _relations(
                 f"parent: {', '.join(parent.columns)} cannot hold the key of {parent.table}, {', '.join(references)};"
                 " say Parent(columns, table, references=…)"
             )
-        name = parent.told_as or naming.relation_name(parent.columns, tags[parent.table][0])
-        told_as = naming.attribute(name, [*taken, *(relation.told_as for relation in found)])
-        found.append(Relation(table, parent.columns, parent.table, references, told_as))
+        name = parent.shown_as or naming.relation_name(parent.columns, tags[parent.table][0])
+        shown_as = naming.attribute(name, [*taken, *(relation.shown_as for relation in found)])
+        found.append(Relation(table, parent.columns, parent.table, references, shown_as))
         if parent.table in schema.tables:
             for column in references:
                 check_column(f"parent: references of {parent.table}", column, schema.tables[parent.table].columns)
@@ -133,14 +135,14 @@ def _referenced(table: str, parent: Parent, schema: Schema) -> tuple[str, ...] |
     return None
 
 
-def _told(
+def _shown(
     entity: Entity, declared: Table | None, held: Collection[str], *, is_leaf: bool
 ) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
     """Title, body and labels: those that are said, and of the others those that the declared columns suggest."""
     said = {*(entity.title or ()), *(entity.labels or ()), *((entity.body,) if entity.body else ())}
     for column in said & set(held):
         raise ConfigurationError(
-            f"{printable(column)} is the key, the time or a link to a parent; a prompt tells those by itself,"
+            f"{printable(column)} is the key, the time or a link to a parent; a prompt shows those by itself,"
             " so that it is no title, body or label"
         )
     title, body, labels = entity.title, entity.body, entity.labels
@@ -179,18 +181,18 @@ def _labelled(columns: Iterable[str], taken: Iterable[str]) -> tuple[tuple[str, 
     return tuple(found)
 
 
-def _check_columns(told: ContextTable, declared: Table | None) -> None:
+def _check_columns(filled: ContextTable, declared: Table | None) -> None:
     if declared is None:
         return
-    relations = (*told.parents, *told.threads)
+    relations = (*filled.parents, *filled.threads)
     for option, columns in (
-        ("key", told.key),
+        ("key", filled.key),
         ("parent", [column for relation in relations for column in relation.columns]),
-        ("time", (told.time,) if told.time else ()),
-        ("title", told.title),
-        ("labels", [column for column, _ in told.labels]),
-        ("body", (told.body,) if told.body else ()),
-        ("columns", told.columns or ()),
+        ("time", (filled.time,) if filled.time else ()),
+        ("title", filled.title),
+        ("labels", [column for column, _ in filled.labels]),
+        ("body", (filled.body,) if filled.body else ()),
+        ("columns", filled.columns or ()),
     ):
         for column in columns:
             check_column(option, column, declared.columns)
@@ -215,5 +217,5 @@ def _named(said: Mapping[str, Entity], order: Sequence[str], name: str) -> dict[
 def _roots(tables: Mapping[str, ContextTable]) -> tuple[str, ...]:
     """The first table without parents of each group of tables that hang together."""
     components = ContextShape("", tables, (), ()).components
-    tops = [table for table, told in tables.items() if not told.parents]
+    tops = [table for table, filled in tables.items() if not filled.parents]
     return tuple(next(table for table in tops if table in component) for component in components)

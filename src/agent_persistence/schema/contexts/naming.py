@@ -31,7 +31,7 @@ def tag_of(table: str, taken: Collection[str]) -> str:
 
 
 def singular(word: str) -> str:
-    """The singular of an English plural, as far as its ending tells: `ticket`, `category`, `address`, `status`."""
+    """The singular of an English plural, as far as its ending shows: `ticket`, `category`, `address`, `status`."""
     if _STAYS.search(word):
         return word
     for ending, replacement in _ENDINGS:
@@ -58,7 +58,7 @@ def attribute(column: str, taken: Iterable[str]) -> str:
 
 
 def relation_name(columns: Iterable[str], tag: str) -> str:
-    """Under which name a relation is told: the column without the `id` at its end, or the parent's tag."""
+    """The name that a relation is shown under: the column without the `id` at its end, or the parent's tag."""
     only, *more = columns
     return tag if more else re.sub(r"(?:_(?:uuid|fk|key|no|code)|_?id)$", "", only) or tag
 

@@ -17,7 +17,7 @@ class Relation:
     columns: tuple[str, ...]
     parent: str
     references: tuple[str, ...]
-    told_as: str
+    shown_as: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ContextTable:
     """One table: see `Entity` for what each option means.
 
     `parents` are other tables; a record stands under the first. `threads` lead to the table itself; a record stands
-    under the row that the first names. `labels` are columns and the names under which they are told.
+    under the row that the first names. `labels` are columns and the names under which they are shown.
     """
 
     table: str
@@ -52,15 +52,15 @@ class ContextTable:
 
     @property
     def is_turn(self) -> bool:
-        """Whether the rows of one parent are turns of a talk: texts, told from the oldest to the newest."""
+        """Whether the rows of one parent are turns of a talk: texts, shown from the oldest to the newest."""
         return self.body is not None and self.in_time_order and bool(self.parents)
 
     @property
     def structure(self) -> frozenset[str]:
-        """The columns that the shape of a prompt tells: keys, parents, time, title and labels."""
+        """The columns that the shape of a prompt shows: keys, parents, time, title and labels."""
         relations = [column for relation in (*self.parents, *self.threads) for column in relation.columns]
-        told = (*self.title, *(column for column, _ in self.labels))
-        return frozenset({*self.key, *relations, *told, *(() if self.time is None else (self.time,))})
+        heading = (*self.title, *(column for column, _ in self.labels))
+        return frozenset({*self.key, *relations, *heading, *(() if self.time is None else (self.time,))})
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ContextShape:
     """The tables of a context by name, parents first; `name` begins its prompts.
 
     `roots` are where reading begins when no filter says where else. `order` is that in which records without a parent
-    are told.
+    are shown.
     """
 
     name: str
@@ -80,9 +80,9 @@ class ContextShape:
     def children(self) -> Mapping[str, tuple[str, ...]]:
         """By table, those whose rows belong to it."""
         found: dict[str, dict[str, None]] = {table: {} for table in self.tables}
-        for table, told in self.tables.items():
-            for relation in told.parents:
-                found[relation.parent][table] = None
+        for name, table in self.tables.items():
+            for relation in table.parents:
+                found[relation.parent][name] = None
         return {table: tuple(below) for table, below in found.items()}
 
     @cached_property

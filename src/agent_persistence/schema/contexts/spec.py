@@ -43,17 +43,17 @@ class ContextSpec:
         name: str = "context",
         schema: Schema | None = None,
     ) -> None:
-        told = tuple(entities)
+        given = tuple(entities)
         roots = None if root is None else (root,) if isinstance(root, str) else words("root", root)
-        _check(told, name)
-        for field, value in (("entities", told), ("roots", roots), ("name", name)):
+        _check(given, name)
+        for field, value in (("entities", given), ("roots", roots), ("name", name)):
             object.__setattr__(self, field, value)
         if schema is not None:
             self.shape(schema)
             return
-        parents = related({entity.table: entity for entity in told}, Schema(), roots or ())
+        parents = related({entity.table: entity for entity in given}, Schema(), roots or ())
         ordered(parents)
-        if roots is not None and all(entity.parents is not None for entity in told):
+        if roots is not None and all(entity.parents is not None for entity in given):
             check_reachable(parents, roots)
 
     def shape(self, schema: Schema) -> ContextShape:
@@ -97,7 +97,7 @@ class ContextSpec:
             limit = 5
 
         Several columns, and what `Parent` says besides, are written as
-        `parent = [{ columns = ["year", "number"], table = "orders", told_as = "order" }]`.
+        `parent = [{ columns = ["year", "number"], table = "orders", shown_as = "order" }]`.
         """
         with located(str(path)):
             return cls.from_document(files.read(Path(path)), schema=schema)
@@ -105,8 +105,7 @@ class ContextSpec:
     @classmethod
     def from_document(cls, document: Mapping[str, Any], *, schema: Schema | None = None) -> Self:
         """Make a context from the mapping that a file of `from_file` holds."""
-        told = documents.read(document)
-        return cls(**told, schema=schema)
+        return cls(**documents.read(document), schema=schema)
 
     def to_document(self) -> dict[str, Any]:
         """The mapping from which `from_document` makes an equal context; it holds nothing but JSON."""
