@@ -96,7 +96,7 @@ def chains(adapter: Any) -> dict[str, Rest]:
         ("+ guard", guard),
         ("+ a middleware that passes on", as_layer(pass_on)),
         ("+ guard again", guard),
-        ("+ audit, one no-op hook", Audit((ignore,), schema.primary_key)),
+        ("+ audit, one no-op hook", Audit((ignore,), schema.primary_key, schema)),
         ("+ timing and metrics", Timing(Metrics(), log=False)),
     ]
     chain = dispatch_to(adapter, time.monotonic)

@@ -97,9 +97,7 @@ def test_the_sets_that_are_unique_begin_with_the_key() -> None:
     assert (keys.unique("other"), keys.primary("other")) == ((), ("id",))
 
 
-@pytest.mark.parametrize(
-    "columns", [True, "id", ["leads"], {"Leads x": "id"}, {"leads": "i d"}, {"leads": 5}], ids=shown
-)
+@pytest.mark.parametrize("columns", [True, "id", ["leads"], {"": "id"}, {"leads": "i\0d"}, {"leads": 5}], ids=shown)
 def test_what_is_no_mapping_of_names_is_refused(columns: Any) -> None:
     """At construction, with the form that is meant."""
     with pytest.raises(ConfigurationError, match="client_keys"):

@@ -139,8 +139,8 @@ def test_a_table_list_and_a_policy_exclude_each_other() -> None:
 
 @pytest.mark.parametrize("tables", ["leads", ["Leads"], [""], ["public.leads"], [None]], ids=shown)
 def test_a_table_list_holds_names_of_tables(tables: Any) -> None:
-    """A bare str is not read letter by letter."""
-    with pytest.raises(ConfigurationError, match="tables"):
+    """A bare str is not read letter by letter; a name that is no plain one must be declared."""
+    with pytest.raises(ConfigurationError, match=r"tables|must be declared in the schema"):
         create_persistence_agent("memory", tables=tables)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from agent_persistence import (
     ValidationError,
+    adjacent,
     all_of,
     any_of,
     contained_by,
@@ -60,6 +61,8 @@ SAME: list[tuple[dict[str, Any], Filters]] = [
     ({"s": {"contains": {"a": 1}}}, {"s": contains({"a": 1})}),
     ({"s": {"contained_by": ["a"]}}, {"s": contained_by(["a"])}),
     ({"s": {"overlaps": ["a"]}}, {"s": overlaps(["a"])}),
+    ({"s": {"overlaps": "[1,5)", "adjacent": "[5,9)"}}, {"s": all_of(overlaps("[1,5)"), adjacent("[5,9)"))}),
+    ({"s": {"eq": ["a"]}}, {"s": eq(["a"])}),
     ({"s": {"text_search": "a b"}}, {"s": text_search("a b")}),
     (
         {"s": {"text_search": {"query": "a b", "kind": "phrase", "config": "english"}}},

@@ -13,6 +13,8 @@ import pytest
 
 from agent_persistence import (
     ConfigurationError,
+    InMemoryAdapter,
+    Schema,
     TableNotAllowedError,
     TablePolicy,
     all_of,
@@ -23,6 +25,7 @@ from agent_persistence import (
 )
 from agent_persistence.persistence_config import PersistenceConfig
 from agent_persistence.policy import Columns
+from agent_persistence.schema_registry import Column, Table
 from agent_persistence.service import AsyncPersistenceService
 from tests.doubles import Lying, RecordingAdapter, shown
 
@@ -82,30 +85,37 @@ def test_a_policy_is_frozen(option: str) -> None:
         setattr(TablePolicy(), option, frozenset({"clients"}))
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        "leads",
-        ["leads", "Leads"],
-        [""],
-        ["leads "],
-        ["public.leads"],
-        ["leads\n"],
-        ["ｌｅａｄｓ"],
-        ["a" * 64],
-        ["1a"],
-        [b"leads"],
-        [None],
-        [Lying("leads", "leads")],
-    ],
-    ids=shown,
-)
-@pytest.mark.parametrize("option", ["read", "write"])
-def test_a_name_that_is_no_identifier_is_refused(option: str, names: Any) -> None:
+_NOT_PLAIN: list[Any] = ["Leads", "leads ", "public.leads", "leads\n", "ｌｅａｄｓ", "1a", 'a"b', "a->>b"]
+_NO_NAMES: list[Any] = ["leads", *([name] for name in ("", "a" * 64, b"leads", None, Lying("leads", "leads"), "a\0"))]
+
+
+@pytest.mark.parametrize("names", _NO_NAMES, ids=shown)
+@pytest.mark.parametrize("option", ["read", "write", "delete", "call"])
+def test_what_is_no_name_is_refused(option: str, names: Any) -> None:
     """The message names the option; a bare str is not taken for a list of letters."""
     options: dict[str, Any] = {option: names}
     with pytest.raises(ConfigurationError, match=option):
         TablePolicy(**options)
+
+
+@pytest.mark.parametrize("name", _NOT_PLAIN, ids=shown)
+@pytest.mark.parametrize("option", ["call", "call_write"])
+def test_a_function_has_a_plain_name(option: str, name: str) -> None:
+    """No schema declares functions, so that no other name is known to be one."""
+    options: dict[str, Any] = {option: [name]}
+    with pytest.raises(ConfigurationError, match=f"{option}: .* is no function"):
+        TablePolicy(**options)
+
+
+@pytest.mark.parametrize("name", _NOT_PLAIN, ids=shown)
+@pytest.mark.parametrize("option", ["read", "write", "delete"])
+def test_a_table_that_the_schema_does_not_declare_has_a_plain_name(option: str, name: str) -> None:
+    """A service with a policy that lists another is not made; with a schema that declares it, it is."""
+    options: dict[str, Any] = {option: [name]}
+    policy = TablePolicy(**options)
+    with pytest.raises(ConfigurationError, match=f"{option}: .* must be declared in the schema"):
+        AsyncPersistenceService(InMemoryAdapter(), policy=policy)
+    AsyncPersistenceService(InMemoryAdapter(), policy=policy, schema=Schema({name: Table({"id": Column("text")})}))
 
 
 def test_the_longest_name_that_postgres_has_is_accepted() -> None:

@@ -135,7 +135,7 @@ def document(**changes: Any) -> dict[str, Any]:
         ({}, "tables is missing"),
         ({"table": {}}, "unknown key 'table': did you mean 'tables'?; keys are tables"),
         ({"tables": []}, "tables: a mapping is needed here"),
-        ({"tables": {"Leads": {}}}, "'Leads' is no name of a table"),
+        ({"tables": {"": {}}}, "'' is no name of a table"),
         ({"tables": {"leads": {}}}, "leads: columns is missing"),
         (document(colums={}), "leads: unknown key 'colums': did you mean 'columns'?"),
         (document(primary_key="id"), "leads: primary_key is a list"),

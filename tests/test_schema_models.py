@@ -356,7 +356,7 @@ def test_paths_are_added_by_table() -> None:
     [
         ({"leads": "Lead"}, {}, "'leads': a pydantic model class is needed"),
         ({"leads": dict}, {}, "'leads': a pydantic model class is needed"),
-        ({"Leads": Lead}, {}, "'Leads' is no name of a table"),
+        ({"": Lead}, {}, "'' is no name of a table"),
         ({"leads": Lead}, {"primary_keys": {"lead": ["id"]}}, "primary_keys: no table 'lead': did you mean 'leads'?"),
         ({"leads": Lead}, {"unique": {"leads": [["emial"]]}}, "leads: unique: no column 'emial'"),
         ({"leads": Lead}, {"primary_keys": {"leads": "id"}}, "leads: primary_key is a list"),

@@ -54,7 +54,7 @@ DOCUMENT: dict[str, Any] = {
 
 
 def test_a_document_is_read() -> None:
-    """Types, keys, defaults, enums, lengths and NOT NULL; a table out of reach is left out."""
+    """Types, keys, defaults, enums, lengths and NOT NULL, of tables of any name."""
     assert Schema.from_openapi(DOCUMENT) == Schema(
         {
             "leads": Table(
@@ -72,6 +72,7 @@ def test_a_document_is_read() -> None:
             ),
             "clients": Table({"id": Column("bigint", nullable=False, default=Generated.IDENTITY)}),
             "totals": Table({"n": Column("bigint")}, primary_key=()),
+            "Weird Name": Table({}, primary_key=()),
         }
     )
 

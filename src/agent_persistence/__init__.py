@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         create_readonly_rag_facade as create_readonly_rag_facade,
     )
     from agent_persistence.filters import (
+        adjacent as adjacent,
         all_of as all_of,
         any_of as any_of,
         contained_by as contained_by,
@@ -117,7 +118,8 @@ _MODULES = {
     " SpoolError SpoolFullError TableNotAllowedError UnsupportedOperationError ValidationError",
     "factory": "create_persistence_agent create_readonly_rag_facade",
     "policy.filter_json": "parse_filters",
-    "query.filters": "all_of any_of contained_by contains eq exists gt gte ilike imatch in_ is_false is_null is_true"
+    "query.filters": "adjacent all_of any_of contained_by contains eq exists gt gte ilike imatch in_ is_false is_null"
+    " is_true"
     " like lt lte match ne not_ not_in not_null overlaps text_search",
     "policy.identity": "Identity RefreshingToken",
     "operations": "Operation Result",

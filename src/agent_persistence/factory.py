@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, Unpack, get_args
 
@@ -109,7 +109,8 @@ def _spool(path: str) -> Spool:
 def _config(config: PersistenceConfig | None, tables: frozenset[str] | None) -> PersistenceConfig:
     """The settings with `tables`, if given, in the place of PERSIST_ALLOWED_TABLES."""
     if config is None:
-        return PersistenceConfig.from_env(_environ(tables))
+        given = {} if tables is None else {"allowed_tables": tables}
+        return PersistenceConfig._from_env(os.environ, **given)
     if not isinstance(config, PersistenceConfig):
         raise ConfigurationError(f"config is a PersistenceConfig, not {type(config).__name__}")
     return config if tables is None else config.model_copy(update={"allowed_tables": tables})
@@ -124,10 +125,6 @@ def _with_path(
     if kind != "local" or adapter is not None:
         raise ConfigurationError('path= is the directory of kind="local", which makes its adapter itself')
     return config.model_copy(update={"local_path": os.fspath(path)})
-
-
-def _environ(tables: frozenset[str] | None) -> Mapping[str, str]:
-    return os.environ if tables is None else {**os.environ, "PERSIST_ALLOWED_TABLES": ",".join(tables)}
 
 
 def adapter_of(kind: str, config: PersistenceConfig, schema: Schema) -> PersistenceAdapter:

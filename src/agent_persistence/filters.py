@@ -2,6 +2,7 @@
 
 from agent_persistence.query.filters import (
     Filters as Filters,
+    adjacent as adjacent,
     all_of as all_of,
     any_of as any_of,
     contained_by as contained_by,

@@ -29,7 +29,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from agent_persistence.exceptions import ConfigurationError, printable
-from agent_persistence.policy.tables import TablePolicy
+from agent_persistence.policy.tables import TablePolicy, table_names
 from agent_persistence.presets.crm import BUSINESS_TABLES, GOVERNANCE_TABLES
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.runtime.hiding import hidden
@@ -83,13 +83,8 @@ class PersistenceConfig(BaseModel):
             raise ConfigurationError(f"{problems} (options: {', '.join(type(self).model_fields)})")
         if "@" in (self.supabase_url or ""):
             raise ConfigurationError("supabase_url holds a user name or password; give the base URL alone")
-        for option, variable in _LISTS.items():
-            for name in getattr(self, option) or ():
-                if not is_identifier(name):
-                    raise ConfigurationError(
-                        f"{variable} ({option}): {printable(name)} is not a table name;"
-                        " names are lower-case letters, digits and _, separated by commas"
-                    )
+        for option in _LISTS:
+            table_names(option, getattr(self, option) or ())
         self._check_deny()
 
     def _check_deny(self) -> None:
@@ -106,10 +101,18 @@ class PersistenceConfig(BaseModel):
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Return the settings that the environment holds; a misspelt PERSIST_ variable raises ConfigurationError."""
+        return cls._from_env(environ)
+
+    @classmethod
+    def _from_env(cls, environ: Mapping[str, str], **given: Any) -> Self:
+        """The settings that the environment holds, with those that are `given` in their place."""
         settings, variables = _read(environ), tuple(environ)
         del environ  # it holds secrets, of others too
         _refuse_misspelt(variables)
-        return cls(**settings)
+        for option, variable in _LISTS.items():
+            if option not in given:
+                _check_plain(option, variable, settings.get(option, ()))
+        return cls(**settings | given)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("PersistenceConfig holds secrets, and is not pickled; read it anew, with from_env()")
@@ -159,6 +162,15 @@ def _read(environ: Mapping[str, str]) -> dict[str, Any]:
         "transport": environ.get(TRANSPORT_VARIABLE, "").strip() or "auto",
         **{option: _split(environ[variable]) for option, variable in _LISTS.items() if variable in environ},
     }
+
+
+def _check_plain(option: str, variable: str, names: Iterable[str]) -> None:
+    for name in names:
+        if not is_identifier(name):
+            raise ConfigurationError(
+                f"{variable} ({option}): {printable(name)} is not a table name; names are lower-case letters, digits"
+                " and _, separated by commas; list tables of other names by tables= or a policy"
+            )
 
 
 def _split(names: str) -> frozenset[str]:

@@ -201,7 +201,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
                 metrics_module.default if metrics is None else instance("metrics", metrics, Metrics),
                 log=LOGGING_VARIABLE in os.environ if log is None else log,
             ),
-            Audit(hooks, self._client_keys.primary) if hooks else None,
+            Audit(hooks, self._client_keys.primary, self._schema) if hooks else None,
             Guard(self._policy, self._schema, narrows=False) if yours else None,
             *map(as_layer if spool is None else as_marking_layer, yours),
             Guard(self._policy, self._schema),

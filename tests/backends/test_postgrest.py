@@ -565,7 +565,7 @@ def told(parameter: tuple[str, str]) -> tuple[str, str]:
 
 @given(
     table=sql_text.filter(lambda name: name not in ("", ".", "..")),
-    filters=st.dictionaries(sql_text, sql_text, min_size=1, max_size=5),
+    filters=st.dictionaries(sql_text.filter(lambda name: name != "*"), sql_text, min_size=1, max_size=5),
 )
 def test_any_names_and_texts_come_out_as_they_went_in(table: str, filters: dict[str, str]) -> None:
     """The path has one segment behind /rest/v1/, and each condition is one parameter that says what was asked."""
@@ -580,7 +580,7 @@ def test_any_names_and_texts_come_out_as_they_went_in(table: str, filters: dict[
 
 @given(
     table=sql_text.filter(lambda name: name not in ("", ".", "..")),
-    column=sql_text | st.sampled_from(["id", "email", "c->>k", *sorted(RESERVED)]),
+    column=sql_text.filter(lambda name: name != "*") | st.sampled_from(["id", "c->>k", "c d->>k", *sorted(RESERVED)]),
     key=sql_text,
 )
 def test_a_read_is_the_select_by_its_key(table: str, column: str, key: str) -> None:

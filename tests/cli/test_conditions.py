@@ -42,6 +42,8 @@ SCHEMA = default_schema()
         ("tags.contains=vip,eu", {"tags": filters.contains(["vip", "eu"])}),
         ('custom.contains={"role": "cto"}', {"custom": filters.contains({"role": "cto"})}),
         ("tags.overlaps=vip", {"tags": filters.overlaps(["vip"])}),
+        ('"display Name"=x', {"display Name": "x"}),
+        ('"a ""b"""->>role=x', {'a "b"->>role': "x"}),
         ("phone.is_null", {"phone": None}),
         ("phone.not_null", {"phone": filters.not_null()}),
         ("is_qualified.is_true", {"is_qualified": filters.is_true()}),

@@ -143,9 +143,16 @@ def test_the_catalogues_tell_what_the_default_schema_has_not(
     finally:
         project.execute("drop schema odd cascade")
     tables = ended.document["schema"]["tables"]
-    assert list(tables) == ["parents", "seen_things", "things"]
+    assert list(tables) == ["Strange name", "parents", "seen_things", "things"]
     assert (tables["parents"]["primary_key"], tables["seen_things"]["primary_key"]) == (["a", "b"], [])
-    assert "foreign_keys" not in tables["things"]
+    assert tables["things"]["foreign_keys"] == [
+        {
+            "column": ["parent_a", "parent_b"],
+            "table": "parents",
+            "references": ["a", "b"],
+            "on_delete_cascade": False,
+        }
+    ]
     assert tables["things"]["columns"] == {
         "id": {"type": "integer", "nullable": False, "generated": "identity"},
         "mood": {"type": "odd.mood", "default": "glad", "one_of": ["glad", "sad"]},

@@ -18,6 +18,7 @@ from agent_persistence.filters import (
     any_of,
     contained_by,
     contains,
+    eq,
     ilike,
     imatch,
     in_,
@@ -26,6 +27,7 @@ from agent_persistence.filters import (
     is_true,
     like,
     match,
+    ne,
     not_,
     not_in,
     not_null,
@@ -218,6 +220,8 @@ def comparison(column: str, type_name: str, faults: bool) -> st.SearchStrategy[F
         found.append(st.sampled_from([is_true(), is_false()]))
     if type_name == "text" or faults:
         found += [patterns.map(like), patterns.map(ilike), expressions.map(match), expressions.map(imatch)]
+    if type_name == "text[]":
+        found += [arrays.map(eq), arrays.map(ne)]
     if type_name == "text[]" or faults:
         found += [arrays.map(contains), arrays.map(contained_by), arrays.map(overlaps)]
     if type_name == "jsonb" or faults:

@@ -29,7 +29,9 @@ def schema_of(graph: list[list[tuple[int, bool]]]) -> Schema:
             ForeignKey(f"link_{number}", NAMES[min(target, place)], on_delete_cascade=cascades)
             for number, (target, cascades) in enumerate(targets)
         ]
-        columns = {"id": Column("integer", nullable=False)} | {key.column: Column("integer") for key in foreign_keys}
+        columns = {"id": Column("integer", nullable=False)} | {
+            key.columns[0]: Column("integer") for key in foreign_keys
+        }
         tables[NAMES[place]] = Table(columns, foreign_keys=tuple(foreign_keys))
     return Schema(tables)
 
@@ -39,7 +41,7 @@ def ddl(schema: Schema) -> str:
     statements = []
     for name, table in schema.tables.items():
         columns = ["id integer primary key"] + [
-            f"{key.column} integer references {key.table}{' on delete cascade' if key.on_delete_cascade else ''}"
+            f"{key.columns[0]} integer references {key.table}{' on delete cascade' if key.on_delete_cascade else ''}"
             for key in table.foreign_keys
         ]
         statements.append(f"create table cascades.{name} ({', '.join(columns)});")
@@ -53,7 +55,7 @@ def fitting(schema: Schema, drawn: list[tuple[int, list[int | None]]]) -> list[t
         name = list(schema.tables)[place % len(schema.tables)]
         row: Row = {"id": sum(one == name for one, _ in made) + 1}
         for key, target in zip(schema.tables[name].foreign_keys, targets, strict=False):
-            row[key.column] = target if (key.table, target) in [(one, told["id"]) for one, told in made] else None
+            row[key.columns[0]] = target if (key.table, target) in [(one, told["id"]) for one, told in made] else None
         made.append((name, row))
     return made
 

@@ -164,6 +164,7 @@ async def script(by: Caller) -> AsyncIterator[tuple[str, Any]]:
 
     yield "read", await leads.read(ada_id)
     yield "read by another column", await leads.read(by.email("cyd"), "email")
+    yield "read by several columns", await leads.read({"id": ada_id, "email": by.email("ada")})
     yield "read of nothing", await leads.read(str(UUID(int=1)))
     for again in ("first", "second"):
         yield f"query, {again}", await leads.query({"status": "open"}, order_by=["score", "email"])

@@ -29,7 +29,7 @@ BY_KEY = 'on conflict ("id")'
 """Where a merge names no columns, the primary key decides, which a record that may not name it never has."""
 _NAME = re.compile(r'"((?:[^"]|"")*)"')
 _LITERAL = re.compile(r"'[^']*'")
-_SIGNS = re.compile(r"->>?|<>|<=|>=|=>|::|@>|<@|@@|&&|~\*|!~|[(),.*=<>~]|\$[0-9]+")
+_SIGNS = re.compile(r"->>?|<>|<=|>=|=>|::|@>|<@|@@|&&|-\|-|~\*|!~|[(),.*=<>~]|\$[0-9]+")
 
 
 _EXISTS = re.compile(

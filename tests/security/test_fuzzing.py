@@ -16,11 +16,14 @@ from hypothesis import find, given, strategies as st
 from agent_persistence import (
     Schema,
     TablePolicy,
+    ValidationError,
+    adjacent,
     all_of,
     any_of,
     asc,
     contains,
     desc,
+    eq,
     exists,
     gt,
     ilike,
@@ -30,6 +33,7 @@ from agent_persistence import (
     ne,
     not_,
     not_in,
+    overlaps,
     text_search,
 )
 from agent_persistence.pipeline.guard import layer as guard
@@ -144,11 +148,23 @@ conditions = st.one_of(
     values.filter(lambda value: value is not None).flatmap(lambda value: st.sampled_from([gt(value), ne(value)])),
     st.lists(texts, max_size=4).flatmap(lambda found: st.sampled_from([in_(found), not_in(found), contains(found)])),
     texts.map(lambda text: text_search(text)),
+    st.lists(texts, max_size=3).flatmap(lambda found: st.sampled_from([eq(found), ne(found)])),
+    st.sampled_from([overlaps, contains, adjacent]).flatmap(lambda op: texts.map(lambda text: _ranged(op, text))),
     texts.map(lambda text: match(text)),
     texts.map(lambda text: ilike(text.replace("\\", "").replace("*", ""))),
     st.just(is_null()),
     st.builds(not_, st.builds(gt, texts)),
 )
+
+
+def _ranged(operator: Any, text: str) -> Any:
+    """A comparison with a range, whose bound may be anything that makes one."""
+    try:
+        return operator(f"[{text},)")
+    except ValidationError:
+        return operator("(,1]")
+
+
 hashable = columns.filter(lambda name: name.__hash__ is not None)
 leaves: st.SearchStrategy[Any] = st.dictionaries(hashable, conditions, min_size=1, max_size=3) | st.builds(
     Comparison, st.sampled_from([gt("").operator, is_null().operator]), texts, columns

@@ -2,6 +2,7 @@
 import { sql } from "kysely";
 import { refusal } from "./errors.mjs";
 import { withTokens, withValues } from "./filters.mjs";
+import { nameOf, withNames } from "./names.mjs";
 import { asArgument, asSent, withoutLoss } from "./values.mjs";
 
 /** Thrown to roll back a request that was answered with an error. */
@@ -85,7 +86,7 @@ function correctArguments(ast, functions) {
 /** Whether a filter's column is a document, by the columns it may be one of. */
 function documentsAmong(columns) {
   const names = new Set(columns.filter((one) => /^jsonb?$/.test(typeOf(one))).map(({ name }) => name));
-  return (column = "") => names.has(column) || /->(?!>)[^>]*$/.test(column);
+  return (column = "") => names.has(nameOf(column)) || /->(?!>)[^>]*$/.test(column);
 }
 
 function correctFilters(ast, tableColumns, allColumns) {
@@ -96,7 +97,7 @@ function correctFilters(ast, tableColumns, allColumns) {
 function correctRequests(connection) {
   const onPostgrestAST = connection.onPostgrestAST.bind(connection);
   connection.onPostgrestAST = async (parsed, vars) => {
-    const ast = await onPostgrestAST(parsed, vars);
+    const ast = await onPostgrestAST(withNames(parsed), vars);
     const { columns, functions } = await connection.introspect({ useCache: true });
     const { from, schema = "public" } = ast;
     const tableColumns = columns.filter((column) => column.table === from && column.schema === schema);

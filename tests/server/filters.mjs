@@ -2,9 +2,11 @@
 // nulls from them. Each value is replaced in the URL by a token without special characters, and put back where lite
 // has parsed the request. The grammar is that of PostgREST's QueryParams.hs.
 import { randomBytes } from "node:crypto";
+import { withPlainTable, withoutQuotes } from "./names.mjs";
 import { raw } from "./types.mjs";
 
 const MARK = `t${randomBytes(6).toString("hex")}x`;
+const NAMES = new Set(["select", "order", "on_conflict", "columns"]);
 const RESERVED = new Set(["select", "order", "limit", "offset", "on_conflict", "columns", "apikey"]);
 const LOGICAL = /(^|\.)(and|or)$/;
 const SCALAR = "eq|neq|gt|gte|lt|lte|like|ilike|match|imatch";
@@ -16,7 +18,7 @@ const OTHER = /(?:not\.)?\w+(?:\(\w*\))?\./y;
 const ANY_FILTER = new RegExp(`^(not\\.)?((${SCALAR}|${WHOLE}|in|is)(\\((any|all)\\))?|(ph|pl|w)?fts(\\(\\w+\\))?)\\.`);
 const PATH = /^(?:((?!not\.(?:and|or)$).+?)\.)?((?:not\.)?(?:and|or)|[^.]+)$/;
 const GROUP = /\s*((?:not\.)?(?:and|or))\s*\(/y;
-const FIELD = /\s*((?:"[^"]*"|[^".,()])+)\./y;
+const FIELD = /\s*((?:"(?:[^"\\]|\\.)*"|[^".,()])+)\./y;
 
 /** A token for a text; it reads as an ordinary word wherever lite looks at it. */
 export const keep = (text) => MARK + Buffer.from(text).toString("hex");
@@ -74,7 +76,7 @@ function tree(reader) {
   const group = reader.match(GROUP);
   if (group) return `${group[1]}(${branches(reader)})`;
   const field = reader.expect(FIELD)[1];
-  return `${field}.${operation(reader, () => nestedValue(reader))}`;
+  return `${withoutQuotes(field)}.${operation(reader, () => nestedValue(reader))}`;
 }
 
 function branches(reader) {
@@ -109,7 +111,10 @@ export function withTokens(url) {
   const seen = new Set();
   const together = new Map();
   result.search = "";
-  for (const [key, sent] of url.searchParams) {
+  result.pathname = withPlainTable(url.pathname);
+  for (const [name, given] of url.searchParams) {
+    const key = withoutQuotes(name);
+    const sent = NAMES.has(key) ? withoutQuotes(given) : given;
     const isArgument = isCall && !RESERVED.has(key) && !ANY_FILTER.test(sent) && !LOGICAL.test(key);
     const value = isArgument ? keep(sent) : RESERVED.has(key) ? sent : parameter(key, sent);
     if (seen.has(key) && !RESERVED.has(key) && !isArgument) {

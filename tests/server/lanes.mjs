@@ -2,6 +2,7 @@
 // crashes the process when a reserved one is closed by the server in mid transaction.
 import { PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from "kysely";
 import postgres from "postgres";
+import { withQuotes } from "./names.mjs";
 
 const LANES = 10;
 const WRITES = new Set(["INSERT", "UPDATE", "DELETE", "MERGE"]);
@@ -24,7 +25,7 @@ class Lane {
   async executeQuery({ sql, parameters }) {
     if (this.lost) throw Object.assign(new Error("connection lost"), { code: "CONNECTION_CLOSED" });
     try {
-      const result = await this.driver.unsafe(sql, [...parameters]);
+      const result = await this.driver.unsafe(withQuotes(sql), [...parameters]);
       const numAffectedRows = WRITES.has(result.command) ? BigInt(result.count) : undefined;
       return { numAffectedRows, rows: [...result] };
     } catch (error) {

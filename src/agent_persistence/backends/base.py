@@ -49,7 +49,11 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "upsert_many",
     "ignore_duplicates",
     "transactions",
+    "ranges",
 )
+
+ASK_POSTGRES: Final = 'kind="local" and kind="postgres" ask PostgreSQL itself'
+"""The remedy where an adapter does not know what PostgreSQL does."""
 
 
 @runtime_checkable

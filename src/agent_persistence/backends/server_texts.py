@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from agent_persistence.exceptions import AdapterError, AuthenticationError, RowSecurityError
+from agent_persistence.query.identifiers import is_identifier
 
 _COLUMN: Final = re.compile(r"""(?:column "|the '|column (?:\w+\.)?)(\w+)(?:"|' column| does not exist)""")
 _NAME: Final = r'"?[\w$.?*() ,\[\]]{1,100}"?'
@@ -79,6 +80,10 @@ _TOLD: Final = {
             r'|currval of sequence "\w+" is not yet defined in this session'
         ),
     ),
+    "42809": (
+        "an object is of another kind than this needs",
+        r'cannot change materialized view "\w+"',
+    ),
     "57014": ("the statement was cancelled", "canceling statement due to (statement timeout|user request)"),
     "AP003": ("the unit of work is not understood", r"[a-z ]{1,80}"),
     "PGRST102": ("the request's body is refused", r"[\w ,']{1,100}"),
@@ -145,12 +150,15 @@ def remedy_of(code: str, message: str, verb: str, table: str) -> str | None:
     """What helps against the code, where that is known."""
     if code == "57014" and "statement timeout" in message:
         return "the statement ran into a statement_timeout: the role's own, or that of the call's deadline"
+    if code in ("55000", "42809") and "view" in message:
+        return "write to the tables that it reads, or give a plain view INSTEAD OF triggers"
     if code != "42501":
         return _REMEDIES.get(code)
+    named = table if is_identifier(table) else '"' + table.replace('"', '""') + '"'
     if "row-level security" in message:
         told = f"a row-level security policy of {table} refuses this row for the role of the key"
         return told + _RETURNED if verb in ("write", "batch_write") else told
-    right = f"EXECUTE ON FUNCTION {table}" if verb == "call" else f"{_PRIVILEGE.get(verb, 'SELECT')} ON {table}"
+    right = f"EXECUTE ON FUNCTION {named}" if verb == "call" else f"{_PRIVILEGE.get(verb, 'SELECT')} ON {named}"
     return f"the role of the key lacks a right; grant it with: GRANT {right} TO <role>;"
 
 

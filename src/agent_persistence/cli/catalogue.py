@@ -9,16 +9,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from agent_persistence.cli.database import Database, Found
-from agent_persistence.query.identifiers import is_identifier
+from agent_persistence.query.identifiers import is_path
 from agent_persistence.schema import openapi
 from agent_persistence.schema.registry import Schema
 from agent_persistence.schema.types import Family, family, short_name
 
 _COLUMNS: Final = """
-select relname as "table", attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required,
-  attidentity <> '' as is_identity, pg_get_expr(adbin, adrelid) as expression, attgenerated <> '' as is_computed,
-  (select array_agg(enumlabel::text order by enumsortorder) from pg_enum where enumtypid = atttypid) as labels
-from pg_attribute join pg_class on pg_class.oid = attrelid
+with recursive based as (
+  select oid as named, oid as base, -1 as modifier, false as required, null::text collate "C" as expression, 0 as depth
+  from pg_type
+  union all
+  select named, typbasetype, typtypmod, required or typnotnull, coalesce(expression, typdefault), depth + 1
+  from based join pg_type on pg_type.oid = base where typtype = 'd'
+), types as (select distinct on (named) * from based order by named, depth desc)
+select relname as "table", attname as name, relkind in ('v', 'm', 'f') and pg_relation_is_updatable(pg_class.oid, true)
+    & 28 = 0 or relkind = 'm' as is_read_only,
+  format_type(base, case when base = atttypid then atttypmod else modifier end) as type,
+  attnotnull or types.required as required, attidentity <> '' as is_identity,
+  coalesce(pg_get_expr(adbin, adrelid), types.expression) as expression, attgenerated <> '' as is_computed,
+  (select array_agg(enumlabel::text order by enumsortorder) from pg_enum where enumtypid = base) as labels,
+  (select array_agg(pg_get_constraintdef(pg_constraint.oid)) from pg_constraint
+    where contypid in (select other.base from based other where named = atttypid)) as checks
+from pg_attribute join pg_class on pg_class.oid = attrelid join types on named = atttypid
 left join pg_attrdef on adrelid = attrelid and adnum = attnum
 where relnamespace = (select oid from pg_namespace where nspname = $1) and relkind in ('r', 'p', 'v', 'm', 'f')
   and not relispartition and attnum > 0 and not attisdropped
@@ -33,47 +45,66 @@ select owner.relname as "table", contype::text as kind, confdeltype = 'c' as cas
     join pg_attribute on attrelid = confrelid and attnum = k.number order by place) as targets
 from pg_constraint join pg_class owner on owner.oid = conrelid
 left join pg_class target on target.oid = confrelid and target.relnamespace = owner.relnamespace
-where owner.relnamespace = (select oid from pg_namespace where nspname = $1) and contype in ('p', 'u', 'f', 'c')
+where owner.relnamespace = (select oid from pg_namespace where nspname = $1) and contype in ('p', 'f', 'c')
 order by owner.relname, conkey, conname"""
 
-_LISTED: Final = re.compile(r"CHECK \(\(+\"?(\w+)\"?(?:\)?::text)? = ANY \(+ARRAY\[(.*?)\](?:\)?::text\[\])?\)+")
+_UNIQUE: Final = """
+select relname as "table", array(select attname::text from unnest(indkey::int2[]) with ordinality as k(number, place)
+    join pg_attribute on attrelid = indrelid and attnum = k.number where place <= indnkeyatts order by place) as columns
+from pg_index join pg_class on pg_class.oid = indrelid
+where relnamespace = (select oid from pg_namespace where nspname = $1) and indisunique and not indisprimary
+  and indimmediate and indisvalid and indpred is null and indexprs is null
+order by relname, indkey::int2[], indexrelid"""
+"""What ON CONFLICT can name: an index does, whether a constraint made it or not."""
+
+_LISTED: Final = re.compile(
+    r"CHECK \(\(+(?:\"((?:[^\"]|\"\")+)\"|(\w+))(?:\)?::text)? = ANY \(+ARRAY\[(.*?)\](?:\)?::text\[\])?\)+"
+)
 _TEXT: Final = re.compile(r"'((?:[^']|'')*)'::(?:text|character varying)")
 
 
 async def pulled_schema(database: Database, db_schema: str = "public") -> Schema:
-    """The tables and views of the database schema whose names this package can ask for."""
+    """The tables and views of the database schema; a column whose name has the form of a path is left out."""
     columns = await database.rows(_COLUMNS, db_schema)
     constraints = await database.rows(_CONSTRAINTS, db_schema)
-    return Schema.from_document({"tables": tables(columns, constraints)})
+    unique = await database.rows(_UNIQUE, db_schema)
+    return Schema.from_document({"tables": tables(columns, constraints, unique)})
 
 
-def tables(columns: Found, constraints: Found) -> dict[str, Any]:
+def tables(columns: Found, constraints: Found, unique: Found) -> dict[str, Any]:
     """The tables as a document of `Schema.from_document`."""
-    of: defaultdict[str, Found] = defaultdict(list)
-    for constraint in constraints:
-        of[constraint["table"]].append(constraint)
+    of, sets = _by_table(constraints), _by_table(unique)
     told: dict[str, Any] = {}
     for column in columns:
         name = column["table"]
-        if is_identifier(name):
-            table = told.setdefault(name, {"columns": {}, **_keys(of[name])})
+        table = told.setdefault(
+            name, {"columns": {}, **_keys(of[name], sets[name]), "read_only": column["is_read_only"]}
+        )
+        if not is_path(column["name"]):
             table["columns"][column["name"]] = _column(column, _listed(of[name]).get(column["name"]))
     return told
 
 
-def _keys(constraints: Found) -> dict[str, Any]:
+def _by_table(found: Found) -> defaultdict[str, Found]:
+    of: defaultdict[str, Found] = defaultdict(list)
+    for each in found:
+        of[each["table"]].append(each)
+    return of
+
+
+def _keys(constraints: Found, unique: Found) -> dict[str, Any]:
     return {
         "primary_key": next((each["columns"] for each in constraints if each["kind"] == "p"), []),
-        "unique": [each["columns"] for each in constraints if each["kind"] == "u"],
+        "unique": [each["columns"] for each in unique],
         "foreign_keys": [
             {
-                "column": each["columns"][0],
+                "column": each["columns"],
                 "table": each["target"],
-                "references": each["targets"][0],
+                "references": each["targets"],
                 "on_delete_cascade": each["cascades"],
             }
             for each in constraints
-            if each["kind"] == "f" and len(each["columns"]) == 1 and is_identifier(each["target"])
+            if each["kind"] == "f" and each["target"]
         ],
     }
 
@@ -81,13 +112,24 @@ def _keys(constraints: Found) -> dict[str, Any]:
 def _listed(constraints: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """By column, the texts that a check of the form `column in ('a', 'b')` allows."""
     found = (_LISTED.match(each["told"]) for each in constraints if each["kind"] == "c")
-    return {match[1]: [text.replace("''", "'") for text in _TEXT.findall(match[2])] for match in found if match}
+    return {(match[1] or match[2]).replace('""', '"'): _texts(match[3]) for match in found if match}
+
+
+def _texts(listed: str) -> list[str]:
+    return [text.replace("''", "'") for text in _TEXT.findall(listed)]
+
+
+def _listed_by_domain(told: Mapping[str, Any]) -> list[str] | None:
+    """The texts that a check of the column's domain allows."""
+    found = (_LISTED.match(check) for check in told["checks"] or ())
+    return next((_texts(match[3]) for match in found if match and match[2] == "VALUE"), None)
 
 
 def _column(told: Mapping[str, Any], listed: list[str] | None) -> dict[str, Any]:
     column: dict[str, Any] = {"type": short_name(told["type"]), "nullable": not told["required"]}
-    if told["labels"] or listed:
-        column["one_of"] = told["labels"] or listed
+    one_of = told["labels"] or listed or _listed_by_domain(told)
+    if one_of:
+        column["one_of"] = one_of
     if told["is_identity"]:
         return column | {"generated": "identity"}
     if told["is_computed"] or told["expression"] is None:

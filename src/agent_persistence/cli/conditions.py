@@ -20,13 +20,14 @@ from agent_persistence.schema.registry import Schema
 from agent_persistence.schema.types import Family, family
 
 _FORM: Final = re.compile(
-    r"(?P<column>[A-Za-z_]\w*(?:->>?-?\w+)*)(?:\.(?P<name>[a-z_]+))?(?:(?P<sign>>=|<=|!=|=|<|>)(?P<text>.*))?",
+    r'(?P<column>(?:"(?:[^"]|"")+"|[A-Za-z_]\w*)(?:->>?-?\w+)*)'
+    r"(?:\.(?P<name>[a-z_]+))?(?:(?P<sign>>=|<=|!=|=|<|>)(?P<text>.*))?",
     re.DOTALL,
 )
 _SIGNS: Final = {"=": "eq", "!=": "ne", ">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 _SCALAR: Final = ("eq", "ne", "gt", "gte", "lt", "lte")
 _TEXT: Final = ("like", "ilike", "match", "imatch", "text_search")
-_LIST: Final = ("in", "not_in", "contains", "contained_by", "overlaps")
+_LIST: Final = ("in", "not_in", "contains", "contained_by", "overlaps", "adjacent")
 _CONSTANT: Final = ("is_null", "not_null", "is_true", "is_false")
 NAMES: Final = (*_SCALAR, *_TEXT, *_LIST, *_CONSTANT)
 
@@ -56,7 +57,15 @@ def _condition(table: str, condition: str, schema: Schema, option: str) -> Filte
         raise _wrong(condition, option, f"between {name} and its value stands =")
     if (found["sign"] is None) != (name in _CONSTANT):
         raise _wrong(condition, option, f"{name} takes {'no' if name in _CONSTANT else 'a'} value")
-    return _made(table, found["column"], name, found["text"], schema, condition, option)
+    return _made(table, _unquoted(found["column"]), name, found["text"], schema, condition, option)
+
+
+def _unquoted(column: str) -> str:
+    """The column, or the path, without the quotes around a name that is no plain one."""
+    if not column.startswith('"'):
+        return column
+    name, _, path = column[1:].rpartition('"')
+    return name.replace('""', '"') + path
 
 
 def _made(table: str, column: str, name: str, text: str | None, schema: Schema, condition: str, option: str) -> Filter:
@@ -79,7 +88,7 @@ def _family(table: str, column: str, schema: Schema) -> Family:
 def _value(name: str, text: str, of: Family) -> Any:
     if name in _TEXT:
         return text
-    if name in _LIST:
+    if name in _LIST and of is not Family.RANGE:
         if text[:1] in "[{" and text:
             try:
                 return json.loads(text, parse_float=Decimal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent_persistence.backends.exact_json import read_json
 from agent_persistence.backends.postgrest.failures import parse_error
 from agent_persistence.backends.postgrest.rendering import render_openapi
@@ -16,9 +18,12 @@ REMEDY = (
 )
 
 
-async def described_schema(rest: Rest) -> Schema:
+async def described_schema(rest: Rest, db_schema: str = "public") -> Schema:
     """The tables that the server describes, or AdapterError where it has none, or none for this key."""
-    response = await rest.ask(render_openapi())
+    asked = render_openapi()
+    if db_schema != "public":
+        asked = replace(asked, headers=(*asked.headers, ("Accept-Profile", db_schema)))
+    response = await rest.ask(asked)
     if not 200 <= response.status < 300:
         raise parse_error(response, "schema pull", "the OpenAPI description")
     schema = read_description(response)

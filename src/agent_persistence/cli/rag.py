@@ -16,7 +16,7 @@ from agent_persistence.cli.options import AsJson, Kind, PolicyFile, RowsFile, Sc
 from agent_persistence.cli.prompt import shown_prompt, shown_tokens
 from agent_persistence.cli.running import run, running
 from agent_persistence.cli.target import Target
-from agent_persistence.query.identifiers import is_identifier
+from agent_persistence.query.identifiers import is_name
 from agent_persistence.query.predicates import Filter
 from agent_persistence.rag_context import BpeTokens, Prompt, RAGContext, TokenBudget, build_rag_context
 from agent_persistence.redaction.redacting import Redaction
@@ -172,7 +172,7 @@ def _by_table(by_option: Mapping[str, list[str] | None], where: Iterable[str], s
     }
     for condition in where:
         table, _, rest = condition.partition(".")
-        if not rest or not is_identifier(table):
+        if not rest or not is_name(table):
             raise typer.BadParameter(f"{condition!r}: write TABLE.CONDITION", param_hint="--where")
         given.setdefault(table, ("--where", []))[1].append(rest)
     parsed = {table: parse_conditions(table, found, schema, option) for table, (option, found) in given.items()}
@@ -184,7 +184,7 @@ def _limits(given: Iterable[str], known: Collection[str] | None) -> dict[str, in
     limits = {}
     for limit in given:
         table, _, rows = limit.partition("=")
-        if not is_identifier(table) or not rows.isdecimal() or (known is not None and table not in known):
+        if not is_name(table) or not rows.isdecimal() or (known is not None and table not in known):
             one_of = f", with one of {', '.join(known)}" if known is not None else ""
             raise typer.BadParameter(f"{limit!r}: write TABLE=ROWS{one_of}", param_hint="--limit")
         limits[table] = int(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -17,7 +17,10 @@ from agent_persistence.cli.rest import rest_of
 from agent_persistence.cli.running import run, running
 from agent_persistence.cli.target import Target
 from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.schema.json_schema import model_code
 from agent_persistence.schema.registry import Schema
+
+STDOUT: Final = Path("-")
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +30,7 @@ def register(app: typer.Typer) -> None:
         pull,
         "schema pull --output schema.toml",
         "schema pull --kind postgres --tables leads,messages -o crm.toml",
+        "schema pull --models models.py",
         "schema pull --json",
     )
 
@@ -39,8 +43,14 @@ def pull(
         str | None, typer.Option("--tables", metavar="TABLES", help="These tables alone, separated by commas.")
     ] = None,
     db_schema: Annotated[
-        str, typer.Option("--db-schema", help="The database schema, with --kind postgres.")
+        str, typer.Option("--db-schema", help="The database schema; over REST it must be exposed.")
     ] = "public",
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            "--models", metavar="FILE", help="A .py file for pydantic models; - for stdout, without the tables."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
     kind: Kind = "supabase",
     as_json: AsJson = False,
@@ -49,18 +59,26 @@ def pull(
 
     With --kind supabase they come from the server's OpenAPI description, which hosted projects show to a secret key
     only; with --kind postgres from the catalogues of the database at DATABASE_URL, which know more: unique sets,
-    cascades, and the values that a check lists.
+    keys of several columns, cascades, and the values that a check lists. --models needs the extra models.
     """
     with running("schema pull", as_json=as_json) as screen:
-        if output is not None and output.exists() and not force:
-            raise ConfigurationError(f"{output} exists, and may hold what no backend knows; --force writes over it")
+        for file in (output, models):
+            if file is not None and file.exists() and not force:
+                raise ConfigurationError(f"{file} exists, and may hold what no backend knows; --force writes over it")
         found = _chosen(run(pulled, Target(kind), db_schema), tables)
+        code = "" if models is None else model_code(found)
         screen.document = {"tables": len(found.tables), "schema": found.to_document()}
         if output is not None:
             found.to_file(output)
             screen.document["output"] = str(output)
             screen.note(f"{len(found.tables)} tables are in {output}")
-        else:
+        if models == STDOUT:
+            screen.text(code.removesuffix("\n"))
+        elif models is not None:
+            models.write_text(code, encoding="utf-8", newline="\n")
+            screen.document["models"] = str(models)
+            screen.note(f"their models are in {models}")
+        elif output is None:
             screen.text(found.to_toml())
 
 
@@ -72,7 +90,7 @@ async def pulled(target: Target, db_schema: str) -> Schema:
         async with database_of(target) as database:
             return await pulled_schema(database, db_schema)
     async with rest_of(target) as rest:
-        return await described_schema(rest)
+        return await described_schema(rest, db_schema)
 
 
 def _chosen(schema: Schema, tables: str | None) -> Schema:

@@ -72,7 +72,8 @@ class ReadOnlyTable(Generic[Model]):
     async def read(self, id_value: object, id_column: str = "id", *, include: Includes | None = None) -> Model | None:
         """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused.
 
-        `include` brings related rows, for fields of the model that have their names.
+        A key of several columns is a mapping of them. `include` brings related rows, for fields of the model that
+        have their names.
         """
         row = await self._reader.read(self._name, id_value, id_column, include=include)
         return None if row is None else self._fitted(row)
@@ -108,7 +109,7 @@ class ReadOnlyTable(Generic[Model]):
         filters: Filters | None = None,
         *,
         page_size: int = 500,
-        order_by: str = "id",
+        order_by: str | Sequence[str] = "id",
         descending: bool = False,
         select: None = None,
         include: Includes | None = None,

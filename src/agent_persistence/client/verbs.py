@@ -45,11 +45,11 @@ from agent_persistence.query.filters import (
 )
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.ordering import OrderBy, parse_order
-from agent_persistence.query.predicates import Filter
+from agent_persistence.query.predicates import Comparison, Filter, Operator, conjunction
 from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record, encode_value
 from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.schema.links import linked_filters, linked_rows
-from agent_persistence.schema.registry import Schema
+from agent_persistence.schema.registry import Column, Schema
 from agent_persistence.schema.types import Family, family
 
 if TYPE_CHECKING:
@@ -103,18 +103,34 @@ class ReadingVerbs(Views):
     ) -> Row | None:
         """Return the one row whose `id_column` equals `id_value`, or None. More than one match is refused.
 
-        `include` brings related rows with it, as in `query`. Raises what `query` does.
+        A key of several columns is a mapping, `read("order_lines", {"order_id": 7, "line": 2})`; it is read by a
+        query. `include` brings related rows with it, as in `query`. Raises what `query` does.
         """
-        encoded = encode_value(table, id_value, "id_value")
+        asked = self._read_of(table, id_value, id_column)
+        if isinstance(asked, Read) and include is None:
+            row: Row | None = (await self._invoke(asked)).value
+            return row
+        query = asked.as_query() if isinstance(asked, Read) else asked
+        related = () if include is None else self._parse_include(table, include)
+        rows = (await self._invoke(replace(query, include=related))).value
+        return only_row(table, ", ".join(map(str, id_value)) if isinstance(id_value, Mapping) else id_column, rows)
+
+    def _read_of(self, table: str, id_value: object, id_column: str) -> Read | Query:
+        """The operation that reads the row of a key: by a mapping, the two rows at most that have its values."""
+        if isinstance(id_value, Mapping):
+            if not id_value or id_column != "id":
+                raise ValidationError(
+                    table, "id_value maps the columns of a key to their values; id_column is left out"
+                )
+            terms = [Comparison(Operator.EQ, self._key_value(table, id_value[name]), name) for name in id_value]
+            return Query(table, conjunction(terms) if len(terms) > 1 else terms[0], 2)
+        return Read(table, self._key_value(table, id_value), id_column)
+
+    def _key_value(self, table: str, value: object) -> Any:
+        encoded = encode_value(table, value, "id_value")
         if encoded is None or isinstance(encoded, (list, dict)):
-            raise ValidationError(table, f"id_value is one key, not {type(id_value).__name__}")
-        asked = Read(table, encoded, id_column)
-        if include is not None:
-            related = self._parse_include(table, include)
-            rows = (await self._invoke(replace(asked.as_query(), include=related))).value
-            return only_row(table, id_column, rows)
-        row: Row | None = (await self._invoke(asked)).value
-        return row
+            raise ValidationError(table, f"id_value is one key, not {type(value).__name__}")
+        return encoded
 
     async def query(
         self,
@@ -236,30 +252,25 @@ class ReadingVerbs(Views):
         filters: Filters | None = None,
         *,
         page_size: int = 500,
-        order_by: str = "id",
+        order_by: str | Sequence[str] = "id",
         descending: bool = False,
         select: Sequence[str] | None = None,
         include: Includes | None = None,
     ) -> AsyncGenerator[Row]:
         """Yield the rows that `filters` selects, by `order_by`, one page in memory at a time.
 
-        Ascending with NULLs last, or `descending` with NULLs first, as in `query`.
+        Ascending with NULLs last, or `descending` with NULLs first, as in `query`. `order_by` is a column, or several;
+        where a declared table has no column `id`, the default is its key.
 
         Each page is a query of its own that begins behind the last row seen (keyset paging), ties broken by the
-        table's key: rows written meanwhile are seen if they belong behind it, and no row is seen twice or left out.
-        All pages are read as whoever asked for the first. Raises what `query` does, at the first row or any later one.
+        table's key, or by a unique set of columns that are never NULL; a table with neither is refused. Rows written
+        meanwhile are seen if they belong behind it, and no row is seen twice or left out. All pages are read as whoever
+        asked for the first. Raises what `query` does, at the first row or any later one.
         """
         size = _at_least(table, "page_size", page_size, 1)
         if size is None:
             raise ValidationError(table, "page_size is an int of at least 1, not None")
-        if not isinstance(order_by, str):
-            raise ValidationError(table, f"order_by is the name of one column here; not {type(order_by).__name__}")
-        if is_path(order_by):
-            raise ValidationError(table, f"order_by is a column here, whose value every row tells, not {order_by}")
-        declared = self.schema.column(table, order_by) if type(table) is str else None
-        if declared is not None and family(declared.type) in (Family.JSON, Family.ARRAY):
-            raise ValidationError(table, f"order_by is a column of plain values here; {order_by} is {declared.type}")
-        keys = distinct((order_by, *_key(self.schema, table, order_by)))
+        keys = _ordering(self.schema, table, order_by)
         columns = _names(table, "select", select)
         unasked = {*keys}.difference(columns or keys)
         given: list[Filters] = [] if filters is None else [filters]
@@ -276,7 +287,7 @@ class ReadingVerbs(Views):
                 select=columns and distinct((*columns, *keys)),
                 include=include,
             )
-            _check_scalar(table, order_by, page)
+            _check_scalar(table, keys, page)
             for row in page:
                 yield row if columns is None else {name: value for name, value in row.items() if name not in unasked}
             if len(page) < page_size:
@@ -589,20 +600,37 @@ class AllVerbs(ReadingVerbs, WritingVerbs):
     __slots__ = ()
 
 
-def _key(schema: Schema, table: str, order_by: str) -> tuple[str, ...]:
+def _ordering(schema: Schema, table: str, order_by: object) -> tuple[str, ...]:
+    """The columns to page by: those asked for, and behind them the table's key."""
+    columns = (order_by,) if isinstance(order_by, str) else order_by
+    if not isinstance(columns, Sequence) or not columns or not all(isinstance(name, str) for name in columns):
+        raise ValidationError(table, f"order_by is the name of a column here, or of several; not {order_by!r:.40}")
     declared = schema.tables.get(table) if type(table) is str else None
-    key = declared.primary_key if declared else ()
-    if not key and order_by != "id":
-        told = f"ties of {order_by} need the table's key, which is not known; order by id"
-        raise ValidationError(table, told, "or declare it in the Schema")
-    return key or ("id",)
+    key = declared.key if declared else ()
+    if order_by == "id" and declared is not None and "id" not in declared.columns:
+        columns = key
+    if not key and tuple(columns) != ("id",):
+        asked = ", ".join(map(printable, columns))
+        told = f"ties of {asked} need the table's key, which is not known" if asked else "it has no key to page by"
+        raise ValidationError(table, f"{told}; use query with a limit, or order by id", "or declare it in the Schema")
+    for name in columns:
+        _check_ordering(table, name, declared.column(name) if declared else None)
+    return distinct((*columns, *(key or ("id",))))
 
 
-def _check_scalar(table: str, order_by: str, page: Sequence[Row]) -> None:
+def _check_ordering(table: str, name: str, declared: Column | None) -> None:
+    if is_path(name):
+        raise ValidationError(table, f"order_by is a column here, whose value every row tells, not {name}")
+    if declared is not None and family(declared.type) in (Family.JSON, Family.ARRAY):
+        raise ValidationError(table, f"order_by is a column of plain values here; {name} is {declared.type}")
+
+
+def _check_scalar(table: str, columns: Sequence[str], page: Sequence[Row]) -> None:
     """Refuse a column by whose values no next page can begin, before a row of the first one is yielded."""
-    kind = next((type(row[order_by]).__name__ for row in page if isinstance(row.get(order_by), (list, dict))), None)
-    if kind is not None:
-        raise ValidationError(table, f"order_by is a column of plain values here; {order_by} holds a {kind}")
+    for name in columns:
+        kind = next((type(row[name]).__name__ for row in page if isinstance(row.get(name), (list, dict))), None)
+        if kind is not None:
+            raise ValidationError(table, f"order_by is a column of plain values here; {name} holds a {kind}")
 
 
 def _behind(keys: Sequence[str], position: Row, descending: bool) -> Filter:

@@ -33,6 +33,7 @@ class Scope:
             for term in (folded.terms if isinstance(folded, AllOf) else (folded,))
             if isinstance(term, Comparison)
             and term.operator is Operator.EQ
+            and not isinstance(term.operand, tuple)
             and term.column is not None
             and compared[term.column] == 1
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent_persistence.backends.base import CAPABILITIES, PersistenceAdapter
+from agent_persistence.backends.base import ASK_POSTGRES, CAPABILITIES, PersistenceAdapter
 from agent_persistence.backends.six_verbs import executing
 from agent_persistence.context import CallContext
 from agent_persistence.exceptions import AdapterError, FailureState, PersistenceError, UnsupportedOperationError
@@ -48,7 +48,8 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Rest
 def _check_supported(operation: Operation, lacks: frozenset[str]) -> None:
     for capability in operation.capabilities():
         if capability in lacks:
-            raise UnsupportedOperationError(operation.table, capability)
+            remedy = ASK_POSTGRES if capability == "ranges" else ""
+            raise UnsupportedOperationError(operation.table, capability, remedy=remedy)
 
 
 def _late(operation: Operation, state: FailureState) -> AdapterError:

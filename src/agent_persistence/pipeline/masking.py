@@ -64,7 +64,7 @@ class Masking:
         rows: Mapping[str, Filter] = MappingProxyType({}),
     ) -> None:
         keys = {
-            name: frozenset((*table.primary_key, *(link.column for link in table.foreign_keys)))
+            name: frozenset((*table.primary_key, *(column for link in table.foreign_keys for column in link.columns)))
             for name, table in schema.tables.items()
         }
         self._out = None if reads is None else _Mask("reads", reads, keys)

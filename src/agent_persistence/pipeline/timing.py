@@ -6,10 +6,11 @@ from contextlib import suppress
 from time import perf_counter
 
 from agent_persistence.context import CallContext
-from agent_persistence.exceptions import TableNotAllowedError
+from agent_persistence.exceptions import TableNotAllowedError, printable
 from agent_persistence.metrics import Metrics
 from agent_persistence.operations import Operation, Result
 from agent_persistence.pipeline.chain import Rest
+from agent_persistence.query.identifiers import is_identifier
 
 DENIED = "<denied>"
 """Stands for every table that the policy refuses, so that a model cannot choose a metric's name."""
@@ -37,7 +38,8 @@ class Timing:
             duration_s = perf_counter() - start
             self._metrics.record(operation.verb, table, duration_s, failed=failed, spooled=spooled)
             if self._log:
-                _tell(f"[persistence] op={operation.verb} table={table} ms={duration_s * 1000:.2f}")
+                shown = table if table == DENIED or is_identifier(table) else printable(table)
+                _tell(f"[persistence] op={operation.verb} table={shown} ms={duration_s * 1000:.2f}")
 
 
 def _tell(line: str) -> None:

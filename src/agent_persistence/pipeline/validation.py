@@ -64,9 +64,20 @@ class Validation:
             unlisted = [_shown(finding) for finding in _grouped(_unknown(operation, table))]
             if unlisted:
                 unlisted[-1] += f"; {operation.table} has {', '.join((*table.columns, *table.paths))}"
+                if isinstance(operation, Read) and operation.id_column == "id":
+                    unlisted[-1] += f"; {_read_by(table.key)}"
+            if table.read_only and operation.writes:
+                unlisted.append("it takes no writes: it is declared as read-only, as a view of several tables is")
             problems = unlisted + [_shown(finding) for finding in _grouped(_misfits(operation, table, added))]
             if problems:
                 raise ValidationError(operation.table, problems)
+
+
+def _read_by(key: tuple[str, ...]) -> str:
+    """How to name a row of a table that has not the column of a read."""
+    if len(key) > 1:
+        return f"its key is ({', '.join(key)}): give id_value as a mapping with a value for each"
+    return f"its key is {key[0]}: name it as id_column" if key else "it has no key: use query"
 
 
 def _grouped(findings: Iterable[Finding]) -> Iterable[tuple[str, list[str]]]:
@@ -167,7 +178,7 @@ _JSON_NAMES: Final[dict[type, str]] = {
     dict: "mapping",
 }
 _OF_TEXT: Final = frozenset({Family.TEXT})
-_OF_SEVERAL: Final = frozenset({Family.ARRAY, Family.JSON})
+_OF_SEVERAL: Final = frozenset({Family.ARRAY, Family.JSON, Family.RANGE})
 _NEEDED: Final = {
     Operator.IS_TRUE: frozenset({Family.BOOLEAN}),
     Operator.IS_FALSE: frozenset({Family.BOOLEAN}),
@@ -177,7 +188,8 @@ _NEEDED: Final = {
     Operator.IMATCH: _OF_TEXT,
     Operator.CONTAINS: _OF_SEVERAL,
     Operator.CONTAINED_BY: _OF_SEVERAL,
-    Operator.OVERLAPS: frozenset({Family.ARRAY}),
+    Operator.OVERLAPS: frozenset({Family.ARRAY, Family.RANGE}),
+    Operator.ADJACENT: frozenset({Family.RANGE}),
     Operator.TEXT_SEARCH: frozenset({Family.TEXT, Family.JSON}),
 }
 _WITH_SEVERAL: Final = (Operator.IN, Operator.NOT_IN)
@@ -187,13 +199,21 @@ def _incomparable(column: Column, leaf: Comparison) -> str | None:
     kind = family(column.type)
     needed = _NEEDED.get(leaf.operator)
     if needed is not None:
-        fits = kind is Family.UNKNOWN or kind in needed
-        if not fits or (kind is Family.ARRAY and isinstance(leaf.operand, dict)):
-            return f"is {column.type}, which {leaf.operator.function} does not compare"
-        return None
+        fits = kind is Family.UNKNOWN or (kind in needed and _fits(kind, leaf.operand))
+        return None if fits else f"is {column.type}, which {leaf.operator.function} does not compare"
+    if isinstance(leaf.operand, tuple) and leaf.operator not in _WITH_SEVERAL:
+        fits = kind in (Family.UNKNOWN, Family.ARRAY, Family.JSON)
+        return None if fits else f"is {column.type}, which takes no list; use in_([…]) for any of several"
     operands = leaf.operand if leaf.operator in _WITH_SEVERAL else (leaf.operand,)
     refused = next((operand for operand in operands if not takes(column.type, operand)), None)
     return None if refused is None else _not_taken(column, refused)
+
+
+def _fits(kind: Family, operand: Any) -> bool:
+    """Whether an array, a range or a document is compared with such a value; the server reads a text as any of them."""
+    if kind is Family.ARRAY:
+        return not isinstance(operand, dict)
+    return kind is not Family.RANGE or isinstance(operand, str)
 
 
 def _unkeyed(on_conflict: tuple[str, ...], table: Table, added: frozenset[str]) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from agent_persistence.schema.checks import did_you_mean
 
 OPERATORS: Final = (
     *("eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "like", "ilike", "match", "imatch"),
-    *("contains", "contained_by", "overlaps", "text_search"),
+    *("contains", "contained_by", "overlaps", "adjacent", "text_search"),
 )
 """The names that take a value."""
 CONSTANTS: Final = ("is_null", "not_null", "is_true", "is_false")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from agent_persistence.exceptions import ConfigurationError, ValidationError, pr
 from agent_persistence.policy import filter_json
 from agent_persistence.presets.crm import BUSINESS_TABLES, GOVERNANCE_TABLES
 from agent_persistence.query.filters import Filters, parse_filters
-from agent_persistence.query.identifiers import base_column, is_identifier
+from agent_persistence.query.identifiers import base_column, is_identifier, is_name
 from agent_persistence.query.predicates import Filter, comparisons, existence
 from agent_persistence.schema import files
 from agent_persistence.schema.checks import check_column_name, entries, located, several
@@ -33,7 +33,8 @@ ColumnLists: TypeAlias = Iterable[str] | Mapping[str, Iterable[str]] | Columns
 
 
 _ALL: Final = Columns()
-_NAMES: Final = ("read", "write", "delete", "call", "call_write")
+_TABLES: Final = ("read", "write", "delete")
+_FUNCTIONS: Final = ("call", "call_write")
 _BOUNDS: Final = ("max_rows", "max_filters", "max_list", "max_batch", "max_value_bytes")
 
 
@@ -85,8 +86,10 @@ class TablePolicy:
         max_value_bytes: int = 16 * 2**20,
     ) -> None:
         given = locals()
-        for rule in _NAMES:
+        for rule in _TABLES:
             object.__setattr__(self, rule, table_names(rule, given[rule]))
+        for rule in _FUNCTIONS:
+            object.__setattr__(self, rule, function_names(rule, given[rule]))
         for bound in _BOUNDS:
             object.__setattr__(self, bound, _at_least_one(bound, given[bound]))
         object.__setattr__(self, "columns", MappingProxyType(self._by_table("columns", columns, _columns)))
@@ -212,19 +215,29 @@ _VERBS: Final = {
 
 
 def table_names(option: str, names: Iterable[str]) -> frozenset[str]:
-    """The names as a set, each checked; `option` is named in the ConfigurationError."""
+    """The names of tables as a set; a name that no table could have is a ConfigurationError, which names `option`.
+
+    Whether a name that is no plain one is declared, a Guard checks, which knows the schema.
+    """
+    return _names(option, names, is_name, "no table; a name is a text of 1 to 63 bytes")
+
+
+def function_names(option: str, names: Iterable[str]) -> frozenset[str]:
+    """The names of functions as a set, all of them plain; else a ConfigurationError, which names `option`."""
+    return _names(option, names, is_identifier, "no function; names are lower-case letters, digits and _")
+
+
+def _names(option: str, names: Iterable[str], is_known: Callable[[object], bool], wrong: str) -> frozenset[str]:
     if isinstance(names, str):
-        raise ConfigurationError(f"{option} is a collection of table names, not a single str: write {{{names!r}}}")
+        raise ConfigurationError(f"{option} is a collection of names, not a single str: write {{{names!r}}}")
     try:
-        tables = frozenset(names)
+        found = frozenset(names)
     except TypeError:
         raise ConfigurationError(f"{option} is a collection of names, such as a set of str") from None
-    for name in tables:
-        if not is_identifier(name):
-            raise ConfigurationError(
-                f"{option}: {printable(name)} is no table or function; names are lower-case letters, digits and _"
-            )
-    return tables
+    for name in found:
+        if not is_known(name):
+            raise ConfigurationError(f"{option}: {printable(name)} is {wrong}")
+    return found
 
 
 def _columns(option: str, given: object) -> Columns:

@@ -14,6 +14,7 @@ from agent_persistence.operations import Scope
 from agent_persistence.policy.tables import table_names
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.query.predicates import Comparison, Filter, Operator
+from agent_persistence.schema.checks import check_column_name, located
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -41,7 +42,7 @@ class TenantScope:
         arguments: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         object.__setattr__(self, "value", _tenant(value))
-        object.__setattr__(self, "column", _name("column", column))
+        object.__setattr__(self, "column", _column(column))
         object.__setattr__(self, "shared", table_names("shared", shared))
         if not isinstance(arguments, Mapping):
             raise ConfigurationError("arguments maps a function to the name of its argument that takes the tenant")
@@ -86,6 +87,13 @@ def _tenant(value: object) -> str | int:
 
 def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _column(name: object) -> str:
+    """The name, which the schema must declare where it is no plain one: the guard refuses it otherwise."""
+    with located("column"):
+        check_column_name(name)
+    return str(name)
 
 
 def _name(option: str, name: object) -> str:

@@ -9,6 +9,7 @@ A mapping holds when each of its columns does. Comparisons with a NULL are neith
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -37,13 +38,13 @@ Filters: TypeAlias = Mapping[str, Any] | Filter
 
 
 def eq(value: object) -> Comparison:
-    """The column equals `value`. For NULL use `is_null()`: nothing equals NULL."""
-    return Comparison(Operator.EQ, _scalar(Operator.EQ, value))
+    """The column equals `value`; an array a list, element by element. For NULL use `is_null()`: nothing equals NULL."""
+    return Comparison(Operator.EQ, _scalar_or_list(Operator.EQ, value))
 
 
 def ne(value: object) -> Comparison:
-    """The column is not NULL and differs from `value`."""
-    return Comparison(Operator.NE, _scalar(Operator.NE, value))
+    """The column is not NULL and differs from `value`, an array from a list."""
+    return Comparison(Operator.NE, _scalar_or_list(Operator.NE, value))
 
 
 def gt(value: object) -> Comparison:
@@ -116,21 +117,28 @@ def imatch(pattern: str) -> Comparison:
     return Comparison(Operator.IMATCH, _text(Operator.IMATCH, pattern))
 
 
-def contains(value: Sequence[object] | Mapping[str, object]) -> Comparison:
-    """The array holds every element of a list, or the JSON document everything in a list or mapping (`@>`)."""
+def contains(value: Sequence[object] | Mapping[str, object] | str) -> Comparison:
+    """The array holds every element of a list, the JSON document everything in a list or mapping, or the range all of
+    a range such as "[2026-01-01,2026-02-01)" (`@>`)."""
     return Comparison(Operator.CONTAINS, _collection(Operator.CONTAINS, value))
 
 
-def contained_by(value: Sequence[object] | Mapping[str, object]) -> Comparison:
-    """The array holds only elements of the list, or the JSON document only what is in `value` (`<@`)."""
+def contained_by(value: Sequence[object] | Mapping[str, object] | str) -> Comparison:
+    """The array holds only elements of the list, the JSON document only what is in `value`, or the range no more than
+    the range in `value` (`<@`)."""
     return Comparison(Operator.CONTAINED_BY, _collection(Operator.CONTAINED_BY, value))
 
 
-def overlaps(values: Sequence[object]) -> Comparison:
-    """The array shares at least one element with the list (`&&`)."""
+def overlaps(values: Sequence[object] | str) -> Comparison:
+    """The array shares at least one element with the list, or the range a value with the range in `values` (`&&`)."""
     if isinstance(values, Mapping):
-        raise _malformed("overlaps compares arrays; use contains({…}) for JSON documents")
+        raise _malformed("overlaps compares arrays and ranges; use contains({…}) for JSON documents")
     return Comparison(Operator.OVERLAPS, _collection(Operator.OVERLAPS, values))
+
+
+def adjacent(value: str) -> Comparison:
+    """The range ends where the range in `value` begins, or begins where it ends (`-|-`)."""
+    return Comparison(Operator.ADJACENT, _range(Operator.ADJACENT, value))
 
 
 TEXT_QUERY_KINDS = ("plain", "phrase", "websearch", "tsquery")
@@ -215,7 +223,7 @@ def equalities(table: object, predicate: Filter | None) -> dict[str, Any]:
     for term in terms:
         if not isinstance(term, Comparison) or term.column is None or term.column in pairs:
             raise UnsupportedOperationError(table, "logic")
-        if term.operator not in (Operator.EQ, Operator.IS_NULL):
+        if term.operator not in (Operator.EQ, Operator.IS_NULL) or isinstance(term.operand, tuple):
             raise UnsupportedOperationError(table, term.capability)
         pairs[term.column] = term.operand
     return pairs
@@ -278,15 +286,39 @@ def _scalar(operator: Operator, value: object) -> Any:
     return encoded
 
 
+def _scalar_or_list(operator: Operator, value: object) -> Any:
+    """An array equals a list of single values; `{"column": [...]}` without an operator stays refused, for it might
+    mean any of several."""
+    if not isinstance(value, (list, tuple)):
+        return _scalar(operator, value)
+    items = encode_value("filters", value, f"{operator.function}(…)")
+    if any(isinstance(item, (list, dict)) for item in items):
+        raise _malformed(f"{operator.function} compares a list of single values; an element of this one is none")
+    return tuple(items)
+
+
 def _scalars(operator: Operator, values: object) -> tuple[Any, ...]:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise _malformed(f"{operator.function} takes a list of values, not {type(values).__name__}")
     return tuple(_scalar(operator, value) for value in values)
 
 
+_RANGE: Final = re.compile(r"\s*(?:empty|[\[(][^,]*,[^,]*[\])]|\{.*\})\s*", re.DOTALL | re.IGNORECASE)
+"""A range, or several in braces, roughly: `[1,5)`, `(,2026-01-01]`, `empty` (range_in in rangetypes.c)."""
+
+
+def _range(operator: Operator, value: object) -> str:
+    if not isinstance(value, str) or _RANGE.fullmatch(value) is None:
+        told = "a text" if isinstance(value, str) else type(value).__name__
+        raise _malformed(f"{operator.function} takes a range such as '[1,5)' or '[2026-01-01,2026-02-01)', not {told}")
+    return _text(operator, value)
+
+
 def _collection(operator: Operator, value: object) -> Any:
+    if isinstance(value, str) and _RANGE.fullmatch(value):
+        return _range(operator, value)
     if isinstance(value, (str, bytes)) or not isinstance(value, (Mapping, Sequence)):
-        raise _malformed(f"{operator.function} takes a list or a mapping, not {type(value).__name__}")
+        raise _malformed(f"{operator.function} takes a list, a mapping or a range, not {type(value).__name__}")
     encoded = encode_value("filters", value, f"{operator.function}(…)")
     return tuple(encoded) if isinstance(encoded, list) else encoded
 

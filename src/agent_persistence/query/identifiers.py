@@ -13,8 +13,8 @@ RESERVED: Final = frozenset(
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
-_KEY: Final = "[A-Za-z_][A-Za-z0-9_]*"
-_PATH: Final = re.compile(rf"{_KEY}(?:->(?:{_KEY}|-?[0-9]{{1,9}}))*->>?(?:{_KEY}|-?[0-9]{{1,9}})")
+_KEY: Final = "(?:[A-Za-z_][A-Za-z0-9_]*|-?[0-9]{1,9})"
+_PATH: Final = re.compile(rf"(?:(?!->).)+(?:->{_KEY})*->>?{_KEY}", re.DOTALL)
 
 
 def is_identifier(name: object) -> bool:
@@ -22,11 +22,24 @@ def is_identifier(name: object) -> bool:
     return type(name) is str and _IDENTIFIER.fullmatch(name) is not None
 
 
+def is_name(name: object) -> bool:
+    """Whether PostgreSQL could give the name to a table or column: any text of 1 to 63 bytes (NAMEDATALEN)."""
+    if type(name) is not str or "\0" in name:
+        return False
+    try:
+        return 0 < len(name.encode()) <= _LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
+
+
+_LONGEST_NAME: Final = 63
+
+
 def is_path(name: str) -> bool:
     """Whether `name` reads a part of a JSON column: `custom->address->>city`.
 
-    Keys are letters, digits and _, numbers count the elements of a list from 0, or from -1 backwards. `->>` gives text
-    and can only be the last arrow.
+    The column may have any name. Keys are letters, digits and _, numbers count the elements of a list from 0, or from
+    -1 backwards. `->>` gives text and can only be the last arrow.
     """
     return "->" in name and _PATH.fullmatch(name) is not None
 

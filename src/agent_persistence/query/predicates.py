@@ -33,6 +33,7 @@ class Operator(StrEnum):
     CONTAINS = "contains"
     CONTAINED_BY = "contained_by"
     OVERLAPS = "overlaps"
+    ADJACENT = "adjacent"
     TEXT_SEARCH = "text_search"
 
     __hash__ = str.__hash__  # that of Enum is a Python function
@@ -50,8 +51,10 @@ _CAPABILITY = {
     Operator.ILIKE: "ilike",
     **dict.fromkeys((Operator.MATCH, Operator.IMATCH), "regex"),
     **dict.fromkeys((Operator.CONTAINS, Operator.CONTAINED_BY, Operator.OVERLAPS), "arrays"),
+    Operator.ADJACENT: "ranges",
     Operator.TEXT_SEARCH: "text_search",
 }
+_OF_RANGES = frozenset({Operator.CONTAINS, Operator.CONTAINED_BY, Operator.OVERLAPS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,10 @@ class Comparison:
         """The key of an adapter's `capabilities` that this comparison needs."""
         if isinstance(self.operand, dict):
             return "json"
+        if isinstance(self.operand, str) and self.operator in _OF_RANGES:
+            return "ranges"
+        if isinstance(self.operand, tuple) and self.operator in (Operator.EQ, Operator.NE):
+            return "arrays"
         return _CAPABILITY.get(self.operator, "equality_filters")
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
 from agent_persistence.exceptions import ConfigurationError, ValidationError, printable
-from agent_persistence.query.identifiers import base_column, is_identifier, is_path
+from agent_persistence.query.identifiers import base_column, is_name, is_path
 from agent_persistence.query.records import encode_value
 
 T = TypeVar("T")
@@ -93,9 +93,9 @@ def check_flag(option: str, given: object) -> None:
 
 
 def check_table_name(name: object) -> None:
-    """Refuse a name that no policy could list."""
-    if not is_identifier(name):
-        raise ConfigurationError(f"{printable(name)} is no name of a table; names are lower-case letters, digits and _")
+    """Refuse a name that PostgreSQL could not give to a table."""
+    if not is_name(name):
+        raise ConfigurationError(f"{printable(name)} is no name of a table; it is a text of 1 to 63 bytes without NUL")
 
 
 def check_column_name(name: object) -> None:
@@ -104,7 +104,9 @@ def check_column_name(name: object) -> None:
         raise ConfigurationError(f"{printable(name)} is no name of a column; it is a text that is not empty")
     _check_text("a column", name)
     if is_path(name):
-        raise ConfigurationError(f"{name} is a path of the column {base_column(name)}; it belongs into `paths`")
+        raise ConfigurationError(
+            f"{printable(name)} is a path of {printable(base_column(name))}; it belongs into `paths`"
+        )
 
 
 def check_path(path: str, types: Mapping[str, str]) -> None:

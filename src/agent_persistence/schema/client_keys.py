@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from agent_persistence.exceptions import ConfigurationError, ValidationError, printable
-from agent_persistence.query.identifiers import is_identifier
+from agent_persistence.query.identifiers import is_name
 from agent_persistence.schema.registry import Schema
 
 KeyColumns: TypeAlias = Mapping[str, str | None]
@@ -113,9 +113,9 @@ def _checked(columns: object) -> dict[str, str | None]:
             f" not {type(columns).__name__}"
         )
     for table, column in columns.items():
-        if not is_identifier(table) or not (column is None or is_identifier(column)):
+        if not is_name(table) or not (column is None or is_name(column)):
             raise ConfigurationError(
-                f"client_keys: {printable(table)} maps to {printable(column)}; both are plain names,"
+                f"client_keys: {printable(table)} maps to {printable(column)}; both are names,"
                 " or the column is None where the database makes the keys"
             )
     return dict(columns)

@@ -11,7 +11,7 @@ from agent_persistence.schema.checks import entries, items, located
 from agent_persistence.schema.values import Column, ForeignKey, Generated, Table
 
 _GENERATED: Final = {default.name.lower(): default for default in Generated}
-_TABLE_KEYS: Final = ("columns", "primary_key", "unique", "paths", "foreign_keys")
+_TABLE_KEYS: Final = ("columns", "primary_key", "unique", "paths", "foreign_keys", "read_only")
 _LINK_KEYS: Final = ("column", "table", "references", "on_delete_cascade")
 _COLUMN_KEYS: Final = ("type", "nullable", "default", "default_json", "generated", "one_of", "pii")
 _DEFAULTS: Final = frozenset({"default", "default_json", "generated"})
@@ -64,10 +64,17 @@ def told_table(table: Table) -> dict[str, Any]:
         told["unique"] = [list(names) for names in table.unique]
     if table.paths:
         told["paths"] = list(table.paths)
+    if table.read_only:
+        told["read_only"] = True
     told["columns"] = {name: _told_column(column) for name, column in table.columns.items()}
     if table.foreign_keys:
-        told["foreign_keys"] = [{key: getattr(link, key) for key in _LINK_KEYS} for link in table.foreign_keys]
+        told["foreign_keys"] = [_told_link(link) for link in table.foreign_keys]
     return told
+
+
+def _told_link(link: ForeignKey) -> dict[str, Any]:
+    told = {key: getattr(link, key) for key in _LINK_KEYS}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in told.items()}
 
 
 def _told_column(column: Column) -> str | dict[str, Any]:

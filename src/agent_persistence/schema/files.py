@@ -37,12 +37,13 @@ def to_toml(document: Mapping[str, Any]) -> str:
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield "[tables]\n"
     for name, table in document["tables"].items():
-        yield f"[tables.{name}]"
-        yield from pairs({key: table[key] for key in ("primary_key", "unique", "paths") if key in table})
-        yield f"\n[tables.{name}.columns]"
+        key = key_text(name)
+        yield f"[tables.{key}]"
+        yield from pairs({key: table[key] for key in ("primary_key", "unique", "paths", "read_only") if key in table})
+        yield f"\n[tables.{key}.columns]"
         yield from pairs(table["columns"])
         for foreign_key in table.get("foreign_keys", ()):
-            yield f"\n[[tables.{name}.foreign_keys]]"
+            yield f"\n[[tables.{key}.foreign_keys]]"
             yield from pairs(foreign_key)
         yield ""
 
@@ -53,7 +54,12 @@ def pairs(mapping: Mapping[str, Any]) -> Iterator[str]:
         if key == "default" and _holds_null(value):
             yield f"default_json = {_text(json.dumps(value))}"
         else:
-            yield f"{key if _BARE.fullmatch(key) else _text(key)} = {_value(value)}"
+            yield f"{key_text(key)} = {_value(value)}"
+
+
+def key_text(name: str) -> str:
+    """The name as a key of TOML."""
+    return name if _BARE.fullmatch(name) else _text(name)
 
 
 def _value(value: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.query.filters import Filters, parse_filters, parse_some_rows
 from agent_persistence.query.predicates import Exists, Filter, RowLink, map_existence
-from agent_persistence.schema.registry import Schema
+from agent_persistence.schema.registry import Schema, Table
 
 
 def link(schema: Schema, table: str, target: object, via: object, many: object, *, option: str) -> RowLink:
@@ -30,6 +30,10 @@ def link(schema: Schema, table: str, target: object, via: object, many: object, 
             f"{option}: no foreign key {printable(via)} leads to {printable(target)}; there are"
             f" {', '.join(sorted({way.via for way in ways}))}",
         )
+    if target in _by_several(schema, table) or table in _by_several(schema, target):
+        raise ValidationError(
+            table, f"{option}: the foreign key between it and {printable(target)} has several columns; query them apart"
+        )
     known = ", ".join(sorted(declared)) or "none"
     raise ValidationError(
         table,
@@ -41,13 +45,26 @@ def link(schema: Schema, table: str, target: object, via: object, many: object, 
 def _links(schema: Schema, table: str) -> Iterator[tuple[str, list[RowLink]]]:
     """Every way from the table, by the table that it leads to."""
     found: dict[str, list[RowLink]] = {}
-    for key in schema.tables[table].foreign_keys if table in schema.tables else ():
-        found.setdefault(key.table, []).append(RowLink(key.column, key.references, False, key.column))
+    for target, column, references in _single(schema.tables.get(table)):
+        found.setdefault(target, []).append(RowLink(column, references, False, column))
     for name, other in schema.tables.items():
-        for key in other.foreign_keys:
-            if key.table == table:
-                found.setdefault(name, []).append(RowLink(key.references, key.column, True, key.column))
+        for target, column, references in _single(other):
+            if target == table:
+                found.setdefault(name, []).append(RowLink(references, column, True, column))
     yield from found.items()
+
+
+def _single(declared: Table | None) -> Iterator[tuple[str, str, str]]:
+    """The foreign keys of one column: the table that each leads to, its column and the one that it refers to."""
+    for key in declared.foreign_keys if declared else ():
+        if len(key.columns) == 1:
+            yield key.table, key.columns[0], key.targets[0]
+
+
+def _by_several(schema: Schema, table: object) -> set[str]:
+    """The tables that foreign keys of several columns lead to."""
+    declared = schema.tables.get(table) if isinstance(table, str) else None
+    return {key.table for key in declared.foreign_keys if len(key.columns) > 1} if declared else set()
 
 
 def linked(schema: Schema, table: str, predicate: Filter) -> Filter:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from agent_persistence.exceptions import ConfigurationError
-from agent_persistence.query.identifiers import is_identifier
+from agent_persistence.exceptions import ConfigurationError, printable
+from agent_persistence.query.identifiers import is_identifier, is_path
 from agent_persistence.schema.checks import entries, located, words
 from agent_persistence.schema.types import short_name
 
@@ -18,7 +18,7 @@ _FORMATS: Final = {"int32": "integer", "int64": "bigint"}
 
 
 def tables(document: object) -> dict[str, Any]:
-    """The tables and views of the document whose names this package can ask for."""
+    """The tables and views of the document."""
     definitions = entries(document).get("definitions")
     if definitions is None:
         raise ConfigurationError(
@@ -26,14 +26,20 @@ def tables(document: object) -> dict[str, Any]:
         )
     told: dict[str, Any] = {}
     for name, definition in entries(definitions).items():
-        if is_identifier(name):
-            with located(f"definitions.{name}"):
-                told[name] = _table(entries(definition))
+        with located(f"definitions.{name if is_identifier(name) else printable(name)}"):
+            told[name] = _table(entries(definition)) | {"read_only": _is_read_only(document, name)}
     return told
+
+
+def _is_read_only(document: Any, name: str) -> bool:
+    """Whether the table can only be read: one that takes any write has all the methods (makePathItem)."""
+    methods = (document.get("paths") or {}).get(f"/{name}")
+    return isinstance(methods, Mapping) and "get" in methods and not methods.keys() & {"post", "patch", "delete"}
 
 
 def _table(definition: Mapping[str, Any]) -> dict[str, Any]:
     properties = {name: entries(told) for name, told in entries(definition.get("properties", {})).items()}
+    properties = {name: told for name, told in properties.items() if not is_path(name)}
     required = words("required", definition.get("required", ()))
     key = [name for name, told in properties.items() if "<pk/>" in _description(told)]
     columns = {name: _column(told, nullable=name not in required) for name, told in properties.items()}
@@ -86,7 +92,7 @@ def default_of(default: Any) -> dict[str, Any]:
 
 def _foreign_keys(column: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = _FOREIGN_KEY.search(_description(told))
-    if found is None or not is_identifier(found[1]):
+    if found is None:
         return []
     return [{"column": column, "table": found[1], "references": found[2]}]
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent_persistence.exceptions import printable
-from agent_persistence.schema import document as documents, files, models, openapi
+from agent_persistence.schema import document as documents, files, json_schema, models, openapi
 from agent_persistence.schema.checks import check_column, check_known, check_table_name, declared, entries, located
 from agent_persistence.schema.values import Column, ForeignKey, Generated, Table
 
@@ -35,7 +35,8 @@ class Schema:
             for link in table.foreign_keys:
                 target = self.tables.get(link.table)
                 if target is not None:
-                    check_column(f"{name}.foreign_keys: {link.table}", link.references, target.columns)
+                    for column in link.targets:
+                        check_column(f"{name}.foreign_keys: {link.table}", column, target.columns)
 
     def primary_key(self, table: str) -> tuple[str, ...]:
         """The table's key columns; ("id",) for a table that is not declared."""
@@ -66,8 +67,9 @@ class Schema:
     def from_file(cls, path: str | Path) -> Self:
         """Read a schema from a `.toml` or `.json` file; both hold the same keys.
 
-            [tables.leads]
+            [tables.leads]                    # any other name in quotes: [tables."Order lines"]
             primary_key = ["id"]              # this is the default; [] for a view
+            read_only = false                 # the default; true for a view that takes no writes
             unique = [["email"]]
             paths = ["custom->>role", "custom->address->>city"]     # what queries may read of JSON columns
 
@@ -81,7 +83,7 @@ class Schema:
             [[tables.leads.foreign_keys]]
             column = "client_id"
             table = "clients"
-            references = "id"                 # the default
+            references = "id"                 # the default; a key of several columns is a list in both
             on_delete_cascade = false         # the default
 
         Anything else raises ConfigurationError with the place and the key that may have been meant.
@@ -141,7 +143,8 @@ class Schema:
         It tells no unique sets and no paths of JSON columns, which `unique` and `paths` add by table, no foreign keys
         of several columns, and no expressions but the usual generated ones; an integer primary key without a default
         that refers to no other table is taken for an identity. A smallint is read as integer, from which PostgREST
-        does not tell it apart since 14.8. Tables whose names are no plain identifiers are left out.
+        does not tell it apart since 14.8. What takes no writes, as a view of several tables, is `read_only`. A column
+        whose name has the form of a path is left out.
         """
         told = openapi.tables(document)
         for option, by_table in (("unique", unique), ("paths", paths)):
@@ -149,6 +152,13 @@ class Schema:
             for name, given in by_table.items():
                 told[name][option] = given
         return cls.from_document({"tables": told})
+
+    def to_json_schema(self) -> dict[str, Any]:
+        """A JSON Schema (2020-12) whose `$defs` describe a row of each table, by its name.
+
+        A column that may be NULL or that the database can fill is not required.
+        """
+        return json_schema.document(self)
 
     def to_document(self) -> dict[str, Any]:
         """The mapping from which `from_document` makes an equal schema; it holds nothing but JSON."""

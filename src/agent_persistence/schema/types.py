@@ -18,6 +18,10 @@ class Family(Enum):
         "uuid bytea date interval time timetz timestamp timestamptz time·with·time·zone time·without·time·zone"
         " timestamp·with·time·zone timestamp·without·time·zone"
     )
+    RANGE = (
+        "int4range int8range numrange tsrange tstzrange daterange"
+        " int4multirange int8multirange nummultirange tsmultirange tstzmultirange datemultirange"
+    )
     ARRAY = ""
     JSON = "json jsonb"
     UNKNOWN = "any"
@@ -30,9 +34,7 @@ _OTHER_BUILT_IN: Final = """
     nchar interval json jsonb xml jsonpath oid oidvector int2vector xid xid8 cid tid pg_lsn pg_snapshot txid_snapshot
     box circle line lseg path point polygon tsvector tsquery gtsvector refcursor aclitem regclass regcollation regconfig
     regdatabase regdictionary regnamespace regoper regoperator regproc regprocedure regrole regtype pg_node_tree
-    pg_ndistinct pg_dependencies pg_mcv_list pg_brin_bloom_summary pg_brin_minmax_multi_summary datemultirange
-    int4multirange int8multirange nummultirange tsmultirange tstzmultirange daterange int4range int8range numrange
-    tsrange tstzrange
+    pg_ndistinct pg_dependencies pg_mcv_list pg_brin_bloom_summary pg_brin_minmax_multi_summary
 """
 BUILT_IN: Final = (_FAMILIES.keys() - {"any", "citext"}) | {name.replace("·", " ") for name in _OTHER_BUILT_IN.split()}
 """PostgreSQL's own types; the test of the in-memory adapter's types compares them with pg_type."""
@@ -41,6 +43,7 @@ _REFUSED: Final[dict[Family, frozenset[type]]] = {
     Family.BOOLEAN: frozenset({list, dict}),
     Family.TEXT: frozenset(),
     Family.OTHER_SCALAR: frozenset({bool, list, dict}),
+    Family.RANGE: frozenset({bool, int, float, list, dict}),
     Family.ARRAY: frozenset({bool, int, float, dict}),
     Family.JSON: frozenset(),
     Family.UNKNOWN: frozenset(),

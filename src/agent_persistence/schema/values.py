@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -58,25 +58,48 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A column whose values are keys of another table."""
+    """A column whose values are keys of another table; or several columns, whose values together are."""
 
-    column: str
+    column: str | Sequence[str]
     table: str
-    references: str = "id"
+    references: str | Sequence[str] = "id"
     on_delete_cascade: bool = False
 
     def __post_init__(self) -> None:
-        check_column_name(self.column)
         check_table_name(self.table)
-        check_column_name(self.references)
         check_flag("on_delete_cascade", self.on_delete_cascade)
+        for option in ("column", "references"):
+            names = _names(option, getattr(self, option))
+            object.__setattr__(self, option, names[0] if len(names) == 1 else names)
+        if len(self.columns) != len(self.targets):
+            raise ConfigurationError(f"a foreign key to {self.table} has as many references as columns")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that hold the key, in its order."""
+        return _names("column", self.column)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns of the other table that are the key."""
+        return _names("references", self.references)
+
+
+def _names(option: str, given: object) -> tuple[str, ...]:
+    names = (given,) if isinstance(given, str) else words(option, given)
+    for name in names:
+        check_column_name(name)
+    if not names or len(set(names)) < len(names):
+        raise ConfigurationError(f"{option} names one column or several, each once")
+    return names
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """One table: its columns in order, its primary key, its unique sets of columns and its foreign keys.
 
-    Only declared columns can be part of them. A view, or another table without a key, has the primary key ().
+    Only declared columns can be part of them. A view, or another table without a key, has the primary key (). A table
+    that is `read_only`, as a view of more than one table is, takes no writes.
     `paths` are the parts of json and jsonb columns that filters, select and order_by may name, such as
     `custom->address->>city`.
     """
@@ -86,6 +109,7 @@ class Table:
     unique: tuple[tuple[str, ...], ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     paths: tuple[str, ...] = ()
+    read_only: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", MappingProxyType(declared("columns", self.columns, Column)))
@@ -102,10 +126,18 @@ class Table:
         for link in self.foreign_keys:
             if not isinstance(link, ForeignKey):
                 raise ConfigurationError(f"foreign_keys holds {type(link).__name__}; each is a ForeignKey")
-            check_column("foreign_keys", link.column, self.columns)
+            for name in link.columns:
+                check_column("foreign_keys", name, self.columns)
+        check_flag("read_only", self.read_only)
         object.__setattr__(self, "paths", words("paths", self.paths))
         for path in self.paths:
             check_path(path, {name: column.type for name, column in self.columns.items()})
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns by which rows are told apart: the primary key, or else the first unique set without NULLs."""
+        sets = (self.primary_key, *(names for names in self.unique if not any(self.columns[n].nullable for n in names)))
+        return next((names for names in sets if names), ())
 
     def column(self, name: str) -> Column | None:
         """The column of this name, or what a path of that form reads: a text for `->>`, JSON for `->`."""

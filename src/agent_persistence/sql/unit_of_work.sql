@@ -95,6 +95,7 @@ begin
     when 'contains' then named || ' @> ' || value
     when 'contained_by' then named || ' <@ ' || value
     when 'overlaps' then named || ' && ' || value
+    when 'adjacent' then named || ' -|- ' || value
     when 'text_search' then
       case when term->'steps' is null and exists (
         select from pg_catalog.pg_attribute a where a.attrelid = target and a.attname = term->>'column'

@@ -70,7 +70,9 @@ class InMemoryAdapter(Backend):
     ) -> None:
         self._schema = schema or Schema()
         self._functions = checked_functions(functions)
-        can = MappingProxyType({name: name != "call" or bool(functions) for name in CAPABILITIES})
+        can = MappingProxyType(
+            {name: name != "ranges" and (name != "call" or bool(functions)) for name in CAPABILITIES}
+        )
         self._capabilities = Capabilities(can, row_cap=inf, scan_rows=inf, counts_pages=True, remembers_units=True)
         self._tables: dict[str, MemoryTable] = {}
         self._ledger: dict[str, tuple[str, Applied]] = {}
@@ -104,8 +106,8 @@ class InMemoryAdapter(Backend):
 
     @property
     def capabilities(self) -> Capabilities:
-        """All, but "call" only where functions were given. "text_search" means texts and config="simple": what another
-        configuration makes of a word is refused, and so is a text with e-mail addresses, URLs or paths."""
+        """All but "ranges", and "call" only where functions were given. "text_search" means texts and config="simple":
+        what another configuration makes of a word is refused, and so is a text with e-mail addresses, URLs or paths."""
         return self._capabilities
 
     async def execute(self, operation: Operation, context: CallContext) -> Result:
@@ -228,7 +230,7 @@ class InMemoryAdapter(Backend):
     def _inserted(self, table: str, records: Sequence[Record]) -> list[Row]:
         if not records:
             return []
-        stored = self._table(table)
+        stored = self._writable("write", table)
         rows = [stored.insert(values) for values in stored.columns.all_stored(records)]
         self._check_parents(table, rows)
         return rows
@@ -243,7 +245,7 @@ class InMemoryAdapter(Backend):
         return rows
 
     def _upserted(self, table: str, record: Record, on_conflict: tuple[str, ...]) -> Row:
-        stored = self._table(table)
+        stored = self._writable("upsert", table)
         before, row = stored.upsert(stored.columns.stored(record), on_conflict or tuple(stored.primary_key))
         self._check_parents(table, [row])
         self._check_children(table, [] if before is None else [before])
@@ -252,7 +254,7 @@ class InMemoryAdapter(Backend):
     def _merged(self, table: str, records: Sequence[Record], on_conflict: tuple[str, ...]) -> list[Row]:
         if not records:
             return []
-        stored = self._table(table)
+        stored = self._writable("upsert", table)
         merged = stored.merge_all(stored.columns.all_stored(records), on_conflict or tuple(stored.primary_key))
         self._check_parents(table, [row for _, row in merged])
         self._check_children(table, [before for before, _ in merged if before is not None])
@@ -267,7 +269,7 @@ class InMemoryAdapter(Backend):
         tree = fold(update.filters)
         if tree == FALSE:
             return []
-        stored = self._table(update.table)
+        stored = self._writable("update", update.table)
         stored.columns.check_record(update.changes)
         before = stored.select(tree)
         rows = stored.update(stored.columns.stored(update.changes), before) if before else []
@@ -280,7 +282,7 @@ class InMemoryAdapter(Backend):
         tree = fold(delete.filters)
         if tree == FALSE:
             return []
-        rows = self._table(delete.table).select(tree)
+        rows = self._writable("delete", delete.table).select(tree)
         self._delete(delete.table, rows)
         _check_affected("delete", delete.table, len(rows), delete.max_affected)
         return [*rows.values()]
@@ -298,7 +300,7 @@ class InMemoryAdapter(Backend):
             parent, row = gone.popleft()
             for child, foreign_key in children.get(parent, ()):
                 if foreign_key.on_delete_cascade:
-                    orphans = self._table(child).referring(foreign_key.column, row[foreign_key.references])
+                    orphans = self._table(child).referring(foreign_key.columns, _values(row, foreign_key.targets))
                     self._table(child).delete(orphans)
                     gone.extend((child, orphan) for orphan in orphans.values())
                 else:
@@ -325,6 +327,12 @@ class InMemoryAdapter(Backend):
             finally:
                 self._journal.clear()
 
+    def _writable(self, verb: str, name: str) -> MemoryTable:
+        declared = self._schema.tables.get(name)
+        if declared is not None and declared.read_only:
+            raise AdapterError(f"{verb} on {name}: it is a view that takes no writes", status=500, code="55000")
+        return self._table(name)
+
     def _table(self, name: str) -> MemoryTable:
         table = self._tables.get(name)
         if table is None:
@@ -336,8 +344,8 @@ class InMemoryAdapter(Backend):
         declared = self._schema.tables.get(table)
         for row in rows:
             for foreign_key in declared.foreign_keys if declared else ():
-                value = row[foreign_key.column]
-                if value is not None and not self._table(foreign_key.table).holds(foreign_key.references, value):
+                values = _values(row, foreign_key.columns)
+                if None not in values and not self._table(foreign_key.table).holds(foreign_key.targets, values):
                     raise _dangling(table, foreign_key, f"refers to no row of {foreign_key.table}")
 
     def _check_children(self, table: str, before: Iterable[Row]) -> None:
@@ -349,10 +357,10 @@ class InMemoryAdapter(Backend):
 
     def _check_unused(self, table: str, row: Row, child: str, foreign_key: ForeignKey) -> None:
         """Refuse that a row refers to the key that this one had, and that none has any more."""
-        value = row.get(foreign_key.references)
-        if value is None or self._table(table).holds(foreign_key.references, value):
+        values = _values(row, foreign_key.targets)
+        if None in values or self._table(table).holds(foreign_key.targets, values):
             return
-        if self._table(child).referring(foreign_key.column, value):
+        if self._table(child).referring(foreign_key.columns, values):
             raise _dangling(child, foreign_key, f"still refers to the row of {table}")
 
     def _children(self, table: str) -> list[tuple[str, ForeignKey]]:
@@ -364,15 +372,22 @@ class InMemoryAdapter(Backend):
         ]
 
 
+def _values(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(row.get(column) for column in columns)
+
+
 def _as_rows(value: Any) -> tuple[list[Row], int]:
     rows: list[Row] = value if isinstance(value, list) else [value]
     return rows, len(rows)
 
 
 def _dangling(child: str, foreign_key: ForeignKey, problem: str) -> ConflictError:
-    constraint = f"{child}_{foreign_key.column}_fkey"
+    constraint = f"{child}_{'_'.join(foreign_key.columns)}_fkey"
     return ConflictError(
-        f"{child}.{foreign_key.column} {problem} ({constraint})", constraint=constraint, status=409, code="23503"
+        f"{child}.{', '.join(foreign_key.columns)} {problem} ({constraint})",
+        constraint=constraint,
+        status=409,
+        code="23503",
     )
 
 

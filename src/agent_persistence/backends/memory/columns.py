@@ -8,10 +8,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from agent_persistence.backends.memory.refusals import NoSuchOperatorError, NotOfTypeError, TwinCannotTellError
+from agent_persistence.backends.base import ASK_POSTGRES
+from agent_persistence.backends.memory.refusals import (
+    NoSuchOperatorError,
+    NotOfTypeError,
+    TwinCannotTellError,
+)
 from agent_persistence.backends.memory.rules import check_values
 from agent_persistence.backends.memory.times import stamp
-from agent_persistence.backends.memory.types import PgType, pg_type
+from agent_persistence.backends.memory.types import PgType, enum_type, pg_type
 from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
 from agent_persistence.query.identifiers import base_column, is_path
 from agent_persistence.query.records import Record, Row, differ_in_keys
@@ -29,7 +34,7 @@ class TableColumns:
         self.is_open = definition is None
         self.definition = definition or _UNDECLARED
         self.declared = self.definition.columns
-        self._types = {name: pg_type(column.type) for name, column in self.declared.items()}
+        self._types = {name: _type(column) for name, column in self.declared.items()}
         self._identity = itertools.count(1)
 
     def type_of(self, column: str) -> PgType:
@@ -43,7 +48,9 @@ class TableColumns:
         """Refuse paths of what is no jsonb: a json column keeps its text, which is not kept here."""
         if self.type_of(base_column(path)).kind not in ("jsonb", "any"):
             problem = "paths of columns that are not jsonb"
-            raise UnsupportedOperationError(f"{self._table}.{path}", "json", str(TwinCannotTellError(problem)))
+            raise UnsupportedOperationError(
+                f"{self._table}.{path}", "json", str(TwinCannotTellError(problem)), ASK_POSTGRES
+            )
 
     def check_columns(self, names: Iterable[str]) -> None:
         """Refuse names that a declared table does not have, as PostgreSQL does."""
@@ -97,7 +104,7 @@ class TableColumns:
             status = 404 if problem.code == "42883" else 400
             raise AdapterError(f"{where}: {problem}", status=status, code=problem.code) from None
         except TwinCannotTellError as problem:
-            raise UnsupportedOperationError(where, "types", str(problem)) from None
+            raise UnsupportedOperationError(where, "types", str(problem), ASK_POSTGRES) from None
 
     def index_value(self, column: str, value: Any) -> Any:
         key = self.type_of(column).key
@@ -131,6 +138,12 @@ class TableColumns:
         row = {**row, **_copied(values)}
         check_values(self._table, self.declared, row)
         return row
+
+
+def _type(column: Column) -> PgType:
+    """The column's type; one of an unknown name whose values are listed is an enum."""
+    known = pg_type(column.type)
+    return enum_type(column.type, column.one_of) if known.kind == "unknown" and column.one_of else known
 
 
 def hashable(value: Any) -> Any:

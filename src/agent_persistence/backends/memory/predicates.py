@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from agent_persistence.backends.base import ASK_POSTGRES
 from agent_persistence.backends.memory import patterns
 from agent_persistence.backends.memory.documents import containing, contains, document
 from agent_persistence.backends.memory.refusals import NoSuchOperatorError, TwinCannotTellError
@@ -36,7 +37,7 @@ def predicate(tree: Filter, type_of: TypeOf, related: Callable[[Exists], Predica
             try:
                 return _comparison(tree, type_of(tree.column or ""))
             except TwinCannotTellError as problem:
-                raise UnsupportedOperationError("filters", tree.capability, str(problem)) from None
+                raise UnsupportedOperationError("filters", tree.capability, str(problem), ASK_POSTGRES) from None
         case AllOf(terms):
             return _all([predicate(term, type_of, related) for term in terms])
         case AnyOf(terms):
@@ -87,10 +88,14 @@ def _comparison(leaf: Comparison, kind: PgType) -> Predicate:
     column = leaf.column or ""
     if leaf.operand is None and leaf.operator in _ORDERING:
         return lambda row: None  # what a unit of work compares with may turn out to be NULL
+    if leaf.capability == "ranges":
+        raise TwinCannotTellError("ranges")
     if kind.kind == "any":
         return _untyped(leaf, column)
     if leaf.operator not in _NULL_TESTS:
         check_operator(leaf.operator, column, kind)
+    if isinstance(leaf.operand, tuple) and leaf.operator in _ORDERING:
+        return _unless_null(column, _same_list(leaf, kind))
     if leaf.operator in _ORDERING and kind.key is None:
         return _compared(leaf.operator, column, kind.read(sent(leaf.operand)))
     return _constant(leaf, column) or _unless_null(column, _value_test(leaf, kind))
@@ -184,6 +189,16 @@ def _value_test(leaf: Comparison, kind: PgType) -> ValueTest:
 def _by_key(leaf: Comparison, kind: PgType) -> ValueTest:
     key = kind.key or _itself
     compare = _compared(leaf.operator, "", key(kind.read(sent(leaf.operand))))
+    return lambda value: compare({"": key(value)}) is True
+
+
+def _same_list(leaf: Comparison, kind: PgType) -> ValueTest:
+    """An array compared with a list, a document with a list as JSON."""
+    if kind.kind not in ("jsonb", "array"):
+        raise TwinCannotTellError("comparing a list with what is neither an array nor a document")
+    key = kind.key or _itself
+    wanted = kind.read(sent(list(leaf.operand))) if kind.kind == "jsonb" else _array_operand(leaf.operand, kind)
+    compare = _compared(leaf.operator, "", key(wanted))
     return lambda value: compare({"": key(value)}) is True
 
 

@@ -81,16 +81,16 @@ class MemoryTable:
         with self.columns.translated():
             return {number: row for number in numbers if holds(row := self._rows[number])}
 
-    def referring(self, column: str, value: Any) -> dict[int, Row]:
-        """The rows that hold the stored value in the column, by number."""
-        key = (self.columns.index_value(column, value),)
-        return {number: self._rows[number] for number in self._lookup((column,)).get(key, ())}
+    def referring(self, columns: tuple[str, ...], values: Sequence[Any]) -> dict[int, Row]:
+        """The rows that hold the stored values in the columns, by number; none where a value is NULL."""
+        key = self.columns.key(dict(zip(columns, values, strict=True)), columns)
+        return {number: self._rows[number] for number in self._lookup(columns).get(key, ())}
 
-    def holds(self, column: str, value: Any) -> bool:
-        """Whether a row has this stored value in the column."""
-        key = (self.columns.index_value(column, value),)
-        index = self._indexes.get((column,))
-        return key in (self._lookup((column,)) if index is None else index)
+    def holds(self, columns: tuple[str, ...], values: Sequence[Any]) -> bool:
+        """Whether a row has these stored values in the columns."""
+        key = self.columns.key(dict(zip(columns, values, strict=True)), columns)
+        index = self._indexes.get(columns)
+        return key in (self._lookup(columns) if index is None else index)
 
     def _lookup(self, columns: tuple[str, ...]) -> Mapping[tuple[Any, ...], dict[int, None]]:
         """The numbers of the rows by their values in the columns, NULLs left out; made when it is first needed."""
@@ -309,6 +309,6 @@ def _nothing(operand: Any) -> None:
 
 
 _EQUALS: dict[Operator, Callable[[Any], Sequence[Any] | None]] = {
-    Operator.EQ: lambda operand: (operand,),
+    Operator.EQ: lambda operand: None if isinstance(operand, tuple) else (operand,),
     Operator.IN: lambda operands: tuple(operands),
 }

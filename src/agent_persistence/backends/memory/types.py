@@ -42,9 +42,9 @@ class PgType:
     """
 
     kind: str
-    """text, boolean, number, time, uuid, array, jsonb, json; scalar: compared and ordered, and no other operator is
-    followed; any: no type at all; refused: a type of PostgreSQL's that is not followed; unknown: none of PostgreSQL's
-    own, such as an enum, whose values are kept as they are.
+    """text, boolean, number, time, uuid, array, jsonb, json, enum; scalar: compared and ordered, and no other operator
+    is followed; any: no type at all; refused: a type of PostgreSQL's that is not followed; unknown: none of its own,
+    whose values are kept as they are.
     """
     read: Callable[[str], Any]
     store: Callable[[Any], Any]
@@ -84,6 +84,19 @@ def pg_type(name: str) -> PgType:
     base, modifier, dimensions = found.groups()
     scalar = _scalar(_ALIASES.get(base, base), modifier)
     return scalar if not dimensions or scalar.kind in ("unknown", "refused") else _array_of(scalar)
+
+
+@cache
+def enum_type(name: str, labels: tuple[str, ...]) -> PgType:
+    """The enum of these labels, whose order is theirs (enum_in in enum.c, enum_cmp)."""
+    places = {label: place for place, label in enumerate(labels)}
+
+    def read(text: str) -> str:
+        if text not in places:
+            raise NotOfTypeError("22P02", name)
+        return text
+
+    return PgType("enum", read, lambda value: read(sent(value)), places.__getitem__)
 
 
 def _scalar(name: str, modifier: str | None) -> PgType:

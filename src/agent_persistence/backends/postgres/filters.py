@@ -41,6 +41,7 @@ _INFIX: Final = {
     Operator.CONTAINS: "@>",
     Operator.CONTAINED_BY: "<@",
     Operator.OVERLAPS: "&&",
+    Operator.ADJACENT: "-|-",
 }
 _SUFFIX: Final = {
     Operator.IS_NULL: "is null",
@@ -56,6 +57,9 @@ _SEARCH: Final = {
 }
 
 
+_OF_LISTS: Final = (Operator.CONTAINS, Operator.CONTAINED_BY, Operator.EQ, Operator.NE)
+
+
 def simplified(predicate: Filter | None) -> Filter | None:
     """The filter without constants; None selects every row."""
     folded = TRUE if predicate is None else fold(predicate)
@@ -68,7 +72,7 @@ def depends_on_types(predicate: Filter | None) -> bool:
 
 
 def _is_list(leaf: Comparison) -> bool:
-    return leaf.operator in (Operator.CONTAINS, Operator.CONTAINED_BY) and isinstance(leaf.operand, tuple)
+    return leaf.operator in _OF_LISTS and isinstance(leaf.operand, tuple)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ HOSTED_ROW_CAP: Final = 1_000
 """What hosted Supabase has for max-rows, if nobody has changed it."""
 _Asked: TypeAlias = tuple[Request, Callable[[Response], T]]
 """A request, and how its answer is read."""
-_CONTAINMENT: Final = (Operator.CONTAINS, Operator.CONTAINED_BY)
+_OF_LISTS: Final = (Operator.CONTAINS, Operator.CONTAINED_BY, Operator.EQ, Operator.NE)
 _CAPABILITIES: Final = MappingProxyType(dict.fromkeys(CAPABILITIES, True))
 
 
@@ -208,7 +208,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
             return None
         predicate = map_existence(predicate, partial(self._looked_for, table))
         for leaf in comparisons(predicate):
-            if leaf.operator in _CONTAINMENT:
+            if leaf.operator in _OF_LISTS and isinstance(leaf.operand, tuple):
                 predicate = map_comparisons(predicate, partial(self._document, table))
                 break
         folded = fold(predicate)
@@ -222,7 +222,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
     def _document(self, table: str, leaf: Comparison) -> Comparison:
         declared = self._schema.column(table, leaf.column or "")
         is_json = declared is not None and declared.type in ("json", "jsonb")
-        if is_json and isinstance(leaf.operand, tuple) and leaf.operator in _CONTAINMENT:
+        if is_json and isinstance(leaf.operand, tuple) and leaf.operator in _OF_LISTS:
             return replace(leaf, operand=to_json(leaf.operand).decode())
         return leaf
 

@@ -20,7 +20,7 @@ from agent_persistence.backends.exact_json import is_json
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.exceptions import UnsupportedOperationError, ValidationError
 from agent_persistence.operations import Include, Query
-from agent_persistence.query.identifiers import RESERVED, is_path
+from agent_persistence.query.identifiers import RESERVED, base_column, is_path
 from agent_persistence.query.ordering import Order
 from agent_persistence.query.predicates import (
     AllOf,
@@ -180,7 +180,7 @@ def _selection(select: Sequence[str] | None, embedding: _Embedding) -> str:
     """
     columns = ["*"] if select is None else map(_selected, select)
     related = [
-        f"{each.name}:{_name(each.query.table)}!{_name(each.link.via)}({_selection(each.query.select, inner)})"
+        f"{_name(each.name)}:{_name(each.query.table)}!{_name(each.link.via)}({_selection(each.query.select, inner)})"
         for each, inner in embedding.embedded
     ]
     return ",".join([*columns, *related])
@@ -191,7 +191,7 @@ def _embedded(embedding: _Embedding, path: str) -> Iterator[tuple[str, str]]:
     for name, value in embedding.existing:
         yield f"{path}{name}", value
     for include, inner in embedding.embedded:
-        query, within = include.query, f"{path}{include.name}."
+        query, within = include.query, f"{path}{_name(include.name)}."
         for name, value in _filter_parameters(inner.filters):
             yield f"{within}{name}", value
         if query.order:
@@ -329,22 +329,30 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _name(column: str) -> str:
+    """The name as a request holds it (pFieldName in PostgREST's QueryParams.hs).
+
+    A column named * cannot be asked for: PostgREST takes it for all columns, quoted or not (pgFmtColumn in
+    SqlFragment.hs).
+    """
+    if column == "*":
+        raise ValidationError(column, "PostgREST reads this name as all columns")
     return column if _PLAIN_NAME.fullmatch(column) else _quoted(column)
 
 
 def _field(column: str) -> str:
-    """A column, or a path of one, where something is read. Quotes would make one name of a path; its keys need none."""
-    return column if is_path(column) else _name(column)
+    """A column, or a path of one, where something is read. Quotes around all would make one name of a path."""
+    base = base_column(column)
+    return f"{_name(base)}{column[len(base) :]}"
 
 
 def _selected(column: str) -> str:
     """A path under the alias of its own name; PostgREST would give it that of its last key."""
-    return f"{_quoted(column)}:{column}" if is_path(column) else _name(column)
+    return f"{_quoted(column)}:{_field(column)}" if is_path(column) else _name(column)
 
 
 def _is_parameter(column: str) -> bool:
     """Whether PostgREST takes a parameter of this name for a filter of the column."""
-    return (_PLAIN_NAME.fullmatch(column) is not None and column not in RESERVED) or is_path(column)
+    return _PLAIN_NAME.fullmatch(base_column(column)) is not None and column not in RESERVED
 
 
 def _sort_key(key: Order) -> str:
@@ -406,7 +414,13 @@ _CONSTANT: Final = {
     Operator.IS_TRUE: "is.true",
     Operator.IS_FALSE: "is.false",
 }
-_WIRE: Final = {Operator.NE: "neq", Operator.CONTAINS: "cs", Operator.CONTAINED_BY: "cd", Operator.OVERLAPS: "ov"}
+_WIRE: Final = {
+    Operator.NE: "neq",
+    Operator.CONTAINS: "cs",
+    Operator.CONTAINED_BY: "cd",
+    Operator.OVERLAPS: "ov",
+    Operator.ADJACENT: "adj",
+}
 _SEARCH: Final = {"plain": "plfts", "phrase": "phfts", "websearch": "wfts", "tsquery": "fts"}
 
 

@@ -72,8 +72,9 @@ class Catalogue:
             detail["values"] = list(column.one_of)
         for link in self.facade.schema.tables[table].foreign_keys:
             readable = self.facade.readable_columns(link.table)
-            if link.column == name and link.table in self.tables and (readable is None or link.references in readable):
-                detail["references"] = f"{link.table}.{link.references}"
+            targets = dict(zip(link.columns, link.targets, strict=True))
+            if name in targets and link.table in self.tables and (readable is None or targets[name] in readable):
+                detail["references"] = f"{link.table}.{targets[name]}"
         return detail
 
 

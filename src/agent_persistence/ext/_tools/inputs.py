@@ -15,8 +15,8 @@ MAX_CURSOR: Final = 20_000
 FILTERS: Final = (
     'Which rows: {"column": value} or {"column": {"operator": value}}; all must hold. null means IS NULL. Operators:'
     " eq, ne, gt, gte, lt, lte, in (a list), not_in, like, ilike (% any text, _ one character), match, imatch (regular"
-    " expressions), contains, contained_by, overlaps (lists), text_search; is_null, not_null, is_true, is_false take"
-    ' true. {"any_of": [{…}, {…}]}, {"all_of": […]} and {"not": {…}} join filters.'
+    " expressions), contains, contained_by, overlaps (lists; ranges as text), adjacent (ranges), text_search; is_null,"
+    ' not_null, is_true, is_false take true. {"any_of": [{…}, {…}]}, {"all_of": […]} and {"not": {…}} join filters.'
     ' Example: {"status": {"in": ["new", "open"]}, "score": {"gte": 0.5}}'
 )
 

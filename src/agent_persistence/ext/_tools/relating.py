@@ -13,6 +13,7 @@ from agent_persistence.ext._tools.catalogue import Catalogue, check_tables
 from agent_persistence.query.filters import in_
 from agent_persistence.query.records import Row, distinct
 from agent_persistence.runtime.concurrency import together
+from agent_persistence.schema.registry import Table
 
 MOST_ROWS: Final = 50
 """Of a page with related rows."""
@@ -61,12 +62,17 @@ def relations(catalogue: Catalogue, table: str) -> Iterator[ForeignLink]:
     """The relations of a table in either direction, as far as both ends may be read."""
     declared = catalogue.facade.schema.tables
     for other in catalogue.tables:
-        for link in declared[table].foreign_keys if table in declared else ():
-            if link.table == other:
-                yield from _readable(catalogue, table, ForeignLink(other, link.column, link.references, many=False))
-        for link in declared[other].foreign_keys if other in declared else ():
-            if link.table == table:
-                yield from _readable(catalogue, table, ForeignLink(other, link.references, link.column, many=True))
+        for ours, theirs in _single(declared.get(table), other):
+            yield from _readable(catalogue, table, ForeignLink(other, ours, theirs, many=False))
+        for theirs, ours in _single(declared.get(other), table):
+            yield from _readable(catalogue, table, ForeignLink(other, ours, theirs, many=True))
+
+
+def _single(declared: Table | None, target: str) -> Iterator[tuple[str, str]]:
+    """The foreign keys of one column to the target, and what each refers to."""
+    for link in declared.foreign_keys if declared else ():
+        if link.table == target and len(link.columns) == 1:
+            yield link.columns[0], link.targets[0]
 
 
 def _readable(catalogue: Catalogue, table: str, relation: ForeignLink) -> Iterator[ForeignLink]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from inspect import isawaitable
@@ -27,6 +27,7 @@ from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.query.records import distinct
 from agent_persistence.query.references import is_reference
 from agent_persistence.runtime.background import in_background
+from agent_persistence.schema.registry import Schema
 
 HOOK_TIMEOUT_S: Final = 1.0
 
@@ -40,9 +41,12 @@ class Audit:
     to wait for runs concurrently and delays the caller by HOOK_TIMEOUT_S in all, also when the call is cancelled.
     """
 
-    def __init__(self, hooks: Sequence[AuditHook], key_columns: Callable[[str], tuple[str, ...]]) -> None:
+    def __init__(
+        self, hooks: Sequence[AuditHook], key_columns: Callable[[str], tuple[str, ...]], schema: Schema
+    ) -> None:
         self._hooks = tuple(hooks)
         self._key_columns = key_columns
+        self._schema = schema
 
     async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         at = datetime.now(UTC)
@@ -75,8 +79,9 @@ class Audit:
         rows = operation.inserted if unread or result is None else _returned(result.value)
         table, columns = operation.table, (*operation.columns(), *_included(operation))
         if error is not None:  # what the guard has let pass needs no second look
-            table = table if is_identifier(table) else printable(table)
-            columns = tuple(name if is_identifier(name) else printable(name) for name in columns)
+            declared = self._schema.columns(table) if type(table) is str else {}
+            columns = tuple(_shown(name, declared) for name in columns)
+            table = _shown(table, self._schema.tables)
         return AuditEvent(
             verb=operation.verb,
             table=table,
@@ -169,3 +174,8 @@ def _returned(value: object) -> Sequence[Any]:
     if isinstance(value, list):
         return [row for row in value if isinstance(row, dict)]
     return (value,) if isinstance(value, dict) else ()
+
+
+def _shown(name: object, declared: Container[str]) -> str:
+    """The name as it is, if it is a plain or a declared one; any other came from a caller."""
+    return str(name) if is_identifier(name) or (type(name) is str and name in declared) else printable(name)

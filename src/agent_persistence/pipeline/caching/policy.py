@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sys import float_info
 
 from agent_persistence.exceptions import ConfigurationError, printable
-from agent_persistence.policy.tables import table_names
+from agent_persistence.policy.tables import function_names, table_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class CachePolicy:
                 raise ConfigurationError(f"{option} is an int of at least 1, not {bound!r:.40}")
         if self.tables is not None:
             object.__setattr__(self, "tables", table_names("tables", self.tables))
-        object.__setattr__(self, "functions", table_names("functions", self.functions))
+        object.__setattr__(self, "functions", function_names("functions", self.functions))
 
 
 def cache_policy(cache: CachePolicy | bool | None) -> CachePolicy | None:

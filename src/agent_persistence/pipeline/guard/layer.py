@@ -8,7 +8,7 @@ from typing import Any
 
 from agent_persistence.backends.base import only_row
 from agent_persistence.context import CallContext
-from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError
+from agent_persistence.exceptions import ColumnNotAllowedError, ConfigurationError, TableNotAllowedError, printable
 from agent_persistence.operations import (
     KNOWN,
     Call,
@@ -48,13 +48,15 @@ class Guard:
     """Runs once per caller's call, and again below the user's middleware, which may have changed the operation.
 
     A table that is not listed, a name that is no plain identifier or that PostgREST would read as an instruction,
-    a column that the policy does not list, and what exceeds the policy's bounds are refused; a column that the schema
-    declares may have any name, and a path that it declares may be filtered by, selected and sorted by, but not written.
+    a column that the policy does not list, and what exceeds the policy's bounds are refused. What the schema declares
+    may have any name: a policy that lists a table of another name that it does not declare is a ConfigurationError. A
+    path that it declares may be filtered by, selected and sorted by, but not written.
     Of what comes back nothing passes that was not asked for. Operations are held to the policy's bounds, rows and
     columns by the guard that `narrows`, the inner one where there are two: it would refuse what another had added.
     """
 
     def __init__(self, policy: TablePolicy, schema: Schema, *, narrows: bool = True) -> None:
+        _check_tables(policy, schema)
         self._policy = policy
         self._narrows = narrows
         self._allowed = Allowed(policy)
@@ -116,11 +118,11 @@ class Guard:
 
     def _check_link(self, each: Related, rules: _Rules | None) -> None:
         """Refuse a name that could be taken for a column, and to compare what may not be read."""
-        table, theirs = each.query.table, each.link.theirs
-        if not are_columns((theirs,) if each.name is None else (each.name, theirs)):
-            raise ColumnNotAllowedError(
-                table, each.name or theirs, "related rows have a plain name, and are found by one"
-            )
+        table, name, theirs = each.query.table, each.name, each.link.theirs
+        if name is not None and not are_columns((name,)) and (name != table or name in RESERVED):
+            raise ColumnNotAllowedError(table, name, "related rows have a plain name, or that of their table")
+        if not are_columns((theirs,)) and theirs not in self._schema.columns(table):
+            raise ColumnNotAllowedError(table, theirs, "related rows are found by a column")
         if rules is not None:
             _check_listed(table, (theirs,), rules.readable, "read, and so no row be found by it")
 
@@ -185,6 +187,16 @@ class Guard:
         return None
 
 
+def _check_tables(policy: TablePolicy, schema: Schema) -> None:
+    for rule in ("read", "write", "delete"):
+        for name in sorted(getattr(policy, rule)):
+            if not is_identifier(name) and name not in schema.tables:
+                raise ConfigurationError(
+                    f"{rule}: {printable(name)} is no plain name, which is lower-case letters, digits and _;"
+                    f" a table of such a name must be declared in the schema{did_you_mean(name, schema.tables)}"
+                )
+
+
 async def _as_asked(query: Query, context: CallContext, call_next: Rest) -> Result:
     """No more rows and no other columns than were asked for, whatever the server sends."""
     result = await call_next(query, context)
@@ -244,7 +256,7 @@ def _check_arguments(call: Call) -> None:
 
 def _reason(table: str, column: object, paths: Sequence[str]) -> tuple[str, str]:
     """Why a name is no column, and what to do if the table has it."""
-    if type(column) is str and is_path(column):
+    if type(column) is str and (column in paths or (is_path(column) and is_identifier(base_column(column)))):
         return _reason_for_path(table, column, paths)
     if type(column) is str and column in RESERVED:
         return "PostgREST reads this name as an instruction", "declare the column in the Schema if the table has it"

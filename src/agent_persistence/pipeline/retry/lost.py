@@ -113,10 +113,14 @@ def _named_keys(filters: Filter, columns: tuple[str, ...]) -> tuple[Key, ...]:
             return tuple((value,) for value in values)
         case Comparison() | AllOf():
             terms = _terms(filters)
-            named = {t.column: t.operand for t in terms if isinstance(t, Comparison) and t.operator is Operator.EQ}
+            named = {t.column: t.operand for t in terms if isinstance(t, Comparison) and _is_equal_to_one(t)}
             if len(named) == len(terms) and named.keys() == {*columns}:
                 return (tuple(named[column] for column in columns),)
     return ()
+
+
+def _is_equal_to_one(term: Comparison) -> bool:
+    return term.operator is Operator.EQ and not isinstance(term.operand, tuple)
 
 
 def resent(operation: Operation) -> Operation:

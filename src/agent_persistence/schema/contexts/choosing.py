@@ -96,7 +96,7 @@ def _readable(declared: Table, taken: Collection[str]) -> list[str]:
 def columns_of(declared: Table, held: Collection[str]) -> tuple[str, ...] | None:
     """The columns without secrets, what no reader can use, and keys of tables that are not in the context; None where
     that is all of them. `held` are the columns that say what belongs together."""
-    strange = {link.column for link in declared.foreign_keys} - set(held)
+    strange = {name for link in declared.foreign_keys for name in link.columns} - set(held)
     kept = tuple(name for name in declared.columns if name not in strange and not left_out(declared, name))
     return None if len(kept) == len(declared.columns) else kept
 

@@ -86,7 +86,7 @@ def to_toml(document: Mapping[str, Any]) -> str:
     """The document as TOML, a table for each entity."""
     lines = list(files.pairs({key: value for key, value in document.items() if key != "entities"}))
     for table, entity in document["entities"].items():
-        lines += ["", f"[entities.{table}]", *files.pairs(entity)]
+        lines += ["", f"[entities.{files.key_text(table)}]", *files.pairs(entity)]
     return "\n".join([*lines, ""])
 
 

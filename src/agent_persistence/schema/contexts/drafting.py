@@ -117,7 +117,7 @@ def _is_link(table: str, eligible: Mapping[str, Table]) -> bool:
     to it."""
     declared = eligible[table]
     links = declared.foreign_keys
-    plain = {*(link.column for link in links), *declared.primary_key, time_of(declared)}
+    plain = {*(name for link in links for name in link.columns), *declared.primary_key, time_of(declared)}
     is_pair = len(links) == 2 and all(link.table in eligible and link.table != table for link in links)
     is_named = any(link.table == table for other in eligible.values() for link in other.foreign_keys)
     return is_pair and not is_named and all(column in plain for column in declared.columns)

@@ -127,11 +127,11 @@ def _relations(
 
 
 def _referenced(table: str, parent: Parent, schema: Schema) -> tuple[str, ...] | None:
-    """What the declared foreign key of the one column says that it holds."""
+    """What the declared foreign key of these columns says that they hold."""
     declared = schema.tables.get(table)
     for link in declared.foreign_keys if declared else ():
-        if (link.column,) == parent.columns and link.table == parent.table:
-            return (link.references,)
+        if link.columns == parent.columns and link.table == parent.table:
+            return link.targets
     return None
 
 

@@ -8,16 +8,23 @@ from itertools import chain, product
 from string import ascii_lowercase
 from typing import Final
 
+from agent_persistence.query.identifiers import is_identifier
+
 _STAYS: Final = re.compile(r"(?:ss|us|is|news|series|species)$")
 _ENDINGS: Final = ((re.compile(r"ies$"), "y"), (re.compile(r"(?<=ss|sh|ch)es$"), ""), (re.compile(r"xes$"), "x"))
+_LONGEST: Final = 40
 _NAME: Final = re.compile(r"\W+|_+")
 
 
 def tag_of(table: str, taken: Collection[str]) -> str:
-    """The singular of the table's name; where that is taken the name itself, with _ behind it as often as needed."""
-    tag = singular(table)
+    """The singular of the table's name; where that is taken the name itself, with _ behind it as often as needed.
+
+    Of a name that is no identifier its words remain, in lower case: `order_line` for "Order lines" and "OrderLines".
+    """
+    name = table if is_identifier(table) else _words(table)
+    tag = singular(name)
     if tag in taken:
-        tag = table
+        tag = name
     while tag in taken:
         tag += "_"
     return tag
@@ -54,6 +61,12 @@ def relation_name(columns: Iterable[str], tag: str) -> str:
     """The name that a relation is shown under: the column without the `id` at its end, or the parent's tag."""
     only, *more = columns
     return tag if more else re.sub(r"(?:_(?:uuid|fk|key|no|code)|_?id)$", "", only) or tag
+
+
+def _words(name: str) -> str:
+    words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", name)
+    joined = "_".join(words).lower()[:_LONGEST] or "record"
+    return joined if joined[0].isalpha() else f"record_{joined}"
 
 
 def _ascii(name: str) -> str:

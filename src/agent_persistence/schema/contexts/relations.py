@@ -30,7 +30,7 @@ def related(said: Mapping[str, Entity], schema: Schema, roots: Sequence[str]) ->
     candidates.sort(key=lambda one: (not {one[0], one[1].table} <= below, _is_nullable(schema.tables[one[0]], one[1])))
     for table, link in candidates:
         if link.table == table or not _leads(found, link.table, table):
-            found[table] = (*found[table], Parent(link.column, link.table))
+            found[table] = (*found[table], Parent(link.columns, link.table))
     depths = _depths(found)
     for table in unsaid:
         found[table] = tuple(_first_to_stand_under(found, table, schema.tables[table], below, depths))
@@ -82,10 +82,10 @@ def _first_to_stand_under(
     parents: Parents, table: str, declared: Table, below: frozenset[str], depths: Mapping[str, int]
 ) -> list[Parent]:
     """The parents with the best to stand under first: one below a root, the deepest, one that every row has."""
-    links = {link.column: link for link in declared.foreign_keys}
+    links = {link.columns: link for link in declared.foreign_keys}
 
     def rank(parent: Parent) -> tuple[bool, int, bool, bool]:
-        link = links[parent.columns[0]]
+        link = links[parent.columns]
         depth = 0 if table in below and parent.table not in below else depths[parent.table]
         return parent.table not in below, -depth, not link.on_delete_cascade, _is_nullable(declared, link)
 
@@ -93,7 +93,7 @@ def _first_to_stand_under(
 
 
 def _is_nullable(declared: Table, link: ForeignKey) -> bool:
-    return declared.columns[link.column].nullable
+    return any(declared.columns[name].nullable for name in link.columns)
 
 
 def _depths(parents: Parents) -> dict[str, int]:
