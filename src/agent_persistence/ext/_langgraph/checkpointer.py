@@ -21,10 +21,7 @@ from agent_persistence.exceptions import ConflictError
 from agent_persistence.ext._langgraph import clearing
 from agent_persistence.ext._langgraph.outbox import Outbox
 from agent_persistence.ext._langgraph.parts import (
-    INDEXES,
-    PARTS,
     STORED,
-    TABLE,
     Namespace,
     Part,
     Stored,
@@ -37,7 +34,9 @@ from agent_persistence.ext._langgraph.parts import (
     write_parts,
 )
 from agent_persistence.ext._short_lists import short_lists
-from agent_persistence.ext._tables import OwnerColumn, checked_agent, install_sql, owned
+from agent_persistence.ext._tables.checking import checked_agent
+from agent_persistence.ext._tables.langgraph import CHECKPOINTS, PARTS as TABLE
+from agent_persistence.ext._tables.owning import OwnerColumn
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.query.filters import Filters, all_of, any_of, contains, gt, in_, lt
 from agent_persistence.query.ordering import asc, desc
@@ -73,25 +72,19 @@ class Checkpointer(BaseCheckpointSaver[str]):
         self, agent: PersistenceAgent | AsyncPersistenceService, *, serde: SerializerProtocol | None = None
     ) -> None:
         super().__init__(serde=serde)
-        self._agent: AllVerbs = checked_agent(agent, {TABLE: PARTS}, "Checkpointer")
+        self._agent: AllVerbs = checked_agent(agent, CHECKPOINTS.tables, "Checkpointer")
         self._key = self._agent.schema.primary_key(TABLE)
         self._outbox = Outbox(self._agent)
 
     @staticmethod
     def tables(owner: OwnerColumn | None = None) -> dict[str, Table]:
         """The declaration of the table, for the agent's Schema; its name belongs in read, write and delete."""
-        return {TABLE: owned(PARTS, owner)}
+        return CHECKPOINTS.declared(owner)
 
     @staticmethod
     def sql(owner: OwnerColumn | None = None, *, db_schema: str = "public", row_level_security: bool = True) -> str:
         """SQL that makes the table, for its owner to read and run. Nothing here runs it."""
-        return install_sql(
-            Checkpointer.tables(owner),
-            INDEXES,
-            owner=owner,
-            db_schema=db_schema,
-            row_level_security=row_level_security,
-        )
+        return CHECKPOINTS.sql(owner, db_schema=db_schema, row_level_security=row_level_security)
 
     async def aput(
         self,

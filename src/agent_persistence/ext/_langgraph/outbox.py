@@ -10,7 +10,8 @@ import anyio
 
 from agent_persistence.client.verbs import AllVerbs
 from agent_persistence.exceptions import BackendUnavailableError
-from agent_persistence.ext._langgraph.parts import TABLE, Part
+from agent_persistence.ext._langgraph.parts import Part
+from agent_persistence.ext._tables.langgraph import PARTS as TABLE
 from agent_persistence.policy.identity import Identity
 from agent_persistence.query.records import NULL
 from agent_persistence.runtime.background import in_background
