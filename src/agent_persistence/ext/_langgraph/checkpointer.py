@@ -33,6 +33,7 @@ from agent_persistence.ext._langgraph.parts import (
     thread_of,
     write_parts,
 )
+from agent_persistence.ext._langgraph.runs import Runs
 from agent_persistence.ext._short_lists import short_lists
 from agent_persistence.ext._tables.checking import checked_agent
 from agent_persistence.ext._tables.langgraph import CHECKPOINTS, PARTS as TABLE
@@ -75,6 +76,7 @@ class Checkpointer(BaseCheckpointSaver[str]):
         self._agent: AllVerbs = checked_agent(agent, CHECKPOINTS.tables, "Checkpointer")
         self._key = self._agent.schema.primary_key(TABLE)
         self._outbox = Outbox(self._agent)
+        self._runs = Runs()
 
     @staticmethod
     def tables(owner: OwnerColumn | None = None) -> dict[str, Table]:
@@ -93,18 +95,26 @@ class Checkpointer(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store the checkpoint, whose parent is the config's own; one that is there already is replaced."""
+        """Store the checkpoint, whose parent is the config's own; one that is there already is replaced.
+
+        In a run of a graph that is further already, it may wait for the next one, with which it is stored.
+        """
         parts = checkpoint_parts(config, checkpoint, metadata, new_versions, self.serde)
+        await self._runs.put(config, checkpoint["id"], parts, self._stored)
+        return place_of(config).config(checkpoint["id"])
+
+    async def _stored(self, parts: Sequence[Part]) -> None:
+        """The checkpoints are there as they were given, all or none."""
         try:
             await self._send(parts)
         except ConflictError:
             await self._send(parts, merge=True)
-        return place_of(config).config(checkpoint["id"])
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store the writes of a task, by one statement unless some are there already."""
+        self._runs.wrote(config)
         parts = write_parts(config, writes, task_id, task_path, self.serde)
         if not parts:
             return
@@ -255,8 +265,10 @@ class Checkpointer(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """`aput`, waited for."""
-        return wait_for(self.aput, config, checkpoint, metadata, new_versions)
+        """`aput`, waited for until the checkpoint is stored."""
+        parts = checkpoint_parts(config, checkpoint, metadata, new_versions, self.serde)
+        wait_for(self._stored, parts)
+        return place_of(config).config(checkpoint["id"])
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""

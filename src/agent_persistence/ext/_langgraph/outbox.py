@@ -23,6 +23,10 @@ CHARS_A_REQUEST: Final = 2**20
 Queues: TypeAlias = dict[Identity, "_Queue"]
 
 
+def fits_a_request(parts: Sequence[Part]) -> bool:
+    return len(parts) <= ROWS_A_REQUEST and sum(len(part["value"]) for part in parts) <= CHARS_A_REQUEST
+
+
 class Outbox:
     """Inserts parts: a lone call at once, and what comes while its request is under way by one request when it is back.
 
@@ -85,12 +89,11 @@ class _Queue:
 
     def take(self) -> list[_Seat]:
         """The first of those who wait, as many as fit into one request, and at least one."""
-        rows = chars = 0
+        parts: list[Part] = []
         taken: list[_Seat] = []
         for seat in self.waiting:
-            rows += len(seat.parts)
-            chars += sum(len(part["value"]) for part in seat.parts)
-            if taken and (rows > ROWS_A_REQUEST or chars > CHARS_A_REQUEST):
+            parts += seat.parts
+            if taken and not fits_a_request(parts):
                 break
             seat.taken = True
             taken.append(seat)
