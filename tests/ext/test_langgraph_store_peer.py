@@ -32,7 +32,9 @@ TTLS = st.sampled_from([None, 1, 1000])
 KINDS: st.SearchStrategy[Literal["prefix", "suffix"]] = st.sampled_from(["prefix", "suffix"])
 PATHS = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=2).map(tuple)
 OPS = st.one_of(
-    st.tuples(NAMESPACES, KEYS, VALUES | st.none(), st.just(False), TTLS).map(lambda given: PutOp(*given)),
+    st.tuples(NAMESPACES, KEYS, VALUES | st.none(), TTLS).map(
+        lambda given: PutOp(*given[:3], index=False, ttl=given[3])
+    ),
     st.tuples(NAMESPACES, KEYS, st.booleans()).map(lambda given: GetOp(*given)),
     st.tuples(NAMESPACES.map(lambda labels: labels[:2]) | st.just(()), EQUALITIES, st.just(1000)).map(
         lambda given: SearchOp(*given)

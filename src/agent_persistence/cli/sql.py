@@ -106,13 +106,13 @@ def _named(parts: str) -> list[str]:
 
 def _owner(owner: str | None, tenant: str | None, parts: Iterable[str]) -> OwnerColumn | None:
     """The column that says whose a row of a framework's table is."""
-    if owner is None and tenant is None:
-        return None
-    if not {*parts} & FRAMEWORKS.keys():
+    if (owner or tenant) and not {*parts} & FRAMEWORKS.keys():
         raise ConfigurationError(f"--owner and --tenant are for tables of frameworks: --for {','.join(FRAMEWORKS)}")
     if owner is not None and tenant is not None:
         raise ConfigurationError("a row is a user's (--owner) or a tenant's (--tenant), not both")
-    return OwnerColumn(tenant, "text") if owner is None else OwnerColumn(owner, default="auth.uid()")
+    if tenant is not None:
+        return OwnerColumn(tenant, "text")
+    return None if owner is None else OwnerColumn(owner, default="auth.uid()")
 
 
 def _written(folder: Path, name: str, sql: str) -> Path:
