@@ -1,7 +1,5 @@
 """A graph that is faster than its store waits for a few requests, not for one a step, and loses nothing by it."""
 
-# persistence-guard: allow-file AP001 an adapter that is slow and counts
-
 from __future__ import annotations
 
 import operator
