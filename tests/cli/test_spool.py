@@ -127,7 +127,7 @@ def test_a_command_keeps_no_write_by_itself(kept: Path, rows: Path) -> None:
 
 def spool_rows() -> list[tuple[str, str]]:
     checks = document("doctor", "--kind", "memory")["checks"]
-    return [(one["level"], one["told"]) for one in checks if one["area"] == "Spool"]
+    return [(one["level"], one["message"]) for one in checks if one["area"] == "Spool"]
 
 
 def test_doctor_says_what_waits(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,10 @@ from agent_persistence import (
 from tests.server import LocalServer
 
 NAMES = ("memory", "postgres", "supabase")
+UID = """create or replace function auth.uid() returns uuid stable language sql as $$ select coalesce(
+  nullif(current_setting('request.jwt.claim.sub', true), ''),
+  nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $$"""
+"""As the hosted one: the local server says who it is in a form of its own."""
 
 
 @dataclass(frozen=True)

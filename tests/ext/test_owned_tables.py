@@ -14,6 +14,7 @@ import pytest
 from agents.items import TResponseInputItem
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointMetadata, empty_checkpoint
+from pydantic_ai.messages import ModelRequest, UserPromptPart
 
 from agent_persistence import (
     AdapterError,
@@ -26,21 +27,25 @@ from agent_persistence import (
     TenantScope,
     create_persistence_agent,
 )
+from agent_persistence.ext._tables.frameworks import FRAMEWORKS
 from agent_persistence.ext.langgraph import Checkpointer, OwnerColumn, Store
 from agent_persistence.ext.openai_agents import AgentSession
-from tests.ext.backends import allowing
+from agent_persistence.ext.pydantic_ai import history
+from tests.cli.program import ran
+from tests.ext.backends import UID, allowing
 from tests.server import LocalServer
 
 pytestmark = pytest.mark.asyncio
 ADA, BOB = "00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b"
-USERS = OwnerColumn("user_id", "uuid", default="(auth.jwt() ->> 'sub')::uuid")
+USERS = OwnerColumn("user_id", "uuid", default="auth.uid()")
 TENANTS = OwnerColumn("tenant_id", "text")
+INSTALL = ("sql", "install", "--for", ",".join(FRAMEWORKS))
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
 TOLD: CheckpointMetadata = {"source": "loop", "step": 0, "parents": {}}
 
 
 def tables(owner: OwnerColumn) -> dict[str, Any]:
-    return {**Checkpointer.tables(owner), **Store.tables(owner), **AgentSession.tables(owner)}
+    return {name: table for own in FRAMEWORKS.values() for name, table in own.declared(owner).items()}
 
 
 def said(text: str) -> TResponseInputItem:
@@ -58,6 +63,7 @@ async def used(agent: PersistenceAgent, name: str) -> None:
     session = AgentSession(agent, "s")
     await session.add_items([said(name)])
     await session.replace_items([said(f"{name} again")], expected=[said(name)])
+    await history(agent, "c").append([ModelRequest(parts=[UserPromptPart(name)], run_id=name)])
 
 
 async def seen(agent: PersistenceAgent) -> set[str]:
@@ -65,21 +71,26 @@ async def seen(agent: PersistenceAgent) -> set[str]:
     found = await Checkpointer(agent).aget_tuple(CONFIG)
     listed = [one async for one in Checkpointer(agent).alist(None)]
     items = await Store(agent).asearch(())
-    history = cast("list[dict[str, Any]]", await AgentSession(agent, "s").get_items())
+    turns = cast("list[dict[str, Any]]", await AgentSession(agent, "s").get_items())
+    said_before = [request.parts[0].content for request in cast("list[Any]", await history(agent, "c").load())]
     if found is None:
-        assert not listed
-        assert not items
-        assert not history
+        assert [listed, items, turns, said_before] == [[], [], [], []]
         return set()
-    assert len(listed) == len(items) == len(history) == 1
+    assert len(listed) == len(items) == len(turns) == len(said_before) == 1
     assert [value for _, _, value in found.pending_writes or ()] == [found.checkpoint["channel_values"]["a"]]
-    return {found.checkpoint["channel_values"]["a"], items[0].value["by"], history[0]["content"].removesuffix(" again")}
+    return {
+        found.checkpoint["channel_values"]["a"],
+        items[0].value["by"],
+        turns[0]["content"].removesuffix(" again"),
+        *said_before,
+    }
 
 
 async def cleared(agent: PersistenceAgent) -> None:
     await Checkpointer(agent).aprune(["1"], strategy="delete")
     await Store(agent).adelete(("n",), "k")
     await AgentSession(agent, "s").clear_session()
+    await agent.delete("pydantic_ai_messages", {"conversation_id": "c"})
 
 
 async def are_apart(ada: PersistenceAgent, bob: PersistenceAgent) -> None:
@@ -93,9 +104,9 @@ async def are_apart(ada: PersistenceAgent, bob: PersistenceAgent) -> None:
 
 @asynccontextmanager
 async def installed(server: LocalServer, owner: OwnerColumn, name: str) -> AsyncIterator[PersistenceAdapter]:
-    """An adapter for the tables with the owner's column; afterwards they are gone."""
-    made: list[Any] = [Checkpointer, Store, AgentSession]
-    server.execute("\n".join(one.sql(owner) for one in made))
+    """An adapter for the tables as the command makes them, with the owner's column; afterwards they are gone."""
+    server.execute(UID)
+    server.execute(ran(*INSTALL, "--tenant" if owner is TENANTS else "--owner", owner.name).out)
     server.reload_schema()
     key = server.service_key if owner is TENANTS else server.anon_key
     adapter: PersistenceAdapter = (

@@ -46,6 +46,7 @@ from agent_persistence import (
 from agent_persistence.exceptions import FailureState
 from agent_persistence.ext.pydantic_ai import TABLES, history, sql, toolset, with_history
 from agent_persistence.policy.tenant import TenantScope
+from tests.ext.backends import UID
 from tests.server import LocalServer, running_server
 from tests.server.fixtures import local_server
 
@@ -56,10 +57,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyn
 A, B = (str(UUID(int=number << 96 | 0x4000_8000 << 64)) for number in (0xA, 0xB))
 SCHEMA = with_history(Schema.default())
 POLICY = TablePolicy(read={TABLE, "leads"}, write={TABLE, "leads"})
-UID = """create or replace function auth.uid() returns uuid stable language sql as $$ select coalesce(
-  nullif(current_setting('request.jwt.claim.sub', true), ''),
-  nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $$"""
-"""As the hosted one: the local server says who it is in a form of its own."""
 echo = Agent(TestModel(call_tools=[]))
 
 

@@ -20,6 +20,6 @@ except ImportError as error:
 
 from agent_persistence.ext._langgraph.checkpointer import Checkpointer
 from agent_persistence.ext._langgraph.store import Store
-from agent_persistence.ext._tables import OwnerColumn
+from agent_persistence.ext._tables.owning import OwnerColumn
 
 __all__ = ["Checkpointer", "OwnerColumn", "Store"]

@@ -23,12 +23,14 @@ from agent_persistence.exceptions import (
     ValidationError,
 )
 from agent_persistence.ext._json_values import json_text
-from agent_persistence.ext._tables import OwnerColumn, checked_agent, install_sql, owned
+from agent_persistence.ext._tables.checking import checked_agent
+from agent_persistence.ext._tables.openai_agents import ITEMS as TABLE, SESSIONS
+from agent_persistence.ext._tables.owning import OwnerColumn
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.query.filters import Filters, all_of, any_of, lt, lte
 from agent_persistence.query.ordering import desc
 from agent_persistence.query.records import NULL, Row
-from agent_persistence.schema.registry import Column, Generated, Table
+from agent_persistence.schema.registry import Table
 from agent_persistence.service import AsyncPersistenceService
 
 if TYPE_CHECKING:
@@ -44,20 +46,6 @@ except ImportError as error:
 
 __all__ = ["AgentSession", "OwnerColumn"]
 
-TABLE: Final = "agent_session_items"
-ITEMS: Final = Table(
-    {
-        "id": Column("uuid", nullable=False, default=Generated.UUID),
-        "session_id": Column("text", nullable=False),
-        "position": Column("bigint", nullable=False, default=Generated.IDENTITY),
-        "place": Column("integer", nullable=False, default=0),
-        "item": Column("text"),
-        "popped_by": Column("uuid"),
-        "created_at": Column("timestamptz", nullable=False, default=Generated.NOW),
-    },
-    unique=(("session_id", "position", "place"),),
-)
-"""A row without an item hides all that stand before it: with such a row a replacement begins."""
 _SHOWN: Final = ("id", "position", "place", "item")
 _ASKED_AT_MOST: Final = 10_000
 
@@ -82,7 +70,7 @@ class AgentSession:
         *,
         session_settings: SessionSettings | dict[str, Any] | None = None,
     ) -> None:
-        self._agent: AllVerbs = checked_agent(agent, {TABLE: ITEMS}, "AgentSession")
+        self._agent: AllVerbs = checked_agent(agent, SESSIONS.tables, "AgentSession")
         self._own: dict[str, Any] = {"session_id": _checked_id(session_id)}
         self._last_read: Position | None = None
         self.session_id = session_id
@@ -92,14 +80,12 @@ class AgentSession:
     @staticmethod
     def tables(owner: OwnerColumn | None = None) -> dict[str, Table]:
         """The declaration of the table, for the agent's Schema; its name belongs in read, write and delete."""
-        return {TABLE: owned(ITEMS, owner)}
+        return SESSIONS.declared(owner)
 
     @staticmethod
     def sql(owner: OwnerColumn | None = None, *, db_schema: str = "public", row_level_security: bool = True) -> str:
         """SQL that makes the table, for its owner to read and run. Nothing here runs it."""
-        return install_sql(
-            AgentSession.tables(owner), (), owner=owner, db_schema=db_schema, row_level_security=row_level_security
-        )
+        return SESSIONS.sql(owner, db_schema=db_schema, row_level_security=row_level_security)
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         """The newest `limit` items in the order in which they were added; all where neither the call nor the settings

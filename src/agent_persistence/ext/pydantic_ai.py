@@ -12,6 +12,7 @@ from typing import Literal
 from agent_persistence._extras import command_for
 from agent_persistence.client.facade import ReadOnlyPersistenceFacade
 from agent_persistence.exceptions import ConfigurationError
+from agent_persistence.ext._tables.pydantic_ai import TABLES, sql, with_history
 from agent_persistence.ext._tools.cursors import Cursors
 from agent_persistence.ext._tools.reading import AnswerBounds, ReadingTools
 from agent_persistence.ext._tools.searching import ContextBuilder, ContextTools, SearchTools
@@ -21,7 +22,6 @@ from agent_persistence.rag_context import ReadableSource, build_rag_context
 
 try:
     from agent_persistence.ext._pydantic_ai.history import ConversationHistory
-    from agent_persistence.ext._pydantic_ai.tables import TABLES, sql, with_history
     from agent_persistence.ext._pydantic_ai.toolset import PersistenceToolset
 except ImportError as error:
     raise ConfigurationError(f"this module needs pydantic-ai: {command_for('pydantic-ai')}") from error

@@ -17,6 +17,7 @@ from agent_persistence.cli.checks import Area, Check, Level, counted, has_proble
 from agent_persistence.cli.database import database_of
 from agent_persistence.cli.doctor.environment import AREA as ENVIRONMENT, environment
 from agent_persistence.cli.doctor.expected import ExpectedRights
+from agent_persistence.cli.doctor.frameworks import framework_checks, served_tables
 from agent_persistence.cli.doctor.keys import ApiKeyKind, key_checks, read_key
 from agent_persistence.cli.doctor.public import public_checks, unseen_security
 from agent_persistence.cli.doctor.reach import AREA as SERVER, DATABASE, reach, reach_database
@@ -157,6 +158,7 @@ async def _examine_server(patient: _Examination, rest: Rest) -> None:
         await patient.note(right_checks(rest, expected))
         if not patient.sees_catalogues:
             patient.checks += unseen_functions(target.policy)
+            patient.checks += framework_checks(await served_tables(rest))
         await patient.note(unit_checks(rest, target.policy, target.schema))
         await _examine_public(patient, rest, expected, key)
     except AdapterError as error:

@@ -11,6 +11,7 @@ from agent_persistence.cli.catalogue import pulled_schema
 from agent_persistence.cli.checks import Area, Check, Level, has_problems
 from agent_persistence.cli.database import Database, listed
 from agent_persistence.cli.doctor.differences import differences
+from agent_persistence.cli.doctor.frameworks import catalogued_tables, framework_checks
 from agent_persistence.cli.doctor.functions import function_checks
 from agent_persistence.cli.doctor.security import security_checks
 from agent_persistence.cli.doctor.statements import grant, grant_usage, quoted
@@ -69,7 +70,7 @@ class Wanted:
 async def catalogue_checks(database: Database, wanted: Wanted) -> AsyncIterator[Check]:
     """All that the catalogues show to be missing, and what is there."""
     actual = await pulled_schema(database, wanted.db_schema)
-    for check in _tables(wanted, actual):
+    for check in (*_tables(wanted, actual), *framework_checks(catalogued_tables(actual))):
         yield check
     found = await database.rows(_ROLE, wanted.db_schema, wanted.role)
     if not found:

@@ -21,10 +21,7 @@ from agent_persistence.exceptions import ConflictError
 from agent_persistence.ext._langgraph import clearing
 from agent_persistence.ext._langgraph.outbox import Outbox
 from agent_persistence.ext._langgraph.parts import (
-    INDEXES,
-    PARTS,
     STORED,
-    TABLE,
     Namespace,
     Part,
     Stored,
@@ -36,8 +33,11 @@ from agent_persistence.ext._langgraph.parts import (
     thread_of,
     write_parts,
 )
+from agent_persistence.ext._langgraph.runs import Runs
 from agent_persistence.ext._short_lists import short_lists
-from agent_persistence.ext._tables import OwnerColumn, checked_agent, install_sql, owned
+from agent_persistence.ext._tables.checking import checked_agent
+from agent_persistence.ext._tables.langgraph import CHECKPOINTS, PARTS as TABLE
+from agent_persistence.ext._tables.owning import OwnerColumn
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.query.filters import Filters, all_of, any_of, contains, gt, in_, lt
 from agent_persistence.query.ordering import asc, desc
@@ -73,25 +73,20 @@ class Checkpointer(BaseCheckpointSaver[str]):
         self, agent: PersistenceAgent | AsyncPersistenceService, *, serde: SerializerProtocol | None = None
     ) -> None:
         super().__init__(serde=serde)
-        self._agent: AllVerbs = checked_agent(agent, {TABLE: PARTS}, "Checkpointer")
+        self._agent: AllVerbs = checked_agent(agent, CHECKPOINTS.tables, "Checkpointer")
         self._key = self._agent.schema.primary_key(TABLE)
         self._outbox = Outbox(self._agent)
+        self._runs = Runs()
 
     @staticmethod
     def tables(owner: OwnerColumn | None = None) -> dict[str, Table]:
         """The declaration of the table, for the agent's Schema; its name belongs in read, write and delete."""
-        return {TABLE: owned(PARTS, owner)}
+        return CHECKPOINTS.declared(owner)
 
     @staticmethod
     def sql(owner: OwnerColumn | None = None, *, db_schema: str = "public", row_level_security: bool = True) -> str:
         """SQL that makes the table, for its owner to read and run. Nothing here runs it."""
-        return install_sql(
-            Checkpointer.tables(owner),
-            INDEXES,
-            owner=owner,
-            db_schema=db_schema,
-            row_level_security=row_level_security,
-        )
+        return CHECKPOINTS.sql(owner, db_schema=db_schema, row_level_security=row_level_security)
 
     async def aput(
         self,
@@ -100,18 +95,26 @@ class Checkpointer(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store the checkpoint, whose parent is the config's own; one that is there already is replaced."""
+        """Store the checkpoint, whose parent is the config's own; one that is there already is replaced.
+
+        In a run of a graph that is further already, it may wait for the next one, with which it is stored.
+        """
         parts = checkpoint_parts(config, checkpoint, metadata, new_versions, self.serde)
+        await self._runs.put(config, checkpoint["id"], parts, self._stored)
+        return place_of(config).config(checkpoint["id"])
+
+    async def _stored(self, parts: Sequence[Part]) -> None:
+        """The checkpoints are there as they were given, all or none."""
         try:
             await self._send(parts)
         except ConflictError:
             await self._send(parts, merge=True)
-        return place_of(config).config(checkpoint["id"])
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store the writes of a task, by one statement unless some are there already."""
+        self._runs.wrote(config)
         parts = write_parts(config, writes, task_id, task_path, self.serde)
         if not parts:
             return
@@ -262,8 +265,10 @@ class Checkpointer(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """`aput`, waited for."""
-        return wait_for(self.aput, config, checkpoint, metadata, new_versions)
+        """`aput`, waited for until the checkpoint is stored."""
+        parts = checkpoint_parts(config, checkpoint, metadata, new_versions, self.serde)
+        wait_for(self._stored, parts)
+        return place_of(config).config(checkpoint["id"])
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""

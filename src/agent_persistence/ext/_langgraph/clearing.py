@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent_persistence.client.verbs import AllVerbs
 from agent_persistence.exceptions import OutcomeUnknownError, ValidationError
-from agent_persistence.ext._langgraph.parts import STORED, TABLE, Namespace, Stored, thread_of
+from agent_persistence.ext._langgraph.parts import STORED, Namespace, Stored, thread_of
 from agent_persistence.ext._short_lists import short_lists
+from agent_persistence.ext._tables.langgraph import PARTS as TABLE
 from agent_persistence.query.filters import Filters, in_, lt
 from agent_persistence.query.records import NULL, Row
 

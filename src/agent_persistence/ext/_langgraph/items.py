@@ -11,28 +11,10 @@ from langgraph.store.base import Item, MatchCondition, PutOp, SearchItem
 
 from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.ext._json_values import equal, is_exact, json_text
+from agent_persistence.ext._tables.langgraph import ITEMS as TABLE
 from agent_persistence.query.filters import Filters, any_of, contains, gt, gte, lt
 from agent_persistence.query.records import NULL, Row
-from agent_persistence.schema.registry import Column, Generated, Table
 
-TABLE: Final = "langgraph_store_items"
-KEY: Final = ("namespace", "key")
-_TEXT: Final = Column("text", nullable=False)
-ITEMS: Final = Table(
-    {
-        "namespace": _TEXT,
-        "key": _TEXT,
-        "value": _TEXT,
-        "searchable": Column("jsonb", nullable=False),
-        "vectors": Column("text"),
-        "ttl_minutes": Column("double precision"),
-        "expires_at": Column("timestamptz"),
-        "created_at": Column("timestamptz", nullable=False, default=Generated.NOW),
-        "updated_at": Column("timestamptz", nullable=False),
-    },
-    primary_key=KEY,
-)
-INDEXES: Final = ((TABLE, ("expires_at",)),)
 SHOWN: Final = ("namespace", "key", "value", "ttl_minutes", "created_at", "updated_at")
 _BEHIND_ALL: Final = "\U0010ffff"
 _MAX_SEARCHABLE: Final = 200

@@ -10,7 +10,8 @@ import anyio
 
 from agent_persistence.client.verbs import AllVerbs
 from agent_persistence.exceptions import BackendUnavailableError
-from agent_persistence.ext._langgraph.parts import TABLE, Part
+from agent_persistence.ext._langgraph.parts import Part
+from agent_persistence.ext._tables.langgraph import PARTS as TABLE
 from agent_persistence.policy.identity import Identity
 from agent_persistence.query.records import NULL
 from agent_persistence.runtime.background import in_background
@@ -20,6 +21,10 @@ ROWS_A_REQUEST: Final = 500
 CHARS_A_REQUEST: Final = 2**20
 
 Queues: TypeAlias = dict[Identity, "_Queue"]
+
+
+def fits_a_request(parts: Sequence[Part]) -> bool:
+    return len(parts) <= ROWS_A_REQUEST and sum(len(part["value"]) for part in parts) <= CHARS_A_REQUEST
 
 
 class Outbox:
@@ -84,12 +89,11 @@ class _Queue:
 
     def take(self) -> list[_Seat]:
         """The first of those who wait, as many as fit into one request, and at least one."""
-        rows = chars = 0
+        parts: list[Part] = []
         taken: list[_Seat] = []
         for seat in self.waiting:
-            rows += len(seat.parts)
-            chars += sum(len(part["value"]) for part in seat.parts)
-            if taken and (rows > ROWS_A_REQUEST or chars > CHARS_A_REQUEST):
+            parts += seat.parts
+            if taken and not fits_a_request(parts):
                 break
             seat.taken = True
             taken.append(seat)

@@ -25,40 +25,15 @@ from langgraph.checkpoint.base import (
 
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.ext._json_values import equal, is_exact
+from agent_persistence.ext._tables.langgraph import CHECKPOINTS, PARTS as TABLE
 from agent_persistence.query.records import NULL, Row
-from agent_persistence.schema.registry import Column, Generated, Table
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-TABLE: Final = "langgraph_checkpoint_parts"
-KEY: Final = ("thread_id", "checkpoint_ns", "kind", "ref", "name", "idx")
-"""`ref` is the checkpoint's id, or the version of a blob; `name` the task of a write, or the channel of a blob."""
-_TEXT: Final = Column("text", nullable=False)
-_OPTIONAL: Final = Column("text")
-PARTS: Final = Table(
-    {
-        "thread_id": _TEXT,
-        "checkpoint_ns": _TEXT,
-        "kind": Column("text", nullable=False, one_of=("blob", "checkpoint", "write")),
-        "ref": _TEXT,
-        "name": _TEXT,
-        "idx": Column("integer", nullable=False),
-        "parent_id": _OPTIONAL,
-        "run_id": _OPTIONAL,
-        "metadata": Column("jsonb"),
-        "channel": _OPTIONAL,
-        "task_path": _OPTIONAL,
-        "type": _TEXT,
-        "value": _TEXT,
-        "created_at": Column("timestamptz", nullable=False, default=Generated.NOW),
-    },
-    primary_key=KEY,
-)
-STORED: Final = tuple(name for name in PARTS.columns if name != "created_at")
+STORED: Final = tuple(name for name in CHECKPOINTS.tables[TABLE].columns if name != "created_at")
 SHORT_CHARS: Final = 100
-INDEXES: Final = ((TABLE, ("run_id",)),)
 
 Part: TypeAlias = dict[str, Any]
 

@@ -24,10 +24,12 @@ from agent_persistence.client.verbs import AllVerbs
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.ext._embeddings.embedder import Embedder
 from agent_persistence.ext._langgraph import items
-from agent_persistence.ext._langgraph.items import INDEXES, ITEMS, SHOWN, TABLE, alive, below, found, item, written
+from agent_persistence.ext._langgraph.items import SHOWN, alive, below, found, item, written
 from agent_persistence.ext._langgraph.similarity import Index
 from agent_persistence.ext._short_lists import short_lists
-from agent_persistence.ext._tables import OwnerColumn, checked_agent, install_sql, owned
+from agent_persistence.ext._tables.checking import checked_agent
+from agent_persistence.ext._tables.langgraph import ITEMS as TABLE, MEMORIES
+from agent_persistence.ext._tables.owning import OwnerColumn
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.query.filters import Filters, all_of, gt, in_, lte
 from agent_persistence.query.ordering import asc, desc
@@ -65,7 +67,7 @@ class Store(BaseStore):
         ttl: TTLConfig | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._agent: AllVerbs = checked_agent(agent, {TABLE: ITEMS}, "Store")
+        self._agent: AllVerbs = checked_agent(agent, MEMORIES.tables, "Store")
         self._key = self._agent.schema.primary_key(TABLE)
         self._index = None if embedder is None else Index(embedder, fields)
         self._clock = clock
@@ -74,14 +76,12 @@ class Store(BaseStore):
     @staticmethod
     def tables(owner: OwnerColumn | None = None) -> dict[str, Table]:
         """The declaration of the table, for the agent's Schema; its name belongs in read, write and delete."""
-        return {TABLE: owned(ITEMS, owner)}
+        return MEMORIES.declared(owner)
 
     @staticmethod
     def sql(owner: OwnerColumn | None = None, *, db_schema: str = "public", row_level_security: bool = True) -> str:
         """SQL that makes the table, for its owner to read and run. Nothing here runs it."""
-        return install_sql(
-            Store.tables(owner), INDEXES, owner=owner, db_schema=db_schema, row_level_security=row_level_security
-        )
+        return MEMORIES.sql(owner, db_schema=db_schema, row_level_security=row_level_security)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """`abatch`, waited for."""

@@ -1,1 +1,1 @@
-"""pydantic-ai: the messages of a conversation as rows, and the tools of `_tools` as a toolset."""
+"""pydantic-ai: the messages of a conversation, and the tools of `_tools` as a toolset."""

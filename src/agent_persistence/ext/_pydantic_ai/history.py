@@ -14,7 +14,7 @@ from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelRe
 from pydantic_core import PydanticSerializationError
 
 from agent_persistence.exceptions import AdapterError, ConfigurationError, ConflictError, FailureState, ValidationError
-from agent_persistence.ext._pydantic_ai.tables import TABLE
+from agent_persistence.ext._tables.pydantic_ai import TABLE
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.query.filters import in_
 from agent_persistence.query.records import Row
