@@ -23,22 +23,22 @@ from agent_persistence.rag.asked import (
 )
 from agent_persistence.rag.blending import blended
 from agent_persistence.rag.budget import TokenBudget, token_budget
-from agent_persistence.rag.compact_format import Compact
-from agent_persistence.rag.dates import days_meant
-from agent_persistence.rag.json_format import Json
-from agent_persistence.rag.lexical import terms
-from agent_persistence.rag.markdown_format import Markdown
 from agent_persistence.rag.plan import ReadPlan, plan
 from agent_persistence.rag.preparing import prepared
+from agent_persistence.rag.ranking.dates import days_meant
+from agent_persistence.rag.ranking.lexical import terms
+from agent_persistence.rag.ranking.relevance import Relevance, Retriever
+from agent_persistence.rag.ranking.words import question_words
 from agent_persistence.rag.reading import Found, Search, read
-from agent_persistence.rag.relevance import Relevance, Retriever
+from agent_persistence.rag.rendering.compact_format import Compact
+from agent_persistence.rag.rendering.json_format import Json
+from agent_persistence.rag.rendering.markdown_format import Markdown
+from agent_persistence.rag.rendering.shown import Format
+from agent_persistence.rag.rendering.xml_format import Xml
 from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id
-from agent_persistence.rag.shown import Format
 from agent_persistence.rag.telling import Prompt, Settings, Telling, TokenUse, state
 from agent_persistence.rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
 from agent_persistence.rag.widening import widened
-from agent_persistence.rag.words import question_words
-from agent_persistence.rag.xml_format import Xml
 from agent_persistence.redaction.actions import Drop
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.schema.contexts.entity import Entity, Parent, check_among

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from agent_persistence.query.records import Row
 from agent_persistence.rag.blending import retrieved
 from agent_persistence.rag.candidates import without
-from agent_persistence.rag.dates import IsMeant
 from agent_persistence.rag.plan import ReadPlan
-from agent_persistence.rag.ranking import Match
+from agent_persistence.rag.ranking.dates import IsMeant
+from agent_persistence.rag.ranking.matching import Match
 from agent_persistence.rag.reading import Found
 from agent_persistence.rag.scoring import RecordId, record_id
 from agent_persistence.rag.searching import Asked, Hides, Sizes, answer, kept

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from agent_persistence.rag.ranking import Match
-from agent_persistence.rag.relevance import Relevance
+from agent_persistence.rag.ranking.matching import Match
+from agent_persistence.rag.ranking.relevance import Relevance
 from agent_persistence.rag.scoring import RecordId, record_id
 
 RETRIEVED: Final = 1.0

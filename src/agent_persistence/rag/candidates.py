@@ -13,9 +13,9 @@ from typing import Final
 from agent_persistence.query.filters import Filters, ilike, text_search
 from agent_persistence.query.predicates import Comparison
 from agent_persistence.query.records import Row
-from agent_persistence.rag.ranking import Corpus, WordMatches
+from agent_persistence.rag.ranking.matching import Corpus, WordMatches
+from agent_persistence.rag.ranking.words import Word
 from agent_persistence.rag.scope import Values, values
-from agent_persistence.rag.words import Word
 from agent_persistence.schema.contexts.shape import ContextTable
 
 ROWS_A_WORD: Final = 200

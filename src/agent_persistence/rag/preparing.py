@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent_persistence.query.records import Row
+from agent_persistence.rag.rendering.visible import visible, visible_value
 from agent_persistence.rag.times import newest_first
-from agent_persistence.rag.visible import visible, visible_value
 from agent_persistence.redaction.redacting import Redaction, Redactor
 from agent_persistence.schema.contexts.shape import ContextShape
 from agent_persistence.schema.registry import Schema

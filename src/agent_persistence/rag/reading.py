@@ -16,7 +16,7 @@ from agent_persistence.query.records import Row
 from agent_persistence.rag.candidates import ROWS_A_WORD, best_talks, without
 from agent_persistence.rag.conditions import alternatives, among, batches_of, size_of
 from agent_persistence.rag.plan import ReadPlan, Step
-from agent_persistence.rag.relevance import Relevance, Retriever
+from agent_persistence.rag.ranking.relevance import Relevance, Retriever
 from agent_persistence.rag.scope import Named, Values, missing_parents, within
 from agent_persistence.rag.times import newest_first
 from agent_persistence.runtime.concurrency import together

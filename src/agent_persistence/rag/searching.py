@@ -9,12 +9,12 @@ from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from agent_persistence.query.records import Row
-from agent_persistence.rag.dates import IsMeant
-from agent_persistence.rag.notation import told as notation
-from agent_persistence.rag.ranking import Corpus, Match, WordMatches
+from agent_persistence.rag.ranking.dates import IsMeant
+from agent_persistence.rag.ranking.matching import Corpus, Match, WordMatches
+from agent_persistence.rag.ranking.words import Word
+from agent_persistence.rag.rendering.notation import told as notation
 from agent_persistence.rag.scope import values
 from agent_persistence.rag.scoring import RecordId, record_id
-from agent_persistence.rag.words import Word
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable, Relation
 
 _KEPT_TEXTS: Final = 1_000

@@ -14,8 +14,8 @@ from agent_persistence.rag.budget import TokenBudget
 from agent_persistence.rag.composing import Composed, compose_all, compose_within, everything
 from agent_persistence.rag.notes import Known, walk
 from agent_persistence.rag.outline import outline
+from agent_persistence.rag.rendering.shown import Format
 from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id, scores
-from agent_persistence.rag.shown import Format
 from agent_persistence.rag.times import newest_first
 from agent_persistence.rag.tokens import EstimatedTokens, TokenCounter
 from agent_persistence.redaction.redacting import Redactor

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from agent_persistence.rag.candidates import sought
 from agent_persistence.rag.plan import ReadPlan
-from agent_persistence.rag.words import Word
+from agent_persistence.rag.ranking.words import Word
 from agent_persistence.schema.contexts.shape import ContextShape
 
 

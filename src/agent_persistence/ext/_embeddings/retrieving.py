@@ -15,10 +15,19 @@ from agent_persistence.ext._embeddings.words import any_word
 from agent_persistence.query.filters import text_search
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.query.records import Record
-from agent_persistence.rag.fusion import DEFAULT_K, Ranking, Ref, best_score, check_k, check_weight, fuse, sort_key
-from agent_persistence.rag.lexical import bm25, terms
-from agent_persistence.rag.relevance import Relevance
-from agent_persistence.rag.vectors import written
+from agent_persistence.rag.ranking.fusion import (
+    DEFAULT_K,
+    Ranking,
+    Ref,
+    best_score,
+    check_k,
+    check_weight,
+    fuse,
+    sort_key,
+)
+from agent_persistence.rag.ranking.lexical import bm25, terms
+from agent_persistence.rag.ranking.relevance import Relevance
+from agent_persistence.rag.ranking.vectors import written
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.runtime.concurrency import together
 from agent_persistence.schema.checks import declared, entries, located

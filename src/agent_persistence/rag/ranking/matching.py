@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from math import log
 from typing import Final, NamedTuple
 
-from agent_persistence.rag.dates import Day, IsMeant, places_of
-from agent_persistence.rag.finding import Hits, Texts
-from agent_persistence.rag.words import Word
+from agent_persistence.rag.ranking.dates import Day, IsMeant, places_of
+from agent_persistence.rag.ranking.finding import Hits, Texts
+from agent_persistence.rag.ranking.words import Word
 
 K1: Final = 1.5
 B: Final = 0.4
