@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from agent_persistence.exceptions import ValidationError
+from agent_persistence.exceptions import AdapterError, ValidationError
 from agent_persistence.presets import crm
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.records import Row
-from agent_persistence.rag.answering import Answered, answered, unrelated
+from agent_persistence.rag.answering import Answered, all_rows, answered, retrieved, unrelated
 from agent_persistence.rag.asked import (
     ReadableSource as ReadableSource,
     RowsOf,
@@ -21,12 +23,14 @@ from agent_persistence.rag.asked import (
     check_options,
     reading_verbs,
 )
-from agent_persistence.rag.blending import blended
 from agent_persistence.rag.budget import TokenBudget, token_budget
+from agent_persistence.rag.candidates import widened
+from agent_persistence.rag.consulting import Models
 from agent_persistence.rag.plan import ReadPlan, plan
 from agent_persistence.rag.preparing import prepared
 from agent_persistence.rag.ranking.dates import days_meant
 from agent_persistence.rag.ranking.lexical import terms
+from agent_persistence.rag.ranking.models import Embedder, Reranker
 from agent_persistence.rag.ranking.relevance import Relevance, Retriever
 from agent_persistence.rag.ranking.words import question_words
 from agent_persistence.rag.reading import Found, Search, read
@@ -36,9 +40,9 @@ from agent_persistence.rag.rendering.markdown_format import Markdown
 from agent_persistence.rag.rendering.shown import Format
 from agent_persistence.rag.rendering.xml_format import Xml
 from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id
+from agent_persistence.rag.searching import Answers, Asked
 from agent_persistence.rag.telling import Prompt, Settings, Telling, TokenUse, state
 from agent_persistence.rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
-from agent_persistence.rag.widening import widened
 from agent_persistence.redaction.actions import Drop
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.schema.contexts.entity import Entity, Parent, check_among
@@ -49,12 +53,14 @@ from agent_persistence.schema.registry import Schema
 __all__ = [
     "BpeTokens",
     "ContextSpec",
+    "Embedder",
     "Entity",
     "EstimatedTokens",
     "Parent",
     "Prompt",
     "RAGContext",
     "Relevance",
+    "Reranker",
     "Retriever",
     "Score",
     "Scoring",
@@ -63,6 +69,8 @@ __all__ = [
     "TokenUse",
     "build_rag_context",
 ]
+
+_TEXT: Final = re.compile(r"(?:text|citext|varchar|character varying|char|character|bpchar)\b", re.IGNORECASE)
 
 OnError: TypeAlias = Literal["raise", "partial"]
 PromptFormat: TypeAlias = Literal["xml", "markdown", "json", "compact"]
@@ -147,6 +155,12 @@ class RAGContext:
 
         It is composed once, and again only when rows of the context were changed.
         """
+        return self._telling().prompt(*self._asked(format, max_tokens))
+
+    def _asked(
+        self, format: PromptFormat | None, max_tokens: int | TokenBudget | None
+    ) -> tuple[str, Callable[[ContextShape], Format], TokenBudget | None]:
+        """The form of a prompt by name, and its budget."""
         budget = self._settings.budget if max_tokens is None else token_budget(max_tokens)
         name = format or ("xml" if budget is None else "compact")
         if name not in _FORMATS:
@@ -154,7 +168,7 @@ class RAGContext:
             raise ValidationError("to_prompt", f"format is one of {known}, not {format!r:.40}")
         if budget is not None:
             budget.check_tables(self._settings.shape.tables)
-        return self._telling().prompt(name, _FORMATS[name], budget)
+        return name, _FORMATS[name], budget
 
     def explain(self) -> list[Score]:
         """The score of each record by term, best first, which is the order in which a budget prefers them."""
@@ -185,6 +199,8 @@ async def build_rag_context(
     follow_relations: bool = True,
     query: str | None = None,
     retriever: Retriever | None = None,
+    embedder: Embedder | None = None,
+    reranker: Reranker | None = None,
     scoring: Scoring | None = None,
     max_tokens: int | TokenBudget | None = None,
     token_counter: TokenCounter | None = None,
@@ -208,8 +224,10 @@ async def build_rag_context(
     is told in the warnings. The best rows are within the limits, then the newest; a prompt of at most `max_tokens` may
     show more of them, but of tables with a limit of the caller's. A `retriever` is asked for records too, while the
     tables are read; those it names are fetched on top of the limits, with the records they belong to, as far as the
-    filters allow. Both together are the relevance in `scoring`; ages are told from `now`, by default from the newest
-    time among the rows. `token_counter` is by default an estimate that errs to the safe side. `redaction` is applied to
+    filters allow. An `embedder` compares the meaning of the question with that of the 2,000 rows with a body that match
+    best; a `reranker` puts the best 50 in order. Both read what the redaction leaves, and have 15 seconds each. All of
+    this is the relevance in `scoring`; ages are told from `now`, by default from the newest time among the rows.
+    `token_counter` is by default an estimate that errs to the safe side. `redaction` is applied to
     all that is in the context before it is told; columns that it drops are not searched.
 
     Tables that the policy does not let be read are left out with a warning, or raise TableNotAllowedError when a
@@ -217,7 +235,7 @@ async def build_rag_context(
     cancelled and its error is raised as itself; with `on_error="partial"` an AdapterError costs only its table and
     those that depend on it.
     """
-    check_options(on_error, retriever, query, now)
+    check_options(on_error, {"retriever": retriever, "embedder": embedder, "reranker": reranker}, query, now)
     facade = reading_verbs(source)
     facade = await facade.pinned()
     shape = asked_shape(spec, facade.schema)
@@ -234,11 +252,14 @@ async def build_rag_context(
     reading = planned
     if words:
         most, can = facade.scan_rows, facade.capabilities
-        reading = widened(planned, shape, words, most=most, reads_all=most == facade.max_rows, can=can)
+        is_text = partial(_is_text, readable, facade.schema)
+        reads_all = most == facade.max_rows
+        reading = widened(planned, shape, words, most=most, reads_all=reads_all, can=can, is_text=is_text)
     search = Search(retriever, query) if retriever is not None and query else None
     found = await read(facade, shape, reading, search, tolerates_failures=on_error == "partial")
-    days, hides = days_meant(query or ""), _hides(redaction)
-    answer = answered(found, shape, planned, reading, limited=limits or {}, days=days, hides=hides)
+    models = Models(embedder, reranker, redaction, _hides(redaction), on_error == "partial")
+    answers = await _answers(query, reading, found, shape, models)
+    answer = answered(found, shape, planned, answers=answers, limited=limits or {})
     ready = prepared(answer.rows, shape, facade.schema, redaction)
     shown, reserve = _divided(shape, ready.rows, answer.reserved)
     return RAGContext(
@@ -253,19 +274,46 @@ async def build_rag_context(
             scoring,
             bool(answer.matches or answer.named),
             _wanted(ready.question(query)) if query else frozenset(),
-            blended(answer.matches, answer.named),
+            answer.relevance(),
             now,
             budget,
             token_counter or EstimatedTokens(),
             ready.redactor,
             ready.redacted,
+            ready.question(query or ""),
+            found.timeline.requests,
         ),
     )
 
 
+async def _answers(
+    query: str | None, reading: ReadPlan, found: Found, shape: ContextShape, models: Models
+) -> Answers | None:
+    """How well what was found answers a question, by words, retriever and models; None without a word of a question."""
+    if not query or not reading.words:
+        return None
+    rows = all_rows(found, shape)
+    answers = Answers(Asked(reading.words, days_meant(query)), shape, rows, models.hides)
+    answers.add(retrieved(found.relevance))
+    found.failures |= await models.consult(query, answers, shape, rows, found.timeline)
+    return answers
+
+
 def _warnings(planned: ReadPlan, answer: Answered, found: Found) -> list[str]:
-    failed = (f"{name}: could not be read ({why})" for name, why in found.failures.items())
+    failed = (f"{name}: could not be read ({_reason(why)})" for name, why in found.failures.items())
     return [*planned.warnings, *answer.warnings, *unrelated(found), *failed]
+
+
+def _is_text(readable: Mapping[str, frozenset[str] | None], schema: Schema, table: str, column: str) -> bool:
+    """Whether a column may be read and holds texts, as far as the schema says it."""
+    columns, declared = readable.get(table), schema.columns(table).get(column)
+    may_read = columns is None or column in columns
+    return may_read and (declared is None or _TEXT.match(declared.type) is not None)
+
+
+def _reason(failure: Exception) -> str:
+    """What an error of ours says; of one of a caller's own code its kind, since its text may hold anything."""
+    return str(failure) if isinstance(failure, AdapterError) else type(failure).__name__
 
 
 def _divided(

@@ -26,12 +26,13 @@ class ReadableSource(Protocol):
     def readonly(self) -> ReadOnlyPersistenceFacade: ...
 
 
-def check_options(on_error: object, retriever: object, query: str | None, now: datetime | None) -> None:
+def check_options(on_error: object, models: Mapping[str, object], query: str | None, now: datetime | None) -> None:
     """Refuse what contradicts itself."""
     if on_error not in ("raise", "partial"):
         raise ValidationError(WHERE, f"on_error is 'raise' or 'partial', not {on_error!r:.40}")
-    if retriever is not None and not query:
-        raise ValidationError(WHERE, "a retriever needs the question to search for", "give query=")
+    for name, model in models.items():
+        if model is not None and query is None:
+            raise ValidationError(WHERE, f"a {name} needs the question to search for", "give query=")
     if now is not None and now.tzinfo is None:
         raise ValidationError(WHERE, "now is a datetime with a time zone, such as datetime.now(UTC)")
 

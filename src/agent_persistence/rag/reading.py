@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import anyio
 
-from agent_persistence.exceptions import AdapterError
+from agent_persistence.exceptions import AdapterError, PersistenceError
 from agent_persistence.query.filters import Filters, all_of
 from agent_persistence.query.ordering import desc
 from agent_persistence.query.records import Row
@@ -18,6 +18,7 @@ from agent_persistence.rag.conditions import alternatives, among, batches_of, si
 from agent_persistence.rag.plan import ReadPlan, Step
 from agent_persistence.rag.ranking.relevance import Relevance, Retriever
 from agent_persistence.rag.scope import Named, Values, missing_parents, within
+from agent_persistence.rag.timeline import Timeline
 from agent_persistence.rag.times import newest_first
 from agent_persistence.runtime.concurrency import together
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
@@ -55,6 +56,7 @@ class Found:
     unrelated: int = 0
     failures: dict[str, Exception] = field(default_factory=dict)
     unsought: dict[str, AdapterError] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,8 @@ class _Reading:
         self._found.failures = {
             name: failures[name] for name in (*self._settled, RETRIEVER, AROUND) if name in failures
         }
-        for failure in self._found.failures.values():
-            if not self._is_tolerated(failure):
+        for name, failure in self._found.failures.items():
+            if not self._is_tolerated(name, failure):
                 raise failure
         return self._found
 
@@ -139,11 +141,13 @@ class _Reading:
 
     def _fail(self, name: str, error: Exception, siblings: anyio.CancelScope) -> None:
         self._found.failures[name] = error
-        if not self._is_tolerated(error):
+        if not self._is_tolerated(name, error):
             siblings.cancel()
 
-    def _is_tolerated(self, error: Exception) -> bool:
-        return self._tolerates_failures and isinstance(error, AdapterError)
+    def _is_tolerated(self, name: str, error: Exception) -> bool:
+        """Whether a context goes on without it; a retriever is the caller's own code, whose errors may be any."""
+        is_foreign = isinstance(error, AdapterError) or (name == RETRIEVER and not isinstance(error, PersistenceError))
+        return self._tolerates_failures and is_foreign
 
     async def _newest(self, step: Step) -> tuple[list[Row], list[Row]]:
         """One row more than the limit, so that "more exist" is known, unless it is all that may be asked for; fewer
@@ -173,22 +177,22 @@ class _Reading:
 
     async def _query(self, step: Step, alternatives: Sequence[Sequence[Filters]], limit: int | None) -> list[Row]:
         """The newest rows that meet all conditions of one of the alternatives, each of them once."""
-        answers = await together(
-            [
-                partial(
-                    self._facade.query,
-                    step.table,
-                    all_of(*conditions) if conditions else None,
-                    limit=limit,
-                    order_by=[desc(column) for column in step.newest_by],
-                    select=step.select,
-                )
-                for conditions in alternatives
-            ]
-        )
+        answers = await together([partial(self._asked, step, conditions, limit) for conditions in alternatives])
         told = self._tables[step.table]
         rows = [row for answer in answers for row in answer]
         return newest_first(told, rows if len(answers) < 2 else _distinct(told, rows))[:limit]
+
+    async def _asked(self, step: Step, conditions: Sequence[Filters], limit: int | None) -> list[Row]:
+        with self._found.timeline.request(step.table) as request:
+            rows = await self._facade.query(
+                step.table,
+                all_of(*conditions) if conditions else None,
+                limit=limit,
+                order_by=[desc(column) for column in step.newest_by],
+                select=step.select,
+            )
+            request.answers = len(rows)
+        return rows
 
     async def _retrieve(self, search: Search, siblings: anyio.CancelScope) -> None:
         """Ask the retriever while the tables are read; then fetch what it names and was not found, with its parents."""
@@ -206,8 +210,10 @@ class _Reading:
 
     async def _answer(self, search: Search) -> Sequence[Relevance]:
         searched = self._plan.searched
-        with anyio.move_on_after(RETRIEVER_DEADLINE_S):
-            return await search.retriever.retrieve(self._facade, search.query, tables=searched, limit=MOST_NAMED)
+        with self._found.timeline.request(RETRIEVER) as request, anyio.move_on_after(RETRIEVER_DEADLINE_S):
+            named = await search.retriever.retrieve(self._facade, search.query, tables=searched, limit=MOST_NAMED)
+            request.answers = len(named)
+            return named
         raise AdapterError(f"the retriever has not answered within {RETRIEVER_DEADLINE_S:g} s")
 
     def _count_unrelated(self, answer: Sequence[Relevance]) -> int:
