@@ -26,6 +26,7 @@ from agent_persistence.rag.asked import (
 from agent_persistence.rag.budget import TokenBudget, token_budget
 from agent_persistence.rag.candidates import widened
 from agent_persistence.rag.consulting import Models
+from agent_persistence.rag.inspecting import Inspection
 from agent_persistence.rag.plan import ReadPlan, plan
 from agent_persistence.rag.preparing import prepared
 from agent_persistence.rag.ranking.dates import days_meant
@@ -35,6 +36,7 @@ from agent_persistence.rag.ranking.relevance import Relevance, Retriever
 from agent_persistence.rag.ranking.words import question_words
 from agent_persistence.rag.reading import Found, Search, read
 from agent_persistence.rag.rendering.compact_format import Compact
+from agent_persistence.rag.rendering.html import framed
 from agent_persistence.rag.rendering.json_format import Json
 from agent_persistence.rag.rendering.markdown_format import Markdown
 from agent_persistence.rag.rendering.shown import Format
@@ -156,6 +158,33 @@ class RAGContext:
         It is composed once, and again only when rows of the context were changed.
         """
         return self._telling().prompt(*self._asked(format, max_tokens))
+
+    def to_html(self, format: PromptFormat | None = None, *, max_tokens: int | TokenBudget | None = None) -> str:
+        """Return a page for people about the prompt that `to_prompt` gives: one document that loads nothing.
+
+        It shows the prompt by record, each record's score by term, what was left out and why, the tokens by section,
+        what was redacted, and when the requests were under way. What the redaction replaces is nowhere in it, nor is
+        any key. It needs no script; everything in it is escaped.
+        """
+        telling, asked = self._telling(), self._asked(format, max_tokens)
+        redactor = self._settings.redactor
+        return Inspection(
+            telling.prompt(*asked),
+            telling.parts(*asked),
+            {record.ref: record for record in telling.records},
+            telling.scores(),
+            telling.hidden(),
+            self._settings.counter.count,
+            self._settings.question,
+            [warning if redactor is None else redactor.text(warning) for warning in self.warnings],
+            self.complete,
+            None if redactor is None else _of_tables(redactor.counts(), self.rows),
+            self._settings.requests,
+        ).page()
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the page of `to_html` in a frame of its own."""
+        return framed(self.to_html())
 
     def _asked(
         self, format: PromptFormat | None, max_tokens: int | TokenBudget | None
@@ -314,6 +343,11 @@ def _is_text(readable: Mapping[str, frozenset[str] | None], schema: Schema, tabl
 def _reason(failure: Exception) -> str:
     """What an error of ours says; of one of a caller's own code its kind, since its text may hold anything."""
     return str(failure) if isinstance(failure, AdapterError) else type(failure).__name__
+
+
+def _of_tables(counts: Mapping[str, Mapping[str, int]], tables: Collection[str]) -> dict[str, Mapping[str, int]]:
+    """What was replaced in rows; not in the question, or in what the page says."""
+    return {table: kinds for table, kinds in counts.items() if table in tables}
 
 
 def _divided(
