@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from agent_persistence.exceptions import AdapterError, ValidationError
+from agent_persistence.exceptions import ValidationError
 from agent_persistence.presets import crm
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.records import Row
-from agent_persistence.rag.answering import Answered, all_rows, answered, retrieved, unrelated
+from agent_persistence.rag.answering import all_warnings, answered
 from agent_persistence.rag.asked import (
     ReadableSource as ReadableSource,
     RowsOf,
     asked_filters,
     asked_shape,
     check_options,
+    is_text,
     reading_verbs,
 )
 from agent_persistence.rag.budget import TokenBudget, token_budget
 from agent_persistence.rag.candidates import widened
-from agent_persistence.rag.consulting import Models
+from agent_persistence.rag.consulting import Models, consulted
 from agent_persistence.rag.inspecting import Inspection
-from agent_persistence.rag.plan import ReadPlan, plan
-from agent_persistence.rag.preparing import prepared
-from agent_persistence.rag.ranking.dates import days_meant
-from agent_persistence.rag.ranking.lexical import terms
+from agent_persistence.rag.plan import plan
+from agent_persistence.rag.preparing import divided, hides, prepared
 from agent_persistence.rag.ranking.models import Embedder, Reranker
-from agent_persistence.rag.ranking.relevance import Relevance, Retriever
+from agent_persistence.rag.ranking.relevance import Relevance, Retriever, Scope, ScopedRetriever, Search
 from agent_persistence.rag.ranking.words import question_words
-from agent_persistence.rag.reading import Found, Search, read
+from agent_persistence.rag.reading import read
 from agent_persistence.rag.rendering.compact_format import Compact
 from agent_persistence.rag.rendering.html import framed
 from agent_persistence.rag.rendering.json_format import Json
 from agent_persistence.rag.rendering.markdown_format import Markdown
 from agent_persistence.rag.rendering.shown import Format
 from agent_persistence.rag.rendering.xml_format import Xml
-from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id
-from agent_persistence.rag.searching import Answers, Asked
+from agent_persistence.rag.scoring import Score, Scoring
 from agent_persistence.rag.telling import Prompt, Settings, Telling, TokenUse, state
 from agent_persistence.rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
-from agent_persistence.redaction.actions import Drop
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.schema.contexts.entity import Entity, Parent, check_among
 from agent_persistence.schema.contexts.shape import ContextShape
@@ -64,6 +60,8 @@ __all__ = [
     "Relevance",
     "Reranker",
     "Retriever",
+    "Scope",
+    "ScopedRetriever",
     "Score",
     "Scoring",
     "TokenBudget",
@@ -71,8 +69,6 @@ __all__ = [
     "TokenUse",
     "build_rag_context",
 ]
-
-_TEXT: Final = re.compile(r"(?:text|citext|varchar|character varying|char|character|bpchar)\b", re.IGNORECASE)
 
 OnError: TypeAlias = Literal["raise", "partial"]
 PromptFormat: TypeAlias = Literal["xml", "markdown", "json", "compact"]
@@ -178,7 +174,7 @@ class RAGContext:
             self._settings.question,
             [warning if redactor is None else redactor.text(warning) for warning in self.warnings],
             self.complete,
-            None if redactor is None else _of_tables(redactor.counts(), self.rows),
+            None if redactor is None else redactor.counts(),
             self._settings.requests,
         ).page()
 
@@ -281,19 +277,18 @@ async def build_rag_context(
     reading = planned
     if words:
         most, can = facade.scan_rows, facade.capabilities
-        is_text = partial(_is_text, readable, facade.schema)
-        reads_all = most == facade.max_rows
-        reading = widened(planned, shape, words, most=most, reads_all=reads_all, can=can, is_text=is_text)
+        texts, reads_all = partial(is_text, readable, facade.schema), most == facade.max_rows
+        reading = widened(planned, shape, words, most=most, reads_all=reads_all, can=can, is_text=texts)
     search = Search(retriever, query) if retriever is not None and query else None
     found = await read(facade, shape, reading, search, tolerates_failures=on_error == "partial")
-    models = Models(embedder, reranker, redaction, _hides(redaction), on_error == "partial")
-    answers = await _answers(query, reading, found, shape, models)
+    models = Models(embedder, reranker, redaction, hides(redaction), on_error == "partial")
+    answers = await consulted(query, reading, found, shape, models)
     answer = answered(found, shape, planned, answers=answers, limited=limits or {})
     ready = prepared(answer.rows, shape, facade.schema, redaction)
-    shown, reserve = _divided(shape, ready.rows, answer.reserved)
+    shown, reserve = divided(shape, ready.rows, answer.reserved)
     return RAGContext(
         rows=shown,
-        warnings=_warnings(planned, answer, found),
+        warnings=all_warnings(planned, answer, found),
         complete=not found.failures,
         _settings=Settings(
             shape,
@@ -302,70 +297,14 @@ async def build_rag_context(
             reserve,
             scoring,
             bool(answer.matches or answer.named),
-            _wanted(ready.question(query)) if query else frozenset(),
+            ready.wanted(query),
             answer.relevance(),
             now,
             budget,
             token_counter or EstimatedTokens(),
             ready.redactor,
             ready.redacted,
-            ready.question(query or ""),
+            ready.question(query),
             found.timeline.requests,
         ),
     )
-
-
-async def _answers(
-    query: str | None, reading: ReadPlan, found: Found, shape: ContextShape, models: Models
-) -> Answers | None:
-    """How well what was found answers a question, by words, retriever and models; None without a word of a question."""
-    if not query or not reading.words:
-        return None
-    rows = all_rows(found, shape)
-    answers = Answers(Asked(reading.words, days_meant(query)), shape, rows, models.hides)
-    answers.add(retrieved(found.relevance))
-    found.failures |= await models.consult(query, answers, shape, rows, found.timeline)
-    return answers
-
-
-def _warnings(planned: ReadPlan, answer: Answered, found: Found) -> list[str]:
-    failed = (f"{name}: could not be read ({_reason(why)})" for name, why in found.failures.items())
-    return [*planned.warnings, *answer.warnings, *unrelated(found), *failed]
-
-
-def _is_text(readable: Mapping[str, frozenset[str] | None], schema: Schema, table: str, column: str) -> bool:
-    """Whether a column may be read and holds texts, as far as the schema says it."""
-    columns, declared = readable.get(table), schema.columns(table).get(column)
-    may_read = columns is None or column in columns
-    return may_read and (declared is None or _TEXT.match(declared.type) is not None)
-
-
-def _reason(failure: Exception) -> str:
-    """What an error of ours says; of one of a caller's own code its kind, since its text may hold anything."""
-    return str(failure) if isinstance(failure, AdapterError) else type(failure).__name__
-
-
-def _of_tables(counts: Mapping[str, Mapping[str, int]], tables: Collection[str]) -> dict[str, Mapping[str, int]]:
-    """What was replaced in rows; not in the question, or in what the page says."""
-    return {table: kinds for table, kinds in counts.items() if table in tables}
-
-
-def _divided(
-    shape: ContextShape, rows: Mapping[str, Sequence[Row]], reserved: Collection[RecordId]
-) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
-    """The rows of the context's lists, and those in reserve."""
-    shown: dict[str, list[Row]] = {table: [] for table in shape.tables}
-    reserve: dict[str, list[Row]] = {table: [] for table in shape.tables}
-    for table, told in shape.tables.items():
-        for row in rows[table]:
-            (reserve if record_id(table, told.key_of(row)) in reserved else shown)[table].append(row)
-    return shown, reserve
-
-
-def _hides(redaction: Redaction | None) -> Callable[[str, str], bool]:
-    """Whether a redaction leaves a column out: a question finds nothing by it either."""
-    return lambda table, column: redaction is not None and isinstance(redaction.action(table, column), Drop)
-
-
-def _wanted(question: str) -> frozenset[str]:
-    return frozenset(term for word in question_words(question) for term in terms(word.text))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agent_persistence.exceptions import AdapterError
 from agent_persistence.query.records import Row
 from agent_persistence.rag.candidates import without
+from agent_persistence.rag.found import Found
 from agent_persistence.rag.plan import ReadPlan
 from agent_persistence.rag.ranking.matching import Match
 from agent_persistence.rag.ranking.relevance import Relevance
-from agent_persistence.rag.reading import Found
 from agent_persistence.rag.scoring import RecordId, record_id
 from agent_persistence.rag.searching import Answers, Sizes, kept
 from agent_persistence.rag.times import newest_first
@@ -127,3 +128,13 @@ def _cut(found: Found, shape: ContextShape) -> Iterator[str]:
                 f" {len(found.rows[table]):,}{f' and {with_words:,} with its words' if with_words else ''};"
                 " narrower filters leave none out"
             )
+
+
+def all_warnings(planned: ReadPlan, answer: Answered, found: Found) -> list[str]:
+    failed = (f"{name}: could not be read ({_reason(why)})" for name, why in found.failures.items())
+    return [*planned.warnings, *answer.warnings, *unrelated(found), *failed]
+
+
+def _reason(failure: Exception) -> str:
+    """What an error of ours says; of one of a caller's own code its kind, since its text may hold anything."""
+    return str(failure) if isinstance(failure, AdapterError) else type(failure).__name__

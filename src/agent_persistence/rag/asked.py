@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -18,6 +19,7 @@ from agent_persistence.schema.registry import Schema
 from agent_persistence.service import ReadOnlyPersistenceFacade
 
 WHERE: Final = "build_rag_context"
+_TEXT: Final = re.compile(r"(?:text|citext|varchar|character varying|char|character|bpchar)\b", re.IGNORECASE)
 
 
 class ReadableSource(Protocol):
@@ -103,3 +105,10 @@ class RowsOf:
 
     def __set__(self, context: HasRows, rows: list[Row]) -> None:
         context.rows[self._table] = rows
+
+
+def is_text(readable: Mapping[str, frozenset[str] | None], schema: Schema, table: str, column: str) -> bool:
+    """Whether a column may be read and holds texts, as far as the schema says it."""
+    columns, declared = readable.get(table), schema.columns(table).get(column)
+    may_read = columns is None or column in columns
+    return may_read and (declared is None or _TEXT.match(declared.type) is not None)

@@ -10,10 +10,14 @@ import anyio
 
 from agent_persistence.exceptions import AdapterError, PersistenceError
 from agent_persistence.query.records import Row
+from agent_persistence.rag.answering import all_rows, retrieved
+from agent_persistence.rag.found import Found
+from agent_persistence.rag.plan import ReadPlan
+from agent_persistence.rag.ranking.dates import days_meant
 from agent_persistence.rag.ranking.models import Embedder, Reranker, checked_scores, similarities
 from agent_persistence.rag.rendering.visible import visible, visible_value
 from agent_persistence.rag.scoring import RecordId, record_id
-from agent_persistence.rag.searching import Answers, Hides, texts
+from agent_persistence.rag.searching import Answers, Asked, Hides, texts
 from agent_persistence.rag.timeline import Timeline
 from agent_persistence.redaction.redacting import Redaction, Redactor
 from agent_persistence.schema.contexts.shape import ContextShape
@@ -55,7 +59,8 @@ class Models:
         """Count what they say; those that failed and may, by what they are, leave the answers as they were."""
         if self.embedder is None and self.reranker is None:
             return {}
-        asking = _Asking(question, answers, shape, rows, self.redaction and self.redaction.session(), self.hides)
+        redactor = None if self.redaction is None else self.redaction.session()
+        asking = _Asking(question, answers, shape, rows, redactor, self.hides)
         failures: dict[str, Exception] = {}
         for name, model, ask in (
             (EMBEDDER, self.embedder, asking.meanings),
@@ -129,3 +134,16 @@ class _Asking:
             table: [{**row, **{key: held[key] for key in self.shape.tables[table].key}} for row, held in pairs]
             for table, pairs in ((table, zip(told[table], rows, strict=True)) for table, rows in best.items())
         }
+
+
+async def consulted(
+    query: str | None, reading: ReadPlan, found: Found, shape: ContextShape, models: Models
+) -> Answers | None:
+    """How well what was found answers a question, by words, retriever and models; None without a word of a question."""
+    if not query or not reading.words:
+        return None
+    rows = all_rows(found, shape)
+    answers = Answers(Asked(reading.words, days_meant(query)), shape, rows, models.hides)
+    answers.add(retrieved(found.relevance))
+    found.failures |= await models.consult(query, answers, shape, rows, found.timeline)
+    return answers

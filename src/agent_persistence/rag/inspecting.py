@@ -155,6 +155,7 @@ class Inspection:
             tag("tr", tag("td", name), tag("td", kind), tag("td", f"{count:,}", class_="n"))
             for name, kinds in sorted(self.redactions.items())
             for kind, count in kinds.items()
+            if name in self.prompt.report
         )
         return table("values replaced", [("table", False), ("kind", False), ("values", True)], rows)
 

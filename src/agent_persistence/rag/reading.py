@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -15,10 +14,10 @@ from agent_persistence.query.ordering import desc
 from agent_persistence.query.records import Row
 from agent_persistence.rag.candidates import ROWS_A_WORD, best_talks, without
 from agent_persistence.rag.conditions import alternatives, among, batches_of, size_of
+from agent_persistence.rag.found import Found
 from agent_persistence.rag.plan import ReadPlan, Step
-from agent_persistence.rag.ranking.relevance import Relevance, Retriever
+from agent_persistence.rag.ranking.relevance import Relevance, Scope, Search
 from agent_persistence.rag.scope import Named, Values, missing_parents, within
-from agent_persistence.rag.timeline import Timeline
 from agent_persistence.rag.times import newest_first
 from agent_persistence.runtime.concurrency import together
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
@@ -33,38 +32,6 @@ MOST_TURNS: Final = 999
 RETRIEVER: Final = "retriever"
 AROUND: Final = "what was found"
 """What is told to have failed where the records around those found could not be read."""
-
-
-@dataclass(slots=True)
-class Found:
-    """What was read: by table the newest rows within the limit and the number beyond it, and what failed, in order.
-
-    Whether more rows exist is not known of the tables that are `full`: as many were found as may be asked for.
-    `named` are further rows that the retriever named, and their parents; `relevance` is what it said of them, or None
-    where there was none to ask or it failed; `unrelated` counts those it named that do not belong. `worded` are rows
-    beyond the limit that hold words of the question, `unsought` says by table why they could not be asked for; `around`
-    are what all of these belong to, and the turns around those with words.
-    """
-
-    rows: dict[str, list[Row]] = field(default_factory=dict)
-    beyond_limit: dict[str, int] = field(default_factory=dict)
-    full: set[str] = field(default_factory=set)
-    named: dict[str, list[Row]] = field(default_factory=dict)
-    worded: dict[str, list[Row]] = field(default_factory=dict)
-    around: dict[str, list[Row]] = field(default_factory=dict)
-    relevance: Sequence[Relevance] | None = None
-    unrelated: int = 0
-    failures: dict[str, Exception] = field(default_factory=dict)
-    unsought: dict[str, AdapterError] = field(default_factory=dict)
-    timeline: Timeline = field(default_factory=Timeline)
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A question to a retriever."""
-
-    retriever: Retriever
-    query: str
 
 
 async def read(
@@ -152,17 +119,30 @@ class _Reading:
     async def _newest(self, step: Step) -> tuple[list[Row], list[Row]]:
         """One row more than the limit, so that "more exist" is known, unless it is all that may be asked for; fewer
         where fewer exist. And rows that hold a word of the question, of any age."""
-        conditions: list[list[Filters]] = [[] if step.filters is None else [step.filters]]
-        for link in step.links:
-            choices = list(alternatives(link, self._found.rows))
-            if not choices:
-                return [], []
-            conditions = [[*held, choice] for choice in choices for held in conditions]
+        conditions = self._conditions(step)
+        if not conditions:
+            return [], []
         limit = step.limit + (step.limit != self._facade.max_rows)
         answers = await together(
             [partial(self._query, step, conditions, limit), partial(self._sought, step, conditions)]
         )
         return answers[0], answers[1]
+
+    def _conditions(self, step: Step) -> list[list[Filters]]:
+        """What the rows meet, all of one of these; none where no row can belong."""
+        conditions: list[list[Filters]] = [[] if step.filters is None else [step.filters]]
+        for link in step.links:
+            conditions = [[*held, choice] for choice in alternatives(link, self._found.rows) for held in conditions]
+        return conditions
+
+    async def _scope(self, table: str) -> list[Filters]:
+        """What a row meets that belongs to this context, once that is known; any row does where nothing chooses."""
+        (step,) = (step for step in self._plan.steps if step.table == table)
+        for above in (table for link in step.links for table in link.tables):
+            await self._settled[above].wait()
+            if above in self._found.failures:
+                raise self._found.failures[above]
+        return [all_of(*held) for held in self._conditions(step)]
 
     async def _sought(self, step: Step, conditions: Sequence[Sequence[Filters]]) -> list[Row]:
         """Rows with the words, the newest of each; none where the database does not tell, which is no failure."""
@@ -211,7 +191,8 @@ class _Reading:
     async def _answer(self, search: Search) -> Sequence[Relevance]:
         searched = self._plan.searched
         with self._found.timeline.request(RETRIEVER) as request, anyio.move_on_after(RETRIEVER_DEADLINE_S):
-            named = await search.retriever.retrieve(self._facade, search.query, tables=searched, limit=MOST_NAMED)
+            scope = Scope(self._scope)
+            named = await search.ask(self._facade, tables=searched, limit=MOST_NAMED, scope=scope)
             request.answers = len(named)
             return named
         raise AdapterError(f"the retriever has not answered within {RETRIEVER_DEADLINE_S:g} s")

@@ -179,7 +179,8 @@ class Answers:
         """Count what is said of the meaning of records, on a scale of its own from 0; of one told twice the better."""
         for record, score in meant.items():
             self._meant[record] = max(score, self._meant.get(record, 0.0))
-        self._matches.add_meaning(self._world.by_place(self._meant))
+        if self._meant:
+            self._matches.add_meaning(self._world.by_place(self._meant))
 
     def reorder(self, scores: Mapping[RecordId, float]) -> None:
         """The records change places among themselves, the one with the greatest score to the best of them."""
@@ -195,8 +196,8 @@ def _best_rows(shape: ContextShape, world: _World, matches: WordMatches, wanted:
     within: dict[str, set[int]] = {}
     beyond: dict[str, set[int]] = {}
     for table, span in world.spans.items():
-        named, most = set(world.places(table, wanted.named)), wanted.most.get(table, 0)
-        best = [place for place in _best(matches.scores, span, most + len(named)) if place not in named][:most]
+        named, count = set(world.places(table, wanted.named)), wanted.most.get(table, 0)
+        best = [place for place in _best(matches.scores, span, count + len(named)) if place not in named][:count]
         if found_any and table not in wanted.filled:
             best = [place for place in best if matches.scores[place]]
         within[table] = {*best[: wanted.limits.get(table, 0)], *named}

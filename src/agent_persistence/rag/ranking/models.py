@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite, sqrt
 from operator import mul
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent_persistence.exceptions import AdapterError
 
@@ -53,7 +53,7 @@ def similarities(embedder: Embedder, vectors: Sequence[Sequence[float]], texts: 
     return stretched([_projected(other, question) for other in others])
 
 
-def checked_scores(given: Sequence[float], texts: int) -> list[float]:
+def checked_scores(given: Sequence[Any], texts: int) -> list[float]:
     """The scores of a reranker; AdapterError unless there is one finite number for each text."""
     found = list(given)
     if len(found) != texts:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from agent_persistence.query.filters import Filters
 from agent_persistence.service import ReadOnlyPersistenceFacade
 
 
@@ -29,3 +30,41 @@ class Retriever(Protocol):
         Reads through `source` alone, so that the policy holds. A table that cannot be searched has no results.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which records of a table belong to the context that is being read."""
+
+    conditions: Callable[[str], Awaitable[Sequence[Filters]]]
+    """Filters of a table: a record belongs if it meets one of them, and none does where there are none.
+
+    It waits until the rows are read that decide.
+    """
+
+
+@runtime_checkable
+class ScopedRetriever(Retriever, Protocol):
+    """Stays inside a context by itself: what it names is not thinned out afterwards."""
+
+    async def retrieve_within(
+        self, source: ReadOnlyPersistenceFacade, query: str, *, tables: Sequence[str], limit: int, scope: Scope
+    ) -> Sequence[Relevance]:
+        """As `retrieve`, of the records in the scope."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A question to a retriever."""
+
+    retriever: Retriever
+    query: str
+
+    async def ask(
+        self, source: ReadOnlyPersistenceFacade, *, tables: Sequence[str], limit: int, scope: Scope
+    ) -> Sequence[Relevance]:
+        """What the retriever names, within the scope if it can stay there by itself."""
+        if isinstance(self.retriever, ScopedRetriever):
+            return await self.retriever.retrieve_within(source, self.query, tables=tables, limit=limit, scope=scope)
+        return await self.retriever.retrieve(source, self.query, tables=tables, limit=limit)
