@@ -30,7 +30,7 @@ from agent_persistence.rag.inspecting import Inspection
 from agent_persistence.rag.plan import plan
 from agent_persistence.rag.preparing import divided, hides, prepared
 from agent_persistence.rag.ranking.models import Embedder, Reranker
-from agent_persistence.rag.ranking.relevance import Relevance, Retriever, Scope, ScopedRetriever, Search
+from agent_persistence.rag.ranking.relevance import ContextScope, Relevance, Retriever, ScopedRetriever, Search
 from agent_persistence.rag.ranking.words import question_words
 from agent_persistence.rag.reading import read
 from agent_persistence.rag.rendering.compact_format import Compact
@@ -50,6 +50,7 @@ from agent_persistence.schema.registry import Schema
 
 __all__ = [
     "BpeTokens",
+    "ContextScope",
     "ContextSpec",
     "Embedder",
     "Entity",
@@ -60,7 +61,6 @@ __all__ = [
     "Relevance",
     "Reranker",
     "Retriever",
-    "Scope",
     "ScopedRetriever",
     "Score",
     "Scoring",

@@ -13,7 +13,7 @@ from agent_persistence.rag.plan import ReadPlan
 from agent_persistence.rag.ranking.matching import Match
 from agent_persistence.rag.ranking.relevance import Relevance
 from agent_persistence.rag.scoring import RecordId, record_id
-from agent_persistence.rag.searching import Answers, Sizes, kept
+from agent_persistence.rag.searching import RowMatches, Sizes, kept
 from agent_persistence.rag.times import newest_first
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
 
@@ -48,7 +48,7 @@ def answered(
     shape: ContextShape,
     plan: ReadPlan,
     *,
-    answers: Answers | None,
+    answers: RowMatches | None,
     limited: Collection[str],
 ) -> Answered:
     """What was found, and with `answers` to a question those of them that are the best.

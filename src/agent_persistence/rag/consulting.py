@@ -17,7 +17,7 @@ from agent_persistence.rag.ranking.dates import days_meant
 from agent_persistence.rag.ranking.models import Embedder, Reranker, checked_scores, similarities
 from agent_persistence.rag.rendering.visible import visible, visible_value
 from agent_persistence.rag.scoring import RecordId, record_id
-from agent_persistence.rag.searching import Answers, Asked, Hides, texts
+from agent_persistence.rag.searching import Asked, Hides, RowMatches, texts
 from agent_persistence.rag.timeline import Timeline
 from agent_persistence.redaction.redacting import Redaction, Redactor
 from agent_persistence.schema.contexts.shape import ContextShape
@@ -51,7 +51,7 @@ class Models:
     async def consult(
         self,
         question: str,
-        answers: Answers,
+        answers: RowMatches,
         shape: ContextShape,
         rows: Mapping[str, Sequence[Row]],
         timeline: Timeline,
@@ -86,7 +86,7 @@ async def _within(deadline_s: float, name: str, ask: Callable[[Any], Awaitable[i
 @dataclass(frozen=True, slots=True)
 class _Asking:
     question: str
-    answers: Answers
+    answers: RowMatches
     shape: ContextShape
     rows: Mapping[str, Sequence[Row]]
     redactor: Redactor | None
@@ -138,12 +138,12 @@ class _Asking:
 
 async def consulted(
     query: str | None, reading: ReadPlan, found: Found, shape: ContextShape, models: Models
-) -> Answers | None:
+) -> RowMatches | None:
     """How well what was found answers a question, by words, retriever and models; None without a word of a question."""
     if not query or not reading.words:
         return None
     rows = all_rows(found, shape)
-    answers = Answers(Asked(reading.words, days_meant(query)), shape, rows, models.hides)
+    answers = RowMatches(Asked(reading.words, days_meant(query)), shape, rows, models.hides)
     answers.add(retrieved(found.relevance))
     found.failures |= await models.consult(query, answers, shape, rows, found.timeline)
     return answers

@@ -15,7 +15,7 @@ from agent_persistence.rag.ranking.matching import Match
 from agent_persistence.rag.rendering.html import COLOURS, Html, bar, document, joined, table, tag
 from agent_persistence.rag.scoring import Score
 from agent_persistence.rag.telling import Prompt
-from agent_persistence.rag.timeline import Request
+from agent_persistence.rag.timeline import TimedRequest
 
 _MOST_RECORDS: Final = 300
 _EXCERPT: Final = 120
@@ -38,7 +38,7 @@ class Inspection:
     warnings: Sequence[str] = ()
     complete: bool = True
     redactions: Mapping[str, Mapping[str, int]] | None = None
-    requests: Sequence[Request] = field(default_factory=list)
+    requests: Sequence[TimedRequest] = field(default_factory=list)
 
     def page(self) -> str:
         sections = (

@@ -16,7 +16,7 @@ from agent_persistence.rag.candidates import ROWS_A_WORD, best_talks, without
 from agent_persistence.rag.conditions import alternatives, among, batches_of, size_of
 from agent_persistence.rag.found import Found
 from agent_persistence.rag.plan import ReadPlan, Step
-from agent_persistence.rag.ranking.relevance import Relevance, Scope, Search
+from agent_persistence.rag.ranking.relevance import ContextScope, Relevance, Search
 from agent_persistence.rag.scope import Named, Values, missing_parents, within
 from agent_persistence.rag.times import newest_first
 from agent_persistence.runtime.concurrency import together
@@ -191,7 +191,7 @@ class _Reading:
     async def _answer(self, search: Search) -> Sequence[Relevance]:
         searched = self._plan.searched
         with self._found.timeline.request(RETRIEVER) as request, anyio.move_on_after(RETRIEVER_DEADLINE_S):
-            scope = Scope(self._scope)
+            scope = ContextScope(self._scope)
             named = await search.ask(self._facade, tables=searched, limit=MOST_NAMED, scope=scope)
             request.answers = len(named)
             return named

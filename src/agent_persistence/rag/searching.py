@@ -156,7 +156,7 @@ class Sizes:
     follows_relations: bool = True
 
 
-class Answers:
+class RowMatches:
     """How well rows answer a question, by the words in columns that are not hidden; rows are given newest first."""
 
     def __init__(self, asked: Asked, shape: ContextShape, rows: Rows, hides: Hides) -> None:

@@ -17,7 +17,7 @@ from agent_persistence.rag.outline import outline
 from agent_persistence.rag.rendering.ownership import parts
 from agent_persistence.rag.rendering.shown import Format, PromptContent
 from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id, scores
-from agent_persistence.rag.timeline import Request
+from agent_persistence.rag.timeline import TimedRequest
 from agent_persistence.rag.times import newest_first
 from agent_persistence.rag.tokens import EstimatedTokens, TokenCounter
 from agent_persistence.redaction.redacting import Redactor
@@ -76,7 +76,7 @@ class Settings:
     redactor: Redactor | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
     question: str = ""
-    requests: Sequence[Request] = ()
+    requests: Sequence[TimedRequest] = ()
 
 
 class Telling:

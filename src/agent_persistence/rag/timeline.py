@@ -9,7 +9,7 @@ from time import perf_counter
 
 
 @dataclass(slots=True)
-class Request:
+class TimedRequest:
     """One query, or one question to a retriever or a model; times in seconds of the process's clock."""
 
     name: str
@@ -23,12 +23,12 @@ class Request:
 class Timeline:
     """The requests in the order in which they began."""
 
-    requests: list[Request] = field(default_factory=list)
+    requests: list[TimedRequest] = field(default_factory=list)
 
     @contextmanager
-    def request(self, name: str) -> Iterator[Request]:
+    def request(self, name: str) -> Iterator[TimedRequest]:
         """A request that ends with the block, however that ends."""
-        made = Request(name, perf_counter())
+        made = TimedRequest(name, perf_counter())
         self.requests.append(made)
         try:
             yield made

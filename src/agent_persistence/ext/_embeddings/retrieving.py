@@ -26,7 +26,7 @@ from agent_persistence.rag.ranking.fusion import (
     sort_key,
 )
 from agent_persistence.rag.ranking.lexical import bm25, terms
-from agent_persistence.rag.ranking.relevance import Relevance, Scope
+from agent_persistence.rag.ranking.relevance import ContextScope, Relevance
 from agent_persistence.rag.ranking.vectors import written
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.runtime.concurrency import together
@@ -131,7 +131,7 @@ class HybridRetriever:
         return await self._retrieve(source, query, tables, limit, None)
 
     async def retrieve_within(
-        self, source: ReadOnlyPersistenceFacade, query: str, *, tables: Sequence[str], limit: int, scope: Scope
+        self, source: ReadOnlyPersistenceFacade, query: str, *, tables: Sequence[str], limit: int, scope: ContextScope
     ) -> list[Relevance]:
         """As `retrieve`, of the records in the scope: texts are searched within its filters.
 
@@ -141,7 +141,12 @@ class HybridRetriever:
         return await self._retrieve(source, query, tables, limit, scope)
 
     async def _retrieve(
-        self, source: ReadOnlyPersistenceFacade, query: str, tables: Sequence[str], limit: int, scope: Scope | None
+        self,
+        source: ReadOnlyPersistenceFacade,
+        query: str,
+        tables: Sequence[str],
+        limit: int,
+        scope: ContextScope | None,
     ) -> list[Relevance]:
         searched = {
             table: self._tables[table] for table in sorted({*tables} & self._tables.keys() & source.readable_tables)
@@ -176,7 +181,7 @@ class _Search:
     candidates: int
     weights: tuple[float, float]
     k: int
-    scope: Scope | None
+    scope: ContextScope | None
 
     async def rankings(self, tables: Mapping[str, Searched], embed: Callable[[], Awaitable[str]]) -> list[Ranking]:
         """One by meaning and one by words over all tables, and one for each table that the database fuses."""

@@ -32,7 +32,7 @@ NAMED: Final = 1.5
 """By how much a record counts for more whose author the question names."""
 OF_A_NAME: Final = 0.3
 """What the name of an author counts as a word: it stands where others call the author, not where the author speaks."""
-OF_A_MEANING: Final = 0.4
+OF_A_MEANING: Final = 0.25
 """What the best that a retriever names counts beside the best match of the words in a record itself."""
 OF_A_DAY: Final = 1.0
 """What a time that the question names counts beside a word of the same rarity."""

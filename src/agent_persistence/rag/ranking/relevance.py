@@ -33,7 +33,7 @@ class Retriever(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class ContextScope:
     """Which records of a table belong to the context that is being read."""
 
     conditions: Callable[[str], Awaitable[Sequence[Filters]]]
@@ -48,7 +48,7 @@ class ScopedRetriever(Retriever, Protocol):
     """Stays inside a context by itself: what it names is not thinned out afterwards."""
 
     async def retrieve_within(
-        self, source: ReadOnlyPersistenceFacade, query: str, *, tables: Sequence[str], limit: int, scope: Scope
+        self, source: ReadOnlyPersistenceFacade, query: str, *, tables: Sequence[str], limit: int, scope: ContextScope
     ) -> Sequence[Relevance]:
         """As `retrieve`, of the records in the scope."""
         ...
@@ -62,7 +62,7 @@ class Search:
     query: str
 
     async def ask(
-        self, source: ReadOnlyPersistenceFacade, *, tables: Sequence[str], limit: int, scope: Scope
+        self, source: ReadOnlyPersistenceFacade, *, tables: Sequence[str], limit: int, scope: ContextScope
     ) -> Sequence[Relevance]:
         """What the retriever names, within the scope if it can stay there by itself."""
         if isinstance(self.retriever, ScopedRetriever):
