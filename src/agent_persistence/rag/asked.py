@@ -108,7 +108,7 @@ class RowsOf:
 
 
 def is_text(readable: Mapping[str, frozenset[str] | None], schema: Schema, table: str, column: str) -> bool:
-    """Whether a column may be read and holds texts, as far as the schema says it."""
+    """Whether a column may be read and the schema says that it holds texts."""
     columns, declared = readable.get(table), schema.columns(table).get(column)
     may_read = columns is None or column in columns
-    return may_read and (declared is None or _TEXT.match(declared.type) is not None)
+    return may_read and declared is not None and _TEXT.match(declared.type) is not None

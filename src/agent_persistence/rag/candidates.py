@@ -26,7 +26,7 @@ _MOST_TALKS: Final = 10
 _MOST_COLUMNS: Final = 4
 
 IsText: TypeAlias = Callable[[str, str], bool]
-"""Whether a column of a table may be read and, as far as is known, holds texts."""
+"""Whether a column of a table may be read and is declared to hold texts."""
 
 
 def widened(
@@ -73,9 +73,8 @@ def sought(
     )
     others = [column for column in dict.fromkeys(named) if column != told.body and is_text(told.table, column)]
     further = [{column: _holds(word)} for column in others[:_MOST_COLUMNS] for word in best]
-    in_body = told.body is not None and is_text(told.table, told.body)
     return (
-        *({told.body: _holds(word)} for word in best if told.body is not None and in_body),
+        *({told.body: _holds(word)} for word in best if told.body is not None),
         *([any_of(*further)] if further and capabilities.get("logic", False) else []),
     )
 
