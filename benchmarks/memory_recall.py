@@ -6,9 +6,10 @@ session a conversation, a turn a message (its text, then the caption of its pict
 the speaker, `now` is the end of the last session. Told is the mean share of a question's evidence turns that are among
 the prompt's references, at 500, 1,000, 2,000 and 4,000 tokens of the default counter, over the categories 1 to 4.
 
-`ours` is build_rag_context with its defaults: the filter of the lead, the question and the budget. Beside it, in the
-same rendering: the newest turns, and BM25 (bm25s, Snowball's stemmer, its English stop words) with the best turns that
-fit. Settings were chosen on the half `--split tune`; the other half is for judging.
+`ours` is build_rag_context with its defaults: the filter of the lead, the question and the budget; `ours, model` has
+embedder=LocalEmbedder() besides. Beside them, in the same rendering, the best turns that fit: the newest, those of BM25
+(bm25s, Snowball's stemmer, its English stop words), of the model alone, and of both by reciprocal rank (k = 60).
+Settings were chosen on the half `--split tune`; the other half is for judging.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final
@@ -34,14 +35,18 @@ from _measure import missing
 from _plot import shares as drawn, write
 
 from agent_persistence import AsyncPersistenceService, InMemoryAdapter, build_rag_context
+from agent_persistence.ext.embeddings import LocalEmbedder
 from agent_persistence.query.records import Row
-from agent_persistence.rag_context import EstimatedTokens, RAGContext
+from agent_persistence.rag.ranking.fusion import Ranking, fuse
+from agent_persistence.rag.ranking.vectors import Vector, nearest
+from agent_persistence.rag_context import Embedder, EstimatedTokens, RAGContext
 from agent_persistence.schema_registry import default_schema
 
 BUDGETS: Final = (500, 1_000, 2_000, 4_000)
 TUNED_ON: Final = frozenset({"conv-26", "conv-30", "conv-41", "conv-42", "conv-43"})
 CATEGORIES: Final = (1, 2, 3, 4)
-NEWEST, BM25, OURS = "newest turns", "BM25 (bm25s, Snowball)", "ours"
+NEWEST, BM25, MODEL, FUSED = "newest turns", "BM25 (bm25s, Snowball)", "model alone", "BM25 and model, RRF"
+OURS, HYBRID = "ours", "ours, model"
 _TURN: Final = re.compile(r"D\d+:\d+")
 _SESSION: Final = re.compile(r"session_(\d+)")
 
@@ -150,16 +155,23 @@ def _questions(asked: Sequence[Mapping[str, Any]], known: frozenset[str]) -> Ite
 Strategy = Callable[[Sample], "Chooser"]
 Chooser = Callable[[Question, int], frozenset[str]]
 """The turns that a prompt of so many tokens has."""
+Order = Callable[[Question], Sequence[int]]
+"""The keys of the messages, the best first."""
 
 
-def ours(sample: Sample) -> Chooser:
+def ours(sample: Sample, embedder: Embedder | None = None) -> Chooser:
     adapter = InMemoryAdapter(sample.rows, schema=default_schema())
     facade = AsyncPersistenceService(adapter, retry=False).readonly()
     email = sample.rows["leads"][0]["email"]
 
     async def context(question: Question) -> RAGContext:
         return await build_rag_context(
-            facade, lead_filters={"email": email}, query=question.text, max_tokens=BUDGETS[-1], now=sample.now
+            facade,
+            lead_filters={"email": email},
+            query=question.text,
+            max_tokens=BUDGETS[-1],
+            now=sample.now,
+            embedder=embedder,
         )
 
     @lru_cache(maxsize=1)
@@ -175,12 +187,22 @@ def ours(sample: Sample) -> Chooser:
     return chosen
 
 
-def newest(sample: Sample) -> Chooser:
+def newest(sample: Sample) -> Order:
     order = [message["id"] for message in reversed(sample.messages)]
-    return lambda question, budget: _that_fit(sample, order, budget)
+    return lambda question: order
 
 
-def by_bm25(sample: Sample) -> Chooser:
+def fits(order: Callable[[Sample], Order]) -> Strategy:
+    """The first turns of an order that fit."""
+
+    def strategy(sample: Sample) -> Chooser:
+        ordered = lru_cache(maxsize=1)(order(sample))
+        return lambda question, budget: _that_fit(sample, ordered(question), budget)
+
+    return strategy
+
+
+def by_bm25(sample: Sample) -> Order:
     import bm25s
     import Stemmer
 
@@ -191,12 +213,33 @@ def by_bm25(sample: Sample) -> Chooser:
         show_progress=False,
     )
 
-    def chosen(question: Question, budget: int) -> frozenset[str]:
+    def ordered(question: Question) -> list[int]:
         sought = bm25s.tokenize([question.text], stemmer=stemmer, show_progress=False)
         places, _ = index.retrieve(sought, k=len(sample.messages), show_progress=False)
-        return _that_fit(sample, [sample.messages[place]["id"] for place in places[0]], budget)
+        return [sample.messages[place]["id"] for place in places[0]]
 
-    return chosen
+    return ordered
+
+
+def by_model(sample: Sample) -> Order:
+    embedder = LocalEmbedder()
+    vectors = [Vector.of(one) for one in anyio.run(embedder.embed, [row["content"] for row in sample.messages])]
+
+    def ordered(question: Question) -> list[int]:
+        (sought,) = anyio.run(embedder.embed, [question.text])
+        return [place + 1 for place, _ in nearest(Vector.of(sought), enumerate(vectors), len(vectors))]
+
+    return ordered
+
+
+def by_both(sample: Sample) -> Order:
+    orders = [by_bm25(sample), by_model(sample)]
+
+    def ordered(question: Question) -> list[int]:
+        rankings = [Ranking([("messages", key) for key in order(question)]) for order in orders]
+        return [int(key) for (_, key), _ in fuse(rankings)]
+
+    return ordered
 
 
 def _that_fit(sample: Sample, order: Sequence[int], budget: int) -> frozenset[str]:
@@ -273,7 +316,15 @@ def main() -> None:
         parser.error("give --locomo PATH, --realtalk PATH or both")
     if not options.only_ours and (absent := missing("bm25s", "Stemmer")):
         sys.exit(absent)
-    strategies: dict[str, Strategy] = {OURS: ours} if options.only_ours else {NEWEST: newest, BM25: by_bm25, OURS: ours}
+    strategies: dict[str, Strategy] = {OURS: ours, HYBRID: partial(ours, embedder=LocalEmbedder())}
+    if not options.only_ours:
+        strategies = {
+            NEWEST: fits(newest),
+            BM25: fits(by_bm25),
+            MODEL: fits(by_model),
+            FUSED: fits(by_both),
+            **strategies,
+        }
     sets: dict[str, list[Sample]] = {}
     if options.locomo:
         sets[f"LoCoMo, {options.split}"] = list(locomo(options.locomo, options.split))

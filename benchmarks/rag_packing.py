@@ -23,8 +23,8 @@ from agent_persistence.presets import crm
 from agent_persistence.rag.composing import compose_within
 from agent_persistence.rag.outline import Record, outline
 from agent_persistence.rag.packing import Item, pack
+from agent_persistence.rag.rendering.xml_format import Xml
 from agent_persistence.rag.scoring import scores
-from agent_persistence.rag.xml_format import Xml
 from agent_persistence.rag_context import EstimatedTokens, Scoring, TokenBudget
 from agent_persistence.schema_registry import Schema, default_schema
 

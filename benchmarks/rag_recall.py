@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agent_persistence import AsyncPersistenceService, InMemoryAdapter, TablePolicy, build_rag_context
 from agent_persistence.ext.embeddings import HybridRetriever, MemorySearch, NonSemanticEmbedder, Searched
-from agent_persistence.rag.vectors import written
+from agent_persistence.rag.ranking.vectors import written
 from agent_persistence.rag_context import BpeTokens, RAGContext, Retriever, Scoring
 from examples import crm_data
 from examples.rag_questions import WORLDS, Question, questions

@@ -30,7 +30,7 @@ OTHERS: Final = [
         "examples/data/README.md",
     )
 ]
-DRAWINGS: Final = ("chain.svg", "write-protocol.svg")
+DRAWINGS: Final = ("chain.svg", "write-protocol.svg", "rag-page.svg")
 
 _HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 _FENCED = re.compile(r"^( *)(`{3,}).*?^\1\2`* *$", re.MULTILINE | re.DOTALL)

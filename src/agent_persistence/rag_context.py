@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -12,35 +13,35 @@ from agent_persistence.exceptions import ValidationError
 from agent_persistence.presets import crm
 from agent_persistence.query.filters import Filters
 from agent_persistence.query.records import Row
-from agent_persistence.rag.answering import Answered, answered, unrelated
+from agent_persistence.rag.answering import all_warnings, answered
 from agent_persistence.rag.asked import (
     ReadableSource as ReadableSource,
     RowsOf,
     asked_filters,
     asked_shape,
     check_options,
+    is_text,
     reading_verbs,
 )
-from agent_persistence.rag.blending import blended
 from agent_persistence.rag.budget import TokenBudget, token_budget
-from agent_persistence.rag.compact_format import Compact
-from agent_persistence.rag.dates import days_meant
-from agent_persistence.rag.found import Found, Search
-from agent_persistence.rag.json_format import Json
-from agent_persistence.rag.lexical import terms
-from agent_persistence.rag.markdown_format import Markdown
-from agent_persistence.rag.plan import ReadPlan, plan
-from agent_persistence.rag.preparing import prepared
+from agent_persistence.rag.candidates import widened
+from agent_persistence.rag.consulting import Models, consulted
+from agent_persistence.rag.inspecting import Inspection
+from agent_persistence.rag.plan import plan
+from agent_persistence.rag.preparing import divided, hides, prepared
+from agent_persistence.rag.ranking.models import Embedder, Reranker
+from agent_persistence.rag.ranking.relevance import ContextScope, Relevance, Retriever, ScopedRetriever, Search
+from agent_persistence.rag.ranking.words import question_words
 from agent_persistence.rag.reading import read
-from agent_persistence.rag.relevance import Relevance, Retriever
-from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id
-from agent_persistence.rag.shown import Format
+from agent_persistence.rag.rendering.compact_format import Compact
+from agent_persistence.rag.rendering.html import framed
+from agent_persistence.rag.rendering.json_format import Json
+from agent_persistence.rag.rendering.markdown_format import Markdown
+from agent_persistence.rag.rendering.shown import Format
+from agent_persistence.rag.rendering.xml_format import Xml
+from agent_persistence.rag.scoring import Score, Scoring
 from agent_persistence.rag.telling import Prompt, Settings, Telling, TokenUse, state
 from agent_persistence.rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
-from agent_persistence.rag.widening import widened
-from agent_persistence.rag.words import question_words
-from agent_persistence.rag.xml_format import Xml
-from agent_persistence.redaction.actions import Drop
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.schema.contexts.entity import Entity, Parent, check_among
 from agent_persistence.schema.contexts.shape import ContextShape
@@ -49,14 +50,18 @@ from agent_persistence.schema.registry import Schema
 
 __all__ = [
     "BpeTokens",
+    "ContextScope",
     "ContextSpec",
+    "Embedder",
     "Entity",
     "EstimatedTokens",
     "Parent",
     "Prompt",
     "RAGContext",
     "Relevance",
+    "Reranker",
     "Retriever",
+    "ScopedRetriever",
     "Score",
     "Scoring",
     "TokenBudget",
@@ -148,6 +153,39 @@ class RAGContext:
 
         It is composed once, and again only when rows of the context were changed.
         """
+        return self._telling().prompt(*self._asked(format, max_tokens))
+
+    def to_html(self, format: PromptFormat | None = None, *, max_tokens: int | TokenBudget | None = None) -> str:
+        """Return a page for people about the prompt that `to_prompt` gives: one document that loads nothing.
+
+        It shows the prompt by record, each record's score by term, what was left out and why, the tokens by section,
+        what was redacted, and when the requests were under way. What the redaction replaces is nowhere in it, nor is
+        any key. It needs no script; everything in it is escaped.
+        """
+        telling, asked = self._telling(), self._asked(format, max_tokens)
+        redactor = self._settings.redactor
+        return Inspection(
+            telling.prompt(*asked),
+            telling.parts(*asked),
+            {record.ref: record for record in telling.records},
+            telling.scores(),
+            telling.hidden(),
+            self._settings.counter.count,
+            self._settings.question,
+            [warning if redactor is None else redactor.text(warning) for warning in self.warnings],
+            self.complete,
+            None if redactor is None else redactor.counts(),
+            self._settings.requests,
+        ).page()
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the page of `to_html` in a frame of its own."""
+        return framed(self.to_html())
+
+    def _asked(
+        self, format: PromptFormat | None, max_tokens: int | TokenBudget | None
+    ) -> tuple[str, Callable[[ContextShape], Format], TokenBudget | None]:
+        """The form of a prompt by name, and its budget."""
         budget = self._settings.budget if max_tokens is None else token_budget(max_tokens)
         name = format or ("xml" if budget is None else "compact")
         if name not in _FORMATS:
@@ -155,7 +193,7 @@ class RAGContext:
             raise ValidationError("to_prompt", f"format is one of {known}, not {format!r:.40}")
         if budget is not None:
             budget.check_tables(self._settings.shape.tables)
-        return self._telling().prompt(name, _FORMATS[name], budget)
+        return name, _FORMATS[name], budget
 
     def explain(self) -> list[Score]:
         """The score of each record by term, best first, which is the order in which a budget prefers them."""
@@ -186,6 +224,8 @@ async def build_rag_context(
     follow_relations: bool = True,
     query: str | None = None,
     retriever: Retriever | None = None,
+    embedder: Embedder | None = None,
+    reranker: Reranker | None = None,
     scoring: Scoring | None = None,
     max_tokens: int | TokenBudget | None = None,
     token_counter: TokenCounter | None = None,
@@ -209,8 +249,10 @@ async def build_rag_context(
     is told in the warnings. The best rows are within the limits, then the newest; a prompt of at most `max_tokens` may
     show more of them, but of tables with a limit of the caller's. A `retriever` is asked for records too, while the
     tables are read; those it names are fetched on top of the limits, with the records they belong to, as far as the
-    filters allow. Both together are the relevance in `scoring`; ages are told from `now`, by default from the newest
-    time among the rows. `token_counter` is by default an estimate that errs to the safe side. `redaction` is applied to
+    filters allow. An `embedder` compares the meaning of the question with that of the 2,000 rows with a body that match
+    best; a `reranker` puts the best 50 in order. Both read what the redaction leaves, and have 15 seconds each. All of
+    this is the relevance in `scoring`; ages are told from `now`, by default from the newest time among the rows.
+    `token_counter` is by default an estimate that errs to the safe side. `redaction` is applied to
     all that is in the context before it is told; columns that it drops are not searched.
 
     Tables that the policy does not let be read are left out with a warning, or raise TableNotAllowedError when a
@@ -218,7 +260,7 @@ async def build_rag_context(
     cancelled and its error is raised as itself; with `on_error="partial"` an AdapterError costs only its table and
     those that depend on it.
     """
-    check_options(on_error, retriever, query, now)
+    check_options(on_error, {"retriever": retriever, "embedder": embedder, "reranker": reranker}, query, now)
     facade = reading_verbs(source)
     facade = await facade.pinned()
     shape = asked_shape(spec, facade.schema)
@@ -235,16 +277,18 @@ async def build_rag_context(
     reading = planned
     if words:
         most, can = facade.scan_rows, facade.capabilities
-        reading = widened(planned, shape, words, most=most, reads_all=most == facade.max_rows, can=can)
+        texts, reads_all = partial(is_text, readable, facade.schema), most == facade.max_rows
+        reading = widened(planned, shape, words, most=most, reads_all=reads_all, can=can, is_text=texts)
     search = Search(retriever, query) if retriever is not None and query else None
     found = await read(facade, shape, reading, search, tolerates_failures=on_error == "partial")
-    days, hides = days_meant(query or ""), _hides(redaction)
-    answer = answered(found, shape, planned, reading, limited=limits or {}, days=days, hides=hides)
+    models = Models(embedder, reranker, redaction, hides(redaction), on_error == "partial")
+    answers = await consulted(query, reading, found, shape, models)
+    answer = answered(found, shape, planned, answers=answers, limited=limits or {})
     ready = prepared(answer.rows, shape, facade.schema, redaction)
-    shown, reserve = _divided(shape, ready.rows, answer.reserved)
+    shown, reserve = divided(shape, ready.rows, answer.reserved)
     return RAGContext(
         rows=shown,
-        warnings=_warnings(planned, answer, found),
+        warnings=all_warnings(planned, answer, found),
         complete=not found.failures,
         _settings=Settings(
             shape,
@@ -253,38 +297,14 @@ async def build_rag_context(
             reserve,
             scoring,
             bool(answer.matches or answer.named),
-            _wanted(ready.question(query)) if query else frozenset(),
-            blended(answer.matches, answer.named),
+            ready.wanted(query),
+            answer.relevance(),
             now,
             budget,
             token_counter or EstimatedTokens(),
             ready.redactor,
             ready.redacted,
+            ready.question(query),
+            found.timeline.requests,
         ),
     )
-
-
-def _warnings(planned: ReadPlan, answer: Answered, found: Found) -> list[str]:
-    failed = (f"{name}: could not be read ({why})" for name, why in found.failures.items())
-    return [*planned.warnings, *answer.warnings, *unrelated(found), *failed]
-
-
-def _divided(
-    shape: ContextShape, rows: Mapping[str, Sequence[Row]], reserved: Collection[RecordId]
-) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
-    """The rows of the context's lists, and those in reserve."""
-    shown: dict[str, list[Row]] = {table: [] for table in shape.tables}
-    reserve: dict[str, list[Row]] = {table: [] for table in shape.tables}
-    for table, told in shape.tables.items():
-        for row in rows[table]:
-            (reserve if record_id(table, told.key_of(row)) in reserved else shown)[table].append(row)
-    return shown, reserve
-
-
-def _hides(redaction: Redaction | None) -> Callable[[str, str], bool]:
-    """Whether a redaction leaves a column out: a question finds nothing by it either."""
-    return lambda table, column: redaction is not None and isinstance(redaction.action(table, column), Drop)
-
-
-def _wanted(question: str) -> frozenset[str]:
-    return frozenset(term for word in question_words(question) for term in terms(word.text))

@@ -127,3 +127,20 @@ def test_the_real_server_gives_the_prompt_of_the_library(project: LocalServer) -
     assert (
         ran("rag", "preview", "--lead", MAYA, "--query", "When?", "--max-tokens", "800").out.rstrip() == text.rstrip()
     )
+
+
+def test_a_page_about_the_prompt_is_written(crm: tuple[str, ...], tmp_path: Path) -> None:
+    """Beside the prompt, of the same format; redacted where the prompt is."""
+    ended = ran("rag", "preview", *crm, "--redact", "--format", "markdown", "--html", "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "# crm_context" in page
+    assert ended.out.startswith("# crm_context")
+    assert "ada@example.org" not in page
+
+
+def test_a_page_that_cannot_be_written_is_said(crm: tuple[str, ...]) -> None:
+    ended = ran("rag", "preview", *crm, "--html", "nowhere/page.html")
+    assert ended.status != 0
+    assert "nowhere" in ended.err
+    assert "Traceback" not in ended.err

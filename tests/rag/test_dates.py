@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent_persistence.rag.dates import days_meant
-from agent_persistence.rag.ranking import Corpus, WordMatches
-from agent_persistence.rag.words import question_words
+from agent_persistence.rag.ranking.dates import days_meant
+from agent_persistence.rag.ranking.matching import Corpus, WordMatches
+from agent_persistence.rag.ranking.words import question_words
 
 FRIDAY = "2026-11-27"
 

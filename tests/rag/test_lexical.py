@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent_persistence.rag.lexical import terms
+from agent_persistence.rag.ranking.lexical import terms
 
 
 def test_terms_are_words_in_order() -> None:

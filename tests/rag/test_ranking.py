@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from agent_persistence.rag.finding import Texts
-from agent_persistence.rag.ranking import FROM_PARENT, NAMED, Corpus, Match, WordMatches
-from agent_persistence.rag.words import MOST_WORDS, question_words, stem
+from agent_persistence.rag.ranking.finding import Texts
+from agent_persistence.rag.ranking.matching import FROM_PARENT, NAMED, Corpus, Match, WordMatches
+from agent_persistence.rag.ranking.words import MOST_WORDS, question_words, stem
 
 
 def _ranked(question: str, texts: Sequence[str], **told: Sequence[int] | Sequence[str]) -> WordMatches:

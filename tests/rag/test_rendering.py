@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from agent_persistence import RAGContext, ValidationError
-from agent_persistence.rag.visible import visible
+from agent_persistence.rag.rendering.visible import visible
 from agent_persistence.rag_context import PromptFormat
 from tests.rag.worlds import ANY_TEXT, CLIENT, CONTEXTS, LEAD, TALK, message, talk_of
 

@@ -225,10 +225,15 @@ async def test_a_failing_retriever_fails_the_context_or_costs_only_the_search() 
     assert "could not be read" not in context.to_prompt()
 
 
-async def test_a_programming_error_of_a_retriever_is_raised_as_itself() -> None:
-    """Also where partial results are welcome."""
+async def test_any_error_of_a_retriever_is_raised_as_itself_or_named_in_a_warning() -> None:
+    """It is the caller's own code; what its error says may hold anything, and is in no warning."""
+    failure = ZeroDivisionError("4711")
     with pytest.raises(ZeroDivisionError):
-        await _build(Naming(failure=ZeroDivisionError()), on_error="partial")
+        await _build(Naming(failure=failure))
+    context = await _build(Naming(failure=failure), on_error="partial")
+    assert context.warnings == ["retriever: could not be read (ZeroDivisionError)"]
+    with pytest.raises(ValidationError):
+        await _build(Naming(failure=ValidationError("search", "not so")), on_error="partial")
 
 
 async def test_a_retriever_needs_a_question() -> None:

@@ -81,3 +81,28 @@ async def test_the_words_of_a_question_are_never_read_as_a_query(server: LocalSe
         for question in ("penetration & !test | (", "pene:* <-> tests'", "100% pene_ration%", 'or "penetration" -test'):
             context = await _asked(service, question)
             assert [warning for warning in context.warnings if "could not be asked" in warning] == []
+
+
+@pytest.mark.parametrize("kind", ["supabase", "postgres"])
+async def test_a_server_is_asked_for_titles_too(kind: str, server: LocalServer) -> None:
+    """Of a talk that is older than what a search reads; also of a table that has no body."""
+    async with _filled(kind, server) as service:
+        await service.write(
+            "conversations",
+            {
+                "id": "30000000-0000-4000-8000-000000000000",
+                "lead_id": LEAD["id"],
+                "subject": "Zeppelin charter",
+                "created_at": "2020-01-01T00:00:00+00:00",
+            },
+        )
+        await service.batch_write(
+            "conversations",
+            [
+                {"id": f"30000000-0000-4000-8000-{number:012}", "lead_id": LEAD["id"], "subject": f"Day {number}"}
+                for number in range(1, 60)
+            ],
+        )
+        context = await _asked(service, "Who chartered the zeppelin?")
+        assert "Zeppelin charter" in [row["subject"] for row in context.conversations]
+        assert [warning for warning in context.warnings if "could not be asked" in warning] == []

@@ -56,6 +56,7 @@ def register(app: typer.Typer) -> None:
         "rag preview --lead status=new --max-tokens 800 --redact",
         "rag preview --client plan=pro --limit messages=10 --format markdown",
         "rag preview --lead email=ada@example.org --json > context.json",
+        "rag preview --lead email=ada@example.org --redact --html context.html",
         "rag preview --spec context.toml --schema schema.toml --where tickets.status=open",
         "# CONDITION is what query --where takes",
     )
@@ -110,6 +111,9 @@ def preview(
         typer.Option("--format", help="The form of the prompt, by default compact with --max-tokens, else xml."),
     ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Labels in the place of personal data.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page about the prompt, to open in a browser.")
+    ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Go on without tables that cannot be read.")] = False,
     kind: Kind = "supabase",
     policy: PolicyFile = None,
@@ -143,6 +147,8 @@ def preview(
         context = run(_built, target, request)
         prompt = context.prompt(None if form is None else form.value)
         screen.document = _document(context, prompt)
+        if html is not None:
+            html.write_text(context.to_html(None if form is None else form.value), encoding="utf-8")
         if not as_json:
             shown_prompt(screen, prompt)
             shown_tokens(screen.out if screen.out.is_terminal else screen.err, context, prompt)

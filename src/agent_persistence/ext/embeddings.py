@@ -14,6 +14,7 @@ from agent_persistence.ext._embeddings.embedder import Embedder
 from agent_persistence.ext._embeddings.filling import Filled, embed_rows
 from agent_persistence.ext._embeddings.hashing import NonSemanticEmbedder
 from agent_persistence.ext._embeddings.http import HttpEmbedder
+from agent_persistence.ext._embeddings.local import LocalEmbedder
 from agent_persistence.ext._embeddings.memory import MemorySearch
 from agent_persistence.ext._embeddings.retrieving import HybridRetriever, Searched
 
@@ -22,6 +23,7 @@ __all__ = [
     "Filled",
     "HttpEmbedder",
     "HybridRetriever",
+    "LocalEmbedder",
     "MemorySearch",
     "NonSemanticEmbedder",
     "Searched",

@@ -19,7 +19,7 @@ from agent_persistence.ext._tools.reading import AnswerBounds, ReadingTools
 from agent_persistence.ext._tools.searching import ContextBuilder, ContextTools, SearchTools
 from agent_persistence.ext._tools.tool import Tools
 from agent_persistence.ext._tools.writing import Writes, WritingTools
-from agent_persistence.rag.relevance import Retriever
+from agent_persistence.rag.ranking.relevance import Retriever
 from agent_persistence.rag_context import ReadableSource, build_rag_context
 from agent_persistence.runtime.hiding import hidden
 

@@ -17,7 +17,7 @@ from agent_persistence.ext._tools.cursors import Cursors
 from agent_persistence.ext._tools.reading import AnswerBounds, ReadingTools
 from agent_persistence.ext._tools.searching import ContextBuilder, ContextTools, SearchTools
 from agent_persistence.persistence_agent import PersistenceAgent
-from agent_persistence.rag.relevance import Retriever
+from agent_persistence.rag.ranking.relevance import Retriever
 from agent_persistence.rag_context import ReadableSource, build_rag_context
 
 try:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agent_persistence.exceptions import AdapterError
 from agent_persistence.query.records import Row
-from agent_persistence.rag.blending import retrieved
 from agent_persistence.rag.candidates import without
-from agent_persistence.rag.dates import IsMeant
 from agent_persistence.rag.found import Found
 from agent_persistence.rag.plan import ReadPlan
-from agent_persistence.rag.ranking import Match
+from agent_persistence.rag.ranking.matching import Match
+from agent_persistence.rag.ranking.relevance import Relevance
 from agent_persistence.rag.scoring import RecordId, record_id
-from agent_persistence.rag.searching import Asked, Hides, Sizes, answer, kept
+from agent_persistence.rag.searching import RowMatches, Sizes, kept
 from agent_persistence.rag.times import newest_first
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
 
@@ -35,26 +35,29 @@ class Answered:
     failures: Mapping[str, Exception] = field(default_factory=dict)
     warnings: Sequence[str] = ()
 
+    def relevance(self) -> dict[RecordId, float]:
+        """From 0 to 1: of the best match 1. Where no word was looked for, what the retriever says stays as it is."""
+        best = max((match.score for match in self.matches.values()), default=0.0)
+        if not best:
+            return dict(self.named)
+        return {record: match.score / best for record, match in self.matches.items()}
+
 
 def answered(
     found: Found,
     shape: ContextShape,
     plan: ReadPlan,
-    reading: ReadPlan,
     *,
+    answers: RowMatches | None,
     limited: Collection[str],
-    days: Sequence[IsMeant] = (),
-    hides: Hides = lambda table, column: False,
 ) -> Answered:
-    """What was found, and with words what of it answers them.
+    """What was found, and with `answers` to a question those of them that are the best.
 
-    `plan` has the limits, of which the caller set those of the tables in `limited`; `reading` is what was read.
-    `days` are those that the question names.
+    `plan` has the limits, of which the caller set those of the tables in `limited`.
     """
-    read = {table: _all_of(found, told) for table, told in shape.tables.items()}
+    read = all_rows(found, shape)
     named = retrieved(found.relevance)
-    words = reading.words
-    if not words:
+    if answers is None:
         return Answered(read, named=named, beyond=found.beyond_limit, full=found.full, failures=found.failures)
     limits = {step.table: step.limit for step in plan.steps}
     wanted = Sizes(
@@ -68,7 +71,7 @@ def answered(
         named=named.keys(),
         follows_relations=plan.follows_relations,
     )
-    best = answer(Asked(words, days), shape, read, wanted, hides)
+    best = answers.best(wanted)
     rows = {table: [*best.rows[table], *best.reserve[table]] for table in shape.tables}
     return Answered(
         rows,
@@ -82,6 +85,20 @@ def answered(
         found.failures,
         tuple(_cut(found, shape)),
     )
+
+
+def all_rows(found: Found, shape: ContextShape) -> dict[str, list[Row]]:
+    """What was read, by table, each row once, newest first."""
+    return {table: _all_of(found, told) for table, told in shape.tables.items()}
+
+
+def retrieved(told: Sequence[Relevance] | None) -> dict[RecordId, float]:
+    """The retriever's scores by record; of one that is named twice the better."""
+    found: dict[RecordId, float] = {}
+    for one in told or ():
+        record = record_id(one.table, one.key)
+        found[record] = max(one.score, found.get(record, 0.0))
+    return found
 
 
 def _all_of(found: Found, told: ContextTable) -> list[Row]:
@@ -111,3 +128,13 @@ def _cut(found: Found, shape: ContextShape) -> Iterator[str]:
                 f" {len(found.rows[table]):,}{f' and {with_words:,} with its words' if with_words else ''};"
                 " narrower filters leave none out"
             )
+
+
+def all_warnings(planned: ReadPlan, answer: Answered, found: Found) -> list[str]:
+    failed = (f"{name}: could not be read ({_reason(why)})" for name, why in found.failures.items())
+    return [*planned.warnings, *answer.warnings, *unrelated(found), *failed]
+
+
+def _reason(failure: Exception) -> str:
+    """What an error of ours says; of one of a caller's own code its kind, since its text may hold anything."""
+    return str(failure) if isinstance(failure, AdapterError) else type(failure).__name__

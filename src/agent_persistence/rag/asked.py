@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -18,6 +19,7 @@ from agent_persistence.schema.registry import Schema
 from agent_persistence.service import ReadOnlyPersistenceFacade
 
 WHERE: Final = "build_rag_context"
+_TEXT: Final = re.compile(r"(?:text|citext|varchar|character varying|char|character|bpchar)\b", re.IGNORECASE)
 
 
 class ReadableSource(Protocol):
@@ -26,12 +28,13 @@ class ReadableSource(Protocol):
     def readonly(self) -> ReadOnlyPersistenceFacade: ...
 
 
-def check_options(on_error: object, retriever: object, query: str | None, now: datetime | None) -> None:
+def check_options(on_error: object, models: Mapping[str, object], query: str | None, now: datetime | None) -> None:
     """Refuse what contradicts itself."""
     if on_error not in ("raise", "partial"):
         raise ValidationError(WHERE, f"on_error is 'raise' or 'partial', not {on_error!r:.40}")
-    if retriever is not None and not query:
-        raise ValidationError(WHERE, "a retriever needs the question to search for", "give query=")
+    for name, model in models.items():
+        if model is not None and query is None:
+            raise ValidationError(WHERE, f"a {name} needs the question to search for", "give query=")
     if now is not None and now.tzinfo is None:
         raise ValidationError(WHERE, "now is a datetime with a time zone, such as datetime.now(UTC)")
 
@@ -102,3 +105,10 @@ class RowsOf:
 
     def __set__(self, context: HasRows, rows: list[Row]) -> None:
         context.rows[self._table] = rows
+
+
+def is_text(readable: Mapping[str, frozenset[str] | None], schema: Schema, table: str, column: str) -> bool:
+    """Whether a column may be read and the schema says that it holds texts."""
+    columns, declared = readable.get(table), schema.columns(table).get(column)
+    may_read = columns is None or column in columns
+    return may_read and declared is not None and _TEXT.match(declared.type) is not None

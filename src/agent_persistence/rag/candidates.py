@@ -7,33 +7,76 @@ Each word is asked for by itself, so that a common one does not keep a rare one'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias
 
-from agent_persistence.query.filters import Filters, ilike, text_search
+from agent_persistence.query.filters import Filters, any_of, ilike, text_search
 from agent_persistence.query.predicates import Comparison
 from agent_persistence.query.records import Row
-from agent_persistence.rag.ranking import Corpus, WordMatches
+from agent_persistence.rag.plan import ReadPlan
+from agent_persistence.rag.ranking.matching import Corpus, WordMatches
+from agent_persistence.rag.ranking.words import Word
 from agent_persistence.rag.scope import Values, values
-from agent_persistence.rag.words import Word
-from agent_persistence.schema.contexts.shape import ContextTable
+from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
 
 ROWS_A_WORD: Final = 200
 _MOST_WORDS: Final = 6
 _MOST_TALKS: Final = 10
+_MOST_COLUMNS: Final = 4
+
+IsText: TypeAlias = Callable[[str, str], bool]
+"""Whether a column of a table may be read and is declared to hold texts."""
 
 
-def sought(told: ContextTable, words: Sequence[Word], capabilities: Mapping[str, bool]) -> tuple[Filters, ...]:
-    """A filter for each of the words that tell most, over the body of the table; none where it has none."""
-    if told.body is None:
-        return ()
+def widened(
+    plan: ReadPlan,
+    shape: ContextShape,
+    words: Sequence[Word],
+    *,
+    most: int,
+    reads_all: bool,
+    can: Mapping[str, bool],
+    is_text: IsText,
+) -> ReadPlan:
+    """The plan with up to `most` rows of each table, and where these may not be all, those that hold the words.
+
+    Where no filter chooses, every row belongs, so that no table waits for another one.
+    """
+    steps = [
+        replace(
+            step,
+            limit=max(most, step.limit),
+            links=step.links if step.table in plan.chosen else (),
+            sought=() if reads_all else sought(shape.tables[step.table], words, can, is_text),
+        )
+        for step in plan.steps
+    ]
+    return replace(plan, steps=tuple(steps), words=tuple(words))
+
+
+def sought(
+    told: ContextTable, words: Sequence[Word], capabilities: Mapping[str, bool], is_text: IsText
+) -> tuple[Filters, ...]:
+    """A filter for each of the words that tell most, over the body of the table; and one for all of them over its title
+    and, where it has no body, its other texts."""
     can = [
         word
         for word in words
         if word.weight == 1.0 and capabilities.get("ilike" if word.is_pair else "text_search", False)
     ]
     best = sorted(can, key=lambda word: (not word.is_name, -len(word.text)))[:_MOST_WORDS]
-    return tuple({told.body: _holds(word)} for word in best)
+    named = (
+        *told.title,
+        *(() if told.body is not None else (label for label, _ in told.labels)),
+        *(told.columns or ()),
+    )
+    others = [column for column in dict.fromkeys(named) if column != told.body and is_text(told.table, column)]
+    further = [{column: _holds(word)} for column in others[:_MOST_COLUMNS] for word in best]
+    return (
+        *({told.body: _holds(word)} for word in best if told.body is not None),
+        *([any_of(*further)] if further and capabilities.get("logic", False) else []),
+    )
 
 
 def _holds(word: Word) -> Comparison:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from agent_persistence.rag.shown import CUT
+from agent_persistence.rag.rendering.shown import CUT
 from agent_persistence.rag.tokens import TokenCounter
 
 _SENTENCE_END: Final = re.compile(r"(?<!\n\d\.)(?<!\n\d\d\.)(?<=[.!?…।؟])[\"'»”’)\]]*\s+|(?<=[。！？])|\n+")

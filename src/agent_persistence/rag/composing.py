@@ -11,8 +11,8 @@ from agent_persistence.rag.clipping import joined
 from agent_persistence.rag.outline import Record
 from agent_persistence.rag.packing import Item, pack
 from agent_persistence.rag.partition import Part, Portions, portions
+from agent_persistence.rag.rendering.shown import Format, PromptContent, Shown
 from agent_persistence.rag.scoring import Score
-from agent_persistence.rag.shown import Format, PromptContent, Shown
 from agent_persistence.rag.tokens import TokenCounter
 
 _REACH: Final = 3

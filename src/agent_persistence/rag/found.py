@@ -1,4 +1,4 @@
-"""What was read for a context, and what a retriever is asked."""
+"""What was read for a context, and what could not be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from agent_persistence.exceptions import AdapterError
 from agent_persistence.query.records import Row
-from agent_persistence.rag.relevance import Relevance, Retriever
+from agent_persistence.rag.ranking.relevance import Relevance
+from agent_persistence.rag.timeline import Timeline
 
 
 @dataclass(slots=True)
@@ -31,11 +32,4 @@ class Found:
     unrelated: int = 0
     failures: dict[str, Exception] = field(default_factory=dict)
     unsought: dict[str, AdapterError] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A question to a retriever."""
-
-    retriever: Retriever
-    query: str
+    timeline: Timeline = field(default_factory=Timeline)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent_persistence.rag.shown import CUT, Shown
+from agent_persistence.rag.rendering.shown import CUT, Shown
 
 NOTHING_FOUND = "No matching records were found. Say so instead of guessing."
 NOTHING_READ = "Nothing was looked for: records may exist."

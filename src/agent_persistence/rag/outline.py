@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, Final
 
 from agent_persistence.query.records import Row
-from agent_persistence.rag.notation import told
+from agent_persistence.rag.rendering.notation import told
+from agent_persistence.rag.rendering.visible import visible
 from agent_persistence.rag.threads import Threads, threads
 from agent_persistence.rag.times import NEVER, age, moment
-from agent_persistence.rag.visible import visible
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable, Relation
 
 _UTC_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?:\+00:00|Z)\Z")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agent_persistence.rag.clipping import parts
-from agent_persistence.rag.lexical import terms
 from agent_persistence.rag.outline import Record
+from agent_persistence.rag.ranking.lexical import terms
 from agent_persistence.rag.tokens import TokenCounter
 
 _OF_THE_ONE_BEFORE: Final = 0.4

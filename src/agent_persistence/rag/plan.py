@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from agent_persistence.exceptions import ColumnNotAllowedError, TableNotAllowedError, ValidationError
 from agent_persistence.query.filters import Filters
+from agent_persistence.rag.ranking.words import Word
 from agent_persistence.rag.reach import Choice, Link, Reach, anchors, reach
-from agent_persistence.rag.words import Word
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable
 from agent_persistence.schema.registry import Schema
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent_persistence.query.records import Row
+from agent_persistence.rag.ranking.lexical import terms
+from agent_persistence.rag.ranking.words import question_words
+from agent_persistence.rag.rendering.visible import visible, visible_value
+from agent_persistence.rag.scoring import RecordId, record_id
 from agent_persistence.rag.times import newest_first
-from agent_persistence.rag.visible import visible, visible_value
+from agent_persistence.redaction.actions import Drop
 from agent_persistence.redaction.redacting import Redaction, Redactor
 from agent_persistence.schema.contexts.shape import ContextShape
 from agent_persistence.schema.registry import Schema
@@ -21,9 +25,13 @@ class Prepared:
     redactor: Redactor | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
 
-    def question(self, query: str) -> str:
+    def question(self, query: str | None) -> str:
         """The query as the rows tell what it asks for: redacted where they are."""
-        return query if self.redactor is None else self.redactor.text(visible(query))
+        return query or "" if self.redactor is None else self.redactor.text(visible(query or ""))
+
+    def wanted(self, query: str | None) -> frozenset[str]:
+        """The words by which parts of long texts are chosen."""
+        return frozenset(term for word in question_words(self.question(query)) for term in terms(word.text))
 
 
 def prepared(
@@ -63,3 +71,20 @@ def _with_keys(shape: ContextShape, table: str, rows: Sequence[Row], redacted: S
         {**told, **{column: row[column] for column in keys if column in row}}
         for row, told in zip(rows, redacted, strict=True)
     ]
+
+
+def divided(
+    shape: ContextShape, rows: Mapping[str, Sequence[Row]], reserved: Collection[RecordId]
+) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """The rows of the context's lists, and those in reserve."""
+    shown: dict[str, list[Row]] = {table: [] for table in shape.tables}
+    reserve: dict[str, list[Row]] = {table: [] for table in shape.tables}
+    for table, told in shape.tables.items():
+        for row in rows[table]:
+            (reserve if record_id(table, told.key_of(row)) in reserved else shown)[table].append(row)
+    return shown, reserve
+
+
+def hides(redaction: Redaction | None) -> Callable[[str, str], bool]:
+    """Whether a redaction leaves a column out: a question finds nothing by it either."""
+    return lambda table, column: redaction is not None and isinstance(redaction.action(table, column), Drop)

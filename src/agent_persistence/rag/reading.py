@@ -15,9 +15,9 @@ from agent_persistence.query.records import Row
 from agent_persistence.rag.ahead import conditions_ahead, holds
 from agent_persistence.rag.candidates import ROWS_A_WORD, best_talks, without
 from agent_persistence.rag.conditions import alternatives, among, batches_of, size_of
-from agent_persistence.rag.found import Found, Search
+from agent_persistence.rag.found import Found
 from agent_persistence.rag.plan import ReadPlan, Step
-from agent_persistence.rag.relevance import Relevance
+from agent_persistence.rag.ranking.relevance import ContextScope, Relevance, Search
 from agent_persistence.rag.scope import Named, Values, missing_parents, within
 from agent_persistence.rag.times import newest_first
 from agent_persistence.runtime.concurrency import together
@@ -82,8 +82,8 @@ class _Reading:
         self._found.failures = {
             name: failures[name] for name in (*self._settled, RETRIEVER, AROUND) if name in failures
         }
-        for failure in self._found.failures.values():
-            if not self._is_tolerated(failure):
+        for name, failure in self._found.failures.items():
+            if not self._is_tolerated(name, failure):
                 raise failure
         return self._found
 
@@ -134,25 +134,40 @@ class _Reading:
 
     def _fail(self, name: str, error: Exception, siblings: anyio.CancelScope) -> None:
         self._found.failures[name] = error
-        if not self._is_tolerated(error):
+        if not self._is_tolerated(name, error):
             siblings.cancel()
 
-    def _is_tolerated(self, error: Exception) -> bool:
-        return self._tolerates_failures and isinstance(error, AdapterError)
+    def _is_tolerated(self, name: str, error: Exception) -> bool:
+        """Whether a context goes on without it; a retriever is the caller's own code, whose errors may be any."""
+        is_foreign = isinstance(error, AdapterError) or (name == RETRIEVER and not isinstance(error, PersistenceError))
+        return self._tolerates_failures and is_foreign
 
     async def _newest(self, step: Step) -> tuple[list[Row], list[Row]]:
         """As many rows as may be asked for, fewer where fewer exist; and rows that hold a word of the question, of any
         age."""
-        conditions: list[list[Filters]] = [[] if step.filters is None else [step.filters]]
-        for link in step.links:
-            choices = list(alternatives(link, self._found.rows))
-            if not choices:
-                return [], []
-            conditions = [[*held, choice] for choice in choices for held in conditions]
+        conditions = self._conditions(step)
+        if not conditions:
+            return [], []
         answers = await together(
             [partial(self._query, step, conditions, self._most(step)), partial(self._sought, step, conditions)]
         )
         return answers[0], answers[1]
+
+    def _conditions(self, step: Step) -> list[list[Filters]]:
+        """What the rows meet, all of one of these; none where no row can belong."""
+        conditions: list[list[Filters]] = [[] if step.filters is None else [step.filters]]
+        for link in step.links:
+            conditions = [[*held, choice] for choice in alternatives(link, self._found.rows) for held in conditions]
+        return conditions
+
+    async def _scope(self, table: str) -> list[Filters]:
+        """What a row meets that belongs to this context, once that is known; any row does where nothing chooses."""
+        (step,) = (step for step in self._plan.steps if step.table == table)
+        for above in (table for link in step.links for table in link.tables):
+            await self._settled[above].wait()
+            if above in self._found.failures:
+                raise self._found.failures[above]
+        return [all_of(*held) for held in self._conditions(step)]
 
     async def _sought(self, step: Step, conditions: Sequence[Sequence[Filters]]) -> list[Row]:
         """Rows with the words, the newest of each; none where the database does not tell, which is no failure."""
@@ -167,22 +182,22 @@ class _Reading:
 
     async def _query(self, step: Step, alternatives: Sequence[Sequence[Filters]], limit: int | None) -> list[Row]:
         """The newest rows that meet all conditions of one of the alternatives, each of them once."""
-        answers = await together(
-            [
-                partial(
-                    self._facade.query,
-                    step.table,
-                    all_of(*conditions) if conditions else None,
-                    limit=limit,
-                    order_by=[desc(column) for column in step.newest_by],
-                    select=step.select,
-                )
-                for conditions in alternatives
-            ]
-        )
+        answers = await together([partial(self._asked, step, conditions, limit) for conditions in alternatives])
         told = self._tables[step.table]
         rows = [row for answer in answers for row in answer]
         return newest_first(told, rows if len(answers) < 2 else _distinct(told, rows))[:limit]
+
+    async def _asked(self, step: Step, conditions: Sequence[Filters], limit: int | None) -> list[Row]:
+        with self._found.timeline.request(step.table) as request:
+            rows = await self._facade.query(
+                step.table,
+                all_of(*conditions) if conditions else None,
+                limit=limit,
+                order_by=[desc(column) for column in step.newest_by],
+                select=step.select,
+            )
+            request.answers = len(rows)
+        return rows
 
     async def _retrieve(self, search: Search, siblings: anyio.CancelScope) -> None:
         """Ask the retriever while the tables are read; then fetch what it names and was not found, with its parents."""
@@ -200,8 +215,11 @@ class _Reading:
 
     async def _answer(self, search: Search) -> Sequence[Relevance]:
         searched = self._plan.searched
-        with anyio.move_on_after(RETRIEVER_DEADLINE_S):
-            return await search.retriever.retrieve(self._facade, search.query, tables=searched, limit=MOST_NAMED)
+        with self._found.timeline.request(RETRIEVER) as request, anyio.move_on_after(RETRIEVER_DEADLINE_S):
+            scope = ContextScope(self._scope)
+            named = await search.ask(self._facade, tables=searched, limit=MOST_NAMED, scope=scope)
+            request.answers = len(named)
+            return named
         raise AdapterError(f"the retriever has not answered within {RETRIEVER_DEADLINE_S:g} s")
 
     def _count_unrelated(self, answer: Sequence[Relevance]) -> int:

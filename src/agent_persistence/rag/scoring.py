@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from agent_persistence.exceptions import ConfigurationError, printable
 from agent_persistence.query.records import Row
 from agent_persistence.rag.outline import Record
-from agent_persistence.rag.ranking import Match
+from agent_persistence.rag.ranking.matching import Match
 from agent_persistence.rag.times import NEVER
 from agent_persistence.schema.contexts.entity import check_among
 from agent_persistence.schema.contexts.shape import ContextTable

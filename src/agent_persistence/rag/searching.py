@@ -9,12 +9,12 @@ from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from agent_persistence.query.records import Row
-from agent_persistence.rag.dates import IsMeant
-from agent_persistence.rag.notation import told as notation
-from agent_persistence.rag.ranking import Corpus, Match, WordMatches
+from agent_persistence.rag.ranking.dates import IsMeant
+from agent_persistence.rag.ranking.matching import Corpus, Match, WordMatches
+from agent_persistence.rag.ranking.words import Word
+from agent_persistence.rag.rendering.notation import told as notation
 from agent_persistence.rag.scope import values
 from agent_persistence.rag.scoring import RecordId, record_id
-from agent_persistence.rag.words import Word
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable, Relation
 
 _KEPT_TEXTS: Final = 1_000
@@ -65,7 +65,7 @@ class _World:
         self.rows: list[Row] = []
         self.spans: dict[str, range] = {}
         self._places: dict[tuple[str, tuple[str, ...]], dict[Any, int]] = {}
-        texts: list[str] = []
+        spoken: list[str] = []
         parents: list[int] = []
         talks: list[int] = []
         authors: list[str] = []
@@ -76,14 +76,14 @@ class _World:
             start = len(self.rows)
             self.rows += given
             self.spans[table] = range(start, len(self.rows))
-            texts += _texts(told, given, hides)
+            spoken += texts(told, given, hides)
             parents += self._parents(told, given)
             numbers = _talks(told, given, of_talks)
             of_talks = max(numbers, default=-1) + 1 or of_talks
             talks += numbers
             authors += _authors(told, given)
             days += [""] * len(given) if told.time is None else [str(row.get(told.time) or "")[:10] for row in given]
-        self.searched = Corpus(texts, parents, talks, authors, days)
+        self.searched = Corpus(spoken, parents, talks, authors, days)
 
     def _parents(self, told: ContextTable, rows: Sequence[Row]) -> list[int]:
         if not told.parents:
@@ -109,6 +109,17 @@ class _World:
         for place in self.spans[table]:
             if record_id(table, told.key_of(self.rows[place])) in named:
                 yield place
+
+    def by_place(self, scores: Mapping[RecordId, float]) -> dict[int, float]:
+        """The scores of the records by their places."""
+        told = {table for table, _ in scores}
+        return {
+            place: scores[record]
+            for table in self.spans
+            if table in told
+            for place in self.spans[table]
+            if (record := record_id(table, self._tables[table].key_of(self.rows[place]))) in scores
+        }
 
     def add_parents(self, chosen: Mapping[str, set[int]]) -> None:
         """Add what the rows chosen belong to, as far as it is there."""
@@ -145,21 +156,51 @@ class Sizes:
     follows_relations: bool = True
 
 
-def answer(asked: Asked, shape: ContextShape, rows: Rows, wanted: Sizes, hides: Hides) -> BestRows:
-    """The rows that answer best, by the words in columns that are not hidden; rows are given newest first.
+class RowMatches:
+    """How well rows answer a question, by the words in columns that are not hidden; rows are given newest first."""
 
-    Rows of links are those of the records chosen, with what they lead to.
-    """
-    world = _World(shape, rows, hides)
-    matches = WordMatches(asked.words, world.searched, asked.days)
+    def __init__(self, asked: Asked, shape: ContextShape, rows: Rows, hides: Hides) -> None:
+        self._shape = shape
+        self._world = _World(shape, rows, hides)
+        self._matches = WordMatches(asked.words, self._world.searched, asked.days)
+        self._meant: dict[RecordId, float] = {}
+
+    def texts(self, most: int) -> dict[str, list[Row]]:
+        """By table the rows of texts that match the words best, then the newest, `most` of them in all."""
+        scores, tables = self._matches.scores, self._shape.tables
+        places = [place for table, span in self._world.spans.items() if tables[table].body for place in span]
+        best = set(places if len(places) <= most else heapq.nlargest(most, places, key=lambda at: (scores[at], at)))
+        return {
+            table: [self._world.rows[place] for place in span if place in best]
+            for table, span in self._world.spans.items()
+        }
+
+    def add(self, meant: Mapping[RecordId, float]) -> None:
+        """Count what is said of the meaning of records, on a scale of its own from 0; of one told twice the better."""
+        for record, score in meant.items():
+            self._meant[record] = max(score, self._meant.get(record, 0.0))
+        if self._meant:
+            self._matches.add_meaning(self._world.by_place(self._meant))
+
+    def reorder(self, scores: Mapping[RecordId, float]) -> None:
+        """The records change places among themselves, the one with the greatest score to the best of them."""
+        self._matches.reorder(self._world.by_place(scores))
+
+    def best(self, wanted: Sizes) -> BestRows:
+        """The rows that answer best. Rows of links are those of the records chosen, with what they lead to."""
+        return _best_rows(self._shape, self._world, self._matches, wanted)
+
+
+def _best_rows(shape: ContextShape, world: _World, matches: WordMatches, wanted: Sizes) -> BestRows:
     found_any = any(matches.scores)
     within: dict[str, set[int]] = {}
     beyond: dict[str, set[int]] = {}
     for table, span in world.spans.items():
-        best = _best(matches.scores, span, wanted.most.get(table, 0))
+        named, count = set(world.places(table, wanted.named)), wanted.most.get(table, 0)
+        best = [place for place in _best(matches.scores, span, count + len(named)) if place not in named][:count]
         if found_any and table not in wanted.filled:
             best = [place for place in best if matches.scores[place]]
-        within[table] = {*best[: wanted.limits.get(table, 0)], *world.places(table, wanted.named)}
+        within[table] = {*best[: wanted.limits.get(table, 0)], *named}
         beyond[table] = {*best, *within[table]}
     if wanted.follows_relations:
         links = [table for table, told in shape.tables.items() if told.link]
@@ -185,7 +226,7 @@ def _best(scores: Sequence[float], span: range, most: int) -> list[int]:
     return heapq.nlargest(most, span, key=lambda place: (scores[place], place))
 
 
-def _texts(told: ContextTable, rows: Sequence[Row], hides: Hides) -> list[str]:
+def texts(told: ContextTable, rows: Sequence[Row], hides: Hides) -> list[str]:
     """What the rows say: title and body, or without a body all columns but those that are keys and times."""
     spoken = {*told.title, *(() if told.body is not None else (label for label, _ in told.labels))}
     there = (told.body,) if told.body is not None else dict.fromkeys(column for row in rows for column in row)

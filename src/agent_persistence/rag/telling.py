@@ -14,8 +14,10 @@ from agent_persistence.rag.budget import TokenBudget
 from agent_persistence.rag.composing import Composed, compose_all, compose_within, everything
 from agent_persistence.rag.notes import Known, walk
 from agent_persistence.rag.outline import outline
+from agent_persistence.rag.rendering.ownership import parts
+from agent_persistence.rag.rendering.shown import Format, PromptContent
 from agent_persistence.rag.scoring import RecordId, Score, Scoring, record_id, scores
-from agent_persistence.rag.shown import Format
+from agent_persistence.rag.timeline import TimedRequest
 from agent_persistence.rag.times import newest_first
 from agent_persistence.rag.tokens import EstimatedTokens, TokenCounter
 from agent_persistence.redaction.redacting import Redactor
@@ -73,6 +75,8 @@ class Settings:
     counter: TokenCounter = field(default_factory=EstimatedTokens)
     redactor: Redactor | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
+    question: str = ""
+    requests: Sequence[TimedRequest] = ()
 
 
 class Telling:
@@ -92,7 +96,7 @@ class Telling:
         )
         self.records = [record for root in self._roots for record in root.walk()]
         self._scores: list[Score] | None = None
-        self._prompts: dict[Hashable, Prompt] = {}
+        self._prompts: dict[Hashable, tuple[Prompt, Composed]] = {}
 
     def scores(self) -> list[Score]:
         """Best first."""
@@ -113,16 +117,26 @@ class Telling:
         key = (name, budget and _key(budget))
         if key not in self._prompts:
             self._prompts[key] = self._prompt(name, form(self._settings.shape), budget)
-        return self._prompts[key]
+        return self._prompts[key][0]
+
+    def parts(
+        self, name: str, form: Callable[[ContextShape], Format], budget: TokenBudget | None
+    ) -> list[tuple[str, str]]:
+        """The text of that prompt in parts, each with the reference of its record, or ""."""
+        text = self.prompt(name, form, budget).text
+        shown = self._prompts[name, budget and _key(budget)][1].shown
+        if not text:
+            return []
+        return parts(form(self._settings.shape), PromptContent(shown, self._known(budget).notes(shown)), text)
 
     def report(self, budget: TokenBudget | None) -> dict[str, dict[str, Any]]:
         """What became of the rows of each table where nothing is written yet."""
-        return self._known(budget).report(everything(self._roots, self._hidden()))
+        return self._known(budget).report(everything(self._roots, self.hidden()))
 
-    def _prompt(self, name: str, form: Format, budget: TokenBudget | None) -> Prompt:
+    def _prompt(self, name: str, form: Format, budget: TokenBudget | None) -> tuple[Prompt, Composed]:
         known, counter = self._known(budget), self._settings.counter
         composed = self._composed(form, budget, known)
-        return Prompt(
+        prompt = Prompt(
             composed.text,
             tuple(one.record.ref for one in walk(composed.shown)),
             known.report(composed.shown),
@@ -135,10 +149,11 @@ class Telling:
             ),
             name,
         )
+        return prompt, composed
 
     def _composed(self, form: Format, budget: TokenBudget | None, known: Known) -> Composed:
         if budget is None:
-            return compose_all(self._roots, form, known.notes, hidden=self._hidden())
+            return compose_all(self._roots, form, known.notes, hidden=self.hidden())
         return compose_within(
             self._roots,
             self.scores(),
@@ -150,7 +165,7 @@ class Telling:
             answers=self._settings.answers,
         )
 
-    def _hidden(self) -> frozenset[str]:
+    def hidden(self) -> frozenset[str]:
         """The references of the records in reserve."""
         reserved = {
             record_id(table, self._settings.shape.tables[table].key_of(row))

@@ -13,7 +13,7 @@ from agent_persistence.exceptions import ConfigurationError, ValidationError
 from agent_persistence.ext._embeddings.embedder import batches
 from agent_persistence.ext._embeddings.words import any_word
 from agent_persistence.ext.embeddings import Embedder, NonSemanticEmbedder
-from agent_persistence.rag.vectors import Vector, cosine_similarity
+from agent_persistence.rag.ranking.vectors import Vector, cosine_similarity
 
 pytestmark = pytest.mark.anyio
 

@@ -24,7 +24,7 @@ from agent_persistence import (
     not_null,
 )
 from agent_persistence.ext.embeddings import Filled, NonSemanticEmbedder, embed_rows
-from agent_persistence.rag.vectors import Vector
+from agent_persistence.rag.ranking.vectors import Vector
 from agent_persistence.redaction import Redaction, redact, scan
 from tests.rag.hybrid.conftest import DIMENSIONS
 from tests.server import LocalServer

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from agent_persistence.exceptions import ConfigurationError
-from agent_persistence.rag.fusion import Ranking, Ref, best_score, fuse
+from agent_persistence.rag.ranking.fusion import Ranking, Ref, best_score, fuse
 
 REFS = st.tuples(st.sampled_from(["leads", "messages"]), st.one_of(st.integers(0, 9), st.sampled_from("abc123")))
 RANKINGS = st.lists(st.builds(Ranking, st.lists(REFS, max_size=12), st.just(0.0) | st.floats(0.001, 10)), max_size=5)

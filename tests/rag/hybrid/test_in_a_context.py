@@ -69,3 +69,36 @@ async def test_a_context_goes_on_without_an_embedder_that_fails_if_that_is_wante
         assert any("no embeddings today" in warning for warning in context.warnings)
         with pytest.raises(AdapterError, match="no embeddings today"):
             await build_rag_context(agent, query="price", retriever=retriever)
+
+
+async def test_the_retriever_stays_inside_the_context() -> None:
+    """Also where a whole table of others' messages is nearer to the question than the lead's own."""
+    document = default_schema().to_document()
+    document["tables"]["messages"]["columns"]["embedding"] = {"type": "vector(256)"}
+    question = "Does the heron nest here?"
+    leads = [{"id": f"10000000-0000-4000-8000-{n:012}", "email": f"{n}@x.example"} for n in (1, 2)]
+    talks = [{"id": f"20000000-0000-4000-8000-{n:012}", "lead_id": lead["id"]} for n, lead in enumerate(leads, 1)]
+    texts = dict.fromkeys(range(1, 151), (1, question)) | {200: (0, "No heron nests"), 201: (0, "Rain")}
+    messages = [
+        {"id": number, "conversation_id": talks[owner]["id"], "role": "user", "content": text}
+        for number, (owner, text) in texts.items()
+    ]
+    functions = MemorySearch(lambda: adapter, "messages").functions()
+    adapter = InMemoryAdapter(
+        {"leads": leads, "conversations": talks, "messages": messages},
+        schema=Schema.from_document(document),
+        functions=functions,
+    )
+    embedder = NonSemanticEmbedder()
+    async with create_persistence_agent("memory", adapter=adapter, policy=POLICY) as agent:
+        await embed_rows(agent, "messages", embedder)
+        for searched in (Searched(match="match_messages", text="content"), Searched(hybrid="hybrid_search_messages")):
+            retriever = HybridRetriever({"messages": searched}, embedder)
+            everywhere = await retriever.retrieve(agent.readonly(), question, tables=["messages"], limit=50)
+            assert 200 not in [one.key for one in everywhere]  # control
+            context = await build_rag_context(
+                agent, lead_filters={"email": "1@x.example"}, query=question, retriever=retriever
+            )
+            best = next(score for score in context.explain() if score.table == "messages")
+            assert (best.key, best.match is not None and best.match.meaning > 0) == (200, True)
+            assert context.warnings == []

@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 
 from agent_persistence import AdapterError, InMemoryAdapter
 from agent_persistence.ext.embeddings import MemorySearch
-from agent_persistence.rag.vectors import Vector, written
+from agent_persistence.rag.ranking.vectors import Vector, written
 from tests.differential.examples import examples
 from tests.rag.hybrid.conftest import DIMENSIONS
 from tests.server import LocalServer

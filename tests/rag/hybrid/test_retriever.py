@@ -26,8 +26,8 @@ from agent_persistence import (
 from agent_persistence.exceptions import BackendUnavailableError
 from agent_persistence.ext.embeddings import HybridRetriever, MemorySearch, NonSemanticEmbedder, Searched
 from agent_persistence.query.records import Record, Row
-from agent_persistence.rag.relevance import Relevance, Retriever
-from agent_persistence.rag.vectors import written
+from agent_persistence.rag.ranking.relevance import Relevance, Retriever
+from agent_persistence.rag.ranking.vectors import written
 from agent_persistence.redaction import Redaction, pseudonymize, scan
 from tests.doubles import shown
 from tests.rag.hybrid.conftest import DIMENSIONS

@@ -22,8 +22,8 @@ from agent_persistence import (
     TablePolicy,
 )
 from agent_persistence.ext.embeddings import search_sql
-from agent_persistence.rag.fusion import Ranking, fuse
-from agent_persistence.rag.vectors import written
+from agent_persistence.rag.ranking.fusion import Ranking, fuse
+from agent_persistence.rag.ranking.vectors import written
 from tests.rag.hybrid.conftest import DIMENSIONS, as_owner
 from tests.server import LocalServer
 

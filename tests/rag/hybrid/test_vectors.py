@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from agent_persistence.exceptions import ValidationError
-from agent_persistence.rag.vectors import Vector, cosine_similarity, nearest, written
+from agent_persistence.rag.ranking.vectors import Vector, cosine_similarity, nearest, written
 from tests.doubles import shown
 
 SINGLES = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -1,30 +1,12 @@
-"""What an embedder is, and which texts it takes."""
+"""Which texts an embedder takes, and in which batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from agent_persistence.exceptions import ConfigurationError, ValidationError
 from agent_persistence.query.records import encode_value
-
-
-class Embedder(Protocol):
-    """Turns texts into vectors whose cosine tells how close their meanings are."""
-
-    @property
-    def name(self) -> str:
-        """The model: vectors under different names do not compare."""
-        ...
-
-    @property
-    def dimensions(self) -> int:
-        """How many numbers each vector has."""
-        ...
-
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector for each text, in the order given; [] gives []. AdapterError where there is no answer."""
-        ...
+from agent_persistence.rag.ranking.models import Embedder as Embedder
 
 
 def checked_texts(texts: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from agent_persistence.ext._embeddings.texts import Joined, TextOf, text_of_row
 from agent_persistence.persistence_agent import PersistenceAgent
 from agent_persistence.query.filters import Filters, all_of
 from agent_persistence.query.records import Row, distinct
-from agent_persistence.rag.vectors import written
+from agent_persistence.rag.ranking.vectors import written
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.runtime.concurrency import together
 from agent_persistence.service import AsyncPersistenceService

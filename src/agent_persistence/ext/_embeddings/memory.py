@@ -10,9 +10,9 @@ from agent_persistence.backends.memory.adapter import InMemoryAdapter
 from agent_persistence.exceptions import AdapterError, ValidationError
 from agent_persistence.query.filters import Filters, not_null
 from agent_persistence.query.records import Row
-from agent_persistence.rag.fusion import Ranking, Ref, fuse
-from agent_persistence.rag.lexical import bm25, terms
-from agent_persistence.rag.vectors import Vector, nearest, written
+from agent_persistence.rag.ranking.fusion import Ranking, Ref, fuse
+from agent_persistence.rag.ranking.lexical import bm25, terms
+from agent_persistence.rag.ranking.vectors import Vector, nearest, written
 
 _NOT_GIVEN: Final = object()
 

@@ -6,25 +6,36 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from agent_persistence.exceptions import AdapterError, ConfigurationError, printable
 from agent_persistence.ext._embeddings.embedder import Embedder, check_positive
 from agent_persistence.ext._embeddings.texts import text_of_query
 from agent_persistence.ext._embeddings.words import any_word
-from agent_persistence.query.filters import text_search
+from agent_persistence.query.filters import Filters, all_of, in_, text_search
 from agent_persistence.query.identifiers import is_identifier
-from agent_persistence.query.records import Record
-from agent_persistence.rag.fusion import DEFAULT_K, Ranking, Ref, best_score, check_k, check_weight, fuse, sort_key
-from agent_persistence.rag.lexical import bm25, terms
-from agent_persistence.rag.relevance import Relevance
-from agent_persistence.rag.vectors import written
+from agent_persistence.query.records import Record, Row
+from agent_persistence.rag.ranking.fusion import (
+    DEFAULT_K,
+    Ranking,
+    Ref,
+    best_score,
+    check_k,
+    check_weight,
+    fuse,
+    sort_key,
+)
+from agent_persistence.rag.ranking.lexical import bm25, terms
+from agent_persistence.rag.ranking.relevance import ContextScope, Relevance
+from agent_persistence.rag.ranking.vectors import written
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.runtime.concurrency import together
 from agent_persistence.schema.checks import declared, entries, located
 from agent_persistence.service import ReadOnlyPersistenceFacade
 
 Scored: TypeAlias = list[tuple[Ref, float]]
+_WIDER: Final = 5
+"""How many times as many records a function is asked for where only some of them belong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +128,32 @@ class HybridRetriever:
         The first search that fails ends the others, and its error is raised as itself. An empty question finds nothing,
         and nobody is asked.
         """
+        return await self._retrieve(source, query, tables, limit, None)
+
+    async def retrieve_within(
+        self, source: ReadOnlyPersistenceFacade, query: str, *, tables: Sequence[str], limit: int, scope: ContextScope
+    ) -> list[Relevance]:
+        """As `retrieve`, of the records in the scope: texts are searched within its filters.
+
+        A function knows no filters. It is asked for five times as many records, and those of them that are in the scope
+        are asked for by their keys, one query more for each table.
+        """
+        return await self._retrieve(source, query, tables, limit, scope)
+
+    async def _retrieve(
+        self,
+        source: ReadOnlyPersistenceFacade,
+        query: str,
+        tables: Sequence[str],
+        limit: int,
+        scope: ContextScope | None,
+    ) -> list[Relevance]:
         searched = {
             table: self._tables[table] for table in sorted({*tables} & self._tables.keys() & source.readable_tables)
         }
         if not query.strip() or not searched or limit < 1:
             return []
-        search = _Search(source, query, max(self._candidates, limit), self._weights, self._k)
+        search = _Search(source, query, max(self._candidates, limit), self._weights, self._k, scope)
         rankings = await search.rankings(searched, partial(self._embedded, query))
         best = self._best_score(searched.values())
         fused = fuse(rankings, k=self._k)[:limit]
@@ -150,6 +181,7 @@ class _Search:
     candidates: int
     weights: tuple[float, float]
     k: int
+    scope: ContextScope | None
 
     async def rankings(self, tables: Mapping[str, Searched], embed: Callable[[], Awaitable[str]]) -> list[Ranking]:
         """One by meaning and one by words over all tables, and one for each table that the database fuses."""
@@ -161,7 +193,7 @@ class _Search:
         if not asked:
             return []
         vector = await embed()
-        answers = await together([partial(self._called, searched, vector) for searched in asked.values()])
+        answers = await together([partial(self._found, table, searched, vector) for table, searched in asked.items()])
         matched: Scored = []
         fused: list[Ranking] = []
         for (table, searched), rows in zip(asked.items(), answers, strict=True):
@@ -173,8 +205,28 @@ class _Search:
                 fused.append(Ranking(refs, sum(self.weights)))
         return [Ranking(_ranked(matched), self.weights[0]), *fused]
 
-    async def _called(self, searched: Searched, vector: str) -> list[Any]:
-        arguments = {**searched.arguments, "query_embedding": vector, "match_count": self.candidates}
+    async def _found(self, table: str, searched: Searched, vector: str) -> list[Any]:
+        """What the function returns; in a scope, of five times as much what is in it."""
+        if self.scope is None:
+            return await self._called(searched, vector, self.candidates)
+        rows = await self._called(searched, vector, self.candidates * _WIDER)
+        keys = [_key(searched.match or searched.hybrid or "", row, searched.key) for row in rows]
+        inside = await self._inside(table, {searched.key: in_(keys)}, searched.key)
+        there = {row[searched.key] for row in inside}
+        return [row for row, key in zip(rows, keys, strict=True) if key in there][: self.candidates]
+
+    async def _inside(self, table: str, sought: Filters, *columns: str) -> list[Row]:
+        """Rows that meet a filter and belong to the scope, each once for each condition that it meets."""
+        conditions = [None] if self.scope is None else await self.scope.conditions(table)
+        asked = [sought if one is None else all_of(sought, one) for one in conditions]
+        limit = self.candidates * (1 if self.scope is None else _WIDER)
+        answers = await together(
+            [partial(self.source.query, table, one, limit=limit, select=list(columns)) for one in asked]
+        )
+        return [row for rows in answers for row in rows]
+
+    async def _called(self, searched: Searched, vector: str, count: int) -> list[Any]:
+        arguments = {**searched.arguments, "query_embedding": vector, "match_count": count}
         if searched.threshold is not None:
             arguments["match_threshold"] = searched.threshold
         if searched.hybrid:
@@ -200,7 +252,7 @@ class _Search:
         """The records with any of the words, and their texts."""
         text = searched.text or ""
         sought = text_search(any_word(self.query), kind="websearch", config=searched.config)
-        rows = await self.source.query(table, {text: sought}, limit=self.candidates, select=[searched.key, text])
+        rows = await self._inside(table, {text: sought}, searched.key, text)
         return _refs(table, searched, table, rows), [str(row[text]) for row in rows]
 
 

@@ -13,7 +13,7 @@ from langgraph.store.base import PutOp, get_text_at_path
 from agent_persistence.exceptions import ConfigurationError
 from agent_persistence.ext._embeddings.embedder import Embedder
 from agent_persistence.query.records import Row
-from agent_persistence.rag.vectors import Vector, cosine_similarity
+from agent_persistence.rag.ranking.vectors import Vector, cosine_similarity
 
 TEXTS_AT_ONCE: Final = 100
 

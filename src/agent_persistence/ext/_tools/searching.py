@@ -16,7 +16,7 @@ from agent_persistence.ext._tools.reading import PAGE, AnswerBounds
 from agent_persistence.ext._tools.tool import ModelTool, Tools
 from agent_persistence.query.filters import in_
 from agent_persistence.query.records import Row
-from agent_persistence.rag.relevance import Relevance, Retriever
+from agent_persistence.rag.ranking.relevance import Relevance, Retriever
 from agent_persistence.rag_context import RAGContext
 
 CONTEXT: Final[Mapping[str, Any]] = {

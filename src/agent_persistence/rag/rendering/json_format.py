@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary, grouped
-from agent_persistence.rag.visible import visible, visible_value
+from agent_persistence.rag.rendering.shown import ABOUT, PromptContent, Shown, boundary, grouped
+from agent_persistence.rag.rendering.visible import visible, visible_value
 from agent_persistence.schema.contexts.shape import ContextShape
 
 _MEMBERS: Final = frozenset({"begin", "end", "notes", "without_parent", "ref", "at"})

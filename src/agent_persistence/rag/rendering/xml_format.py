@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent_persistence.query.identifiers import is_identifier
-from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary
+from agent_persistence.rag.rendering.shown import ABOUT, PromptContent, Shown, boundary
 from agent_persistence.schema.contexts.shape import ContextShape
 
 _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent_persistence.rag.outline import Record
-from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary
+from agent_persistence.rag.rendering.shown import ABOUT, PromptContent, Shown, boundary
 from agent_persistence.schema.contexts.shape import ContextShape
 
 _MINUTE: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)Z")

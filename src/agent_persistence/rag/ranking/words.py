@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from agent_persistence.rag.stop_words import STOP_WORDS
-from agent_persistence.rag.visible import visible
+from agent_persistence.rag.ranking.stop_words import STOP_WORDS
+from agent_persistence.rag.rendering.visible import visible
 
 MOST_WORDS: Final = 48
 """Of a longer question the longest words count: they tell most."""

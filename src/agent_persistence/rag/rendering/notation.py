@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from agent_persistence.rag.visible import visible
+from agent_persistence.rag.rendering.visible import visible
 
 _PLAIN: Final = re.compile(r"[^\W\d_](?:[\w .@/+%-]*[\w.%])?")
 _WORDS_OF_JSON: Final = frozenset({"true", "false", "null"})

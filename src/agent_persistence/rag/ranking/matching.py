@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import log
 from typing import Final, NamedTuple
 
-from agent_persistence.rag.dates import Day, IsMeant, places_of
-from agent_persistence.rag.finding import Hits, Texts
-from agent_persistence.rag.words import Word
+from agent_persistence.rag.ranking.dates import Day, IsMeant, places_of
+from agent_persistence.rag.ranking.finding import Hits, Texts
+from agent_persistence.rag.ranking.words import Word
 
 K1: Final = 1.5
 B: Final = 0.4
@@ -31,6 +32,8 @@ NAMED: Final = 1.5
 """By how much a record counts for more whose author the question names."""
 OF_A_NAME: Final = 0.3
 """What the name of an author counts as a word: it stands where others call the author, not where the author speaks."""
+OF_A_MEANING: Final = 0.25
+"""What the best that a retriever names counts beside the best match of the words in a record itself."""
 OF_A_DAY: Final = 1.0
 """What a time that the question names counts beside a word of the same rarity."""
 _LEAST_CALLS: Final = 3
@@ -54,18 +57,22 @@ class Corpus:
 
 
 class Match(NamedTuple):
-    """What a record's score is made of: what it says itself, the turns around it, its talk, and the record above it."""
+    """What a record's score is made of: the words and the meaning of what it says itself, the turns around it, its
+    talk, and the record above it."""
 
     words: float
     turns: float
     talk: float
     parent: float
     named: float
-    """By what the sum of the first three is multiplied."""
+    """By what the sum of what is not the parent's is multiplied."""
+    meaning: float = 0.0
+    moved: float = 0.0
+    """By how much a reranker raised or lowered the rest."""
 
     @property
     def score(self) -> float:
-        return (self.words + self.turns + self.talk) * self.named + self.parent
+        return (self.words + self.meaning + self.turns + self.talk) * self.named + self.parent + self.moved
 
 
 class WordMatches:
@@ -81,10 +88,26 @@ class WordMatches:
         self._caller = named.pop() if len(named) == 1 else ""
         self._own = bm25([found.counts for found in hits], weights, texts.lengths)
         self._add_days(days, texts.lengths)
+        self._meant: Mapping[int, float] = {}
+        self._moved: dict[int, float] = {}
         self._of_turns = self._turns()
         self._of_talks = self._talks(hits, weights, texts.lengths)
         self.scores = self._all()
         """By place."""
+
+    def add_meaning(self, meant: Mapping[int, float]) -> None:
+        """Count what a model or a retriever says of the records by place, on a scale of its own from 0."""
+        self._meant = _scaled(meant, max(self._own.values(), default=1.0))
+        self._of_turns = self._turns()
+        self.scores = self._all()
+
+    def reorder(self, told: Mapping[int, float]) -> None:
+        """The records at these places share out their scores anew: the greatest to the one that is told greatest."""
+        order = sorted(told, key=lambda place: (-told[place], -self.scores[place], -place))
+        shares = sorted((self.scores[place] for place in told), reverse=True)
+        for place, share in zip(order, shares, strict=True):
+            self._moved[place] = share - self.scores[place]
+            self.scores[place] = share
 
     def match(self, place: int) -> Match:
         """What the score of the record at this place is made of."""
@@ -96,6 +119,8 @@ class WordMatches:
             0.0 if talk < 0 else FROM_TALK * self._of_talks.get(talk, 0.0),
             0.0 if parent < 0 else FROM_PARENT * self.scores[parent],
             NAMED if is_of_named else 1.0,
+            self._meant.get(place, 0.0),
+            self._moved.get(place, 0.0),
         )
 
     def _add_days(self, days: Sequence[IsMeant], lengths: Sequence[int]) -> None:
@@ -105,12 +130,13 @@ class WordMatches:
             self._own[place] = self._own.get(place, 0.0) + score
 
     def _all(self) -> list[float]:
-        own, turns, talks, caller = self._own, self._of_turns, self._of_talks, self._caller
+        own, meant, turns = self._own, self._meant, self._of_turns
+        talks, caller = self._of_talks, self._caller
         scores: list[float] = []
         for place, (parent, talk, author) in enumerate(
             zip(self._searched.parents, self._searched.talks, self._searched.authors, strict=True)
         ):
-            score = own.get(place, 0.0)
+            score = own.get(place, 0.0) + meant.get(place, 0.0)
             if talk >= 0:
                 score += turns.get(place, 0.0) + FROM_TALK * talks.get(talk, 0.0)
                 if caller and author != caller:
@@ -123,7 +149,7 @@ class WordMatches:
     def _turns(self) -> dict[int, float]:
         """What the matches of the turns before and after add to each turn."""
         talks, around, order = self._searched.talks, dict[int, float](), _order(self._searched.talks)
-        for place, score in self._own.items():
+        for place, score in chain(self._own.items(), self._meant.items()):
             if talks[place] < 0:
                 continue
             turns, at = order.turns[talks[place]], order.at[place]
@@ -178,6 +204,12 @@ def bm25(counts: Sequence[Mapping[int, float]], weights: Sequence[float], length
             norm = K1 * (1 - B + B * lengths[place] / mean)
             scores[place] = scores.get(place, 0.0) + weight * rarity * count * (K1 + 1) / (count + norm)
     return scores
+
+
+def _scaled(meant: Mapping[int, float], best: float) -> dict[int, float]:
+    """The scores of a retriever beside those of words, the best of which is `best`."""
+    most = max(meant.values(), default=0.0)
+    return {place: OF_A_MEANING * best * score / most for place, score in meant.items() if score > 0}
 
 
 def _caller(found: Hits, authors: Sequence[str]) -> str:

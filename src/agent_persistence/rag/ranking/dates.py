@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import Final, TypeAlias
 
-from agent_persistence.rag.words import folded
+from agent_persistence.rag.ranking.words import folded
 
 Day: TypeAlias = str
 """As ISO 8601 writes it: 2026-11-27."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent_persistence.rag.outline import Record
-from agent_persistence.rag.shown import ABOUT, PromptContent, Shown, boundary
+from agent_persistence.rag.rendering.shown import ABOUT, PromptContent, Shown, boundary
 from agent_persistence.schema.contexts.shape import ContextShape
 
 _BACKTICKS: Final = re.compile("`+")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
 
-from agent_persistence.rag.words import Word, folded, stem
+from agent_persistence.rag.ranking.words import Word, folded, stem
 
 _INSIDE: Final = 0.4
 """What a word counts that is longer, such as the compound *Lagerhalle* for *Halle* and for *Lager*."""
