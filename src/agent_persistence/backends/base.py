@@ -47,6 +47,7 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "include",
     "upsert_many",
     "transactions",
+    "computed",
 )
 
 

@@ -142,7 +142,7 @@ def described(adapter: PersistenceAdapter) -> Capabilities:
         return declared
     located = adapter if isinstance(adapter, Located) else None
     return Capabilities(
-        {**declared, "include": False, "upsert_many": False},  # there are no verbs for them
+        {**declared, "include": False, "upsert_many": False, "computed": False},  # there are no verbs for them
         returning=isinstance(adapter, ReturnsColumns),
         counts_pages=isinstance(adapter, Pages),
         server=None if located is None else located.server,

@@ -35,6 +35,7 @@ from agent_persistence.operations import (
     Write,
     WritingCall,
 )
+from agent_persistence.query.computed import Computed, Increment, Merge, operands
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.predicates import (
     AllOf,
@@ -50,6 +51,7 @@ from agent_persistence.query.references import Reference
 Operand = Callable[[Comparison], Any]
 """What a comparison compares with, as the text that PostgreSQL reads."""
 _ARROW: Final = re.compile("(->>?)")
+_OPERATORS: Final[dict[type[Computed], str]] = {Increment: "+", Merge: "||"}
 
 
 def document_of(part: UnitPart, operand: Operand) -> dict[str, Any]:
@@ -59,9 +61,11 @@ def document_of(part: UnitPart, operand: Operand) -> dict[str, Any]:
     if returning is not None or isinstance(part.operation, BulkWrite):
         told["returning"] = list(returning or ())
     if isinstance(part.operation, Call):
-        told["arguments"] = dict(part.operation.arguments)
+        told |= _given(part.operation.arguments)
     elif part.records:
-        told |= _written(part.records)
+        told |= _written([*map(operands, part.records)])
+    if isinstance(part.operation, Update) and part.operation.computed:
+        told["compute"] = {name: _OPERATORS[type(value)] for name, value in part.operation.computed.items()}
     if (target := conflict_target(part)) is not None:
         told["on_conflict"] = list(target)
     if part.operation.filter is not None:
@@ -80,6 +84,8 @@ def _verb(part: UnitPart) -> str:
     match part.operation:
         case Write() | BatchWrite() | Upsert():
             return "insert"
+        case Update(computed=computed) if computed:
+            return "compute"  # which a function of 0.6, that would set the value, refuses
         case Update() | Delete() | Require() | WritingCall():
             return part.operation.verb
 
@@ -100,24 +106,33 @@ def expectation(part: UnitPart) -> dict[str, int]:
 
 
 def _written(records: Sequence[Record]) -> dict[str, Any]:
-    """The records without their references, which stand beside them."""
     told: dict[str, Any] = {
         "columns": list(distinct(name for record in records for name in record)),
-        "records": [
-            {name: value for name, value in record.items() if not isinstance(value, Reference)} for record in records
-        ],
+        "records": [*map(_known, records)],
+        **_referring(records),
     }
+    if differ_in_keys(records):
+        told["uneven"] = True
+    return told
+
+
+def _given(arguments: Record) -> dict[str, Any]:
+    return {"arguments": _known(arguments), **_referring([arguments])}
+
+
+def _known(record: Record) -> dict[str, Any]:
+    """The record without its references, which stand beside it."""
+    return {name: value for name, value in record.items() if not isinstance(value, Reference)}
+
+
+def _referring(records: Sequence[Record]) -> dict[str, Any]:
     refer = [
         [index, name, _place(value)]
         for index, record in enumerate(records)
         for name, value in record.items()
         if isinstance(value, Reference)
     ]
-    if refer:
-        told["refer"] = refer
-    if differ_in_keys(records):
-        told["uneven"] = True
-    return told
+    return {"refer": refer} if refer else {}
 
 
 def _place(reference: Reference) -> list[Any]:

@@ -35,6 +35,7 @@ from agent_persistence.operations import (
     Write,
     WritingCall,
 )
+from agent_persistence.query.computed import Increment, Merge
 from agent_persistence.query.filters import (
     Filters,
     all_of,
@@ -48,7 +49,7 @@ from agent_persistence.query.filters import (
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.ordering import OrderBy, parse_order
 from agent_persistence.query.predicates import Filter
-from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record, encode_value
+from agent_persistence.query.records import Deferred, Record, Row, as_mapping, distinct, encode_record, encode_value
 from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.schema.registry import Schema
 from agent_persistence.schema.types import Family, family
@@ -349,10 +350,15 @@ class WritingVerbs(ABC):
         """Set the columns of `changes` in the rows that `filters` selects, in all or none, and return these rows.
 
         Empty changes or filters are refused. More rows than `max_affected` is an AdapterError, and nothing changes.
+
+        `increment(1)` and `merge({...})` as a value let the database compute it of the one that is there, which the
+        policy must let be read. Never applied twice: over PostgREST, which needs `agent-persistence sql install` for
+        them, and in memory a lost answer is asked for again; over PostgreSQL with `ledger=True`, else it is an
+        OutcomeUnknownError.
         """
         operation = Update(
             table,
-            self._prepare(table, changes, "changes", only_set=True),
+            self._prepare(table, changes, "changes", only_set=True, deferred=(Increment, Merge)),
             parse_some_rows(table, filters),
             _at_least(table, "max_affected", max_affected, 1),
         )
@@ -403,8 +409,17 @@ class WritingVerbs(ABC):
         made = [self._client_keys.complete(table, record, on_conflict) for record in prepared]
         return prepared, made[0] if made and all(made) else None
 
-    def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
-        return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)
+    def _prepare(
+        self,
+        table: str,
+        record: object,
+        where: str = "",
+        *,
+        only_set: bool = False,
+        deferred: tuple[type[Deferred], ...] = (),
+    ) -> dict[str, Any]:
+        given = as_mapping(table, record, where, only_set=only_set)
+        return encode_record(table, self._clean(given), where, deferred=deferred)
 
 
 class AllVerbs(ReadingVerbs, WritingVerbs):

@@ -150,6 +150,26 @@ begin
     from pg_catalog.json_array_elements(records) with ordinality as rows(record, n));
 end $filled$;
 
+-- What each column is set to: what was given for it, or what `compute` says is made of that and of what is there. The
+-- functions take numbers alone, and jsonb alone, where the operators would do something else with other types; the last
+-- one refuses a document that is no object.
+create or replace function "{schema}".settings(columns json, compute json) returns text
+language plpgsql immutable set search_path = '' as $settings$
+begin
+  if exists (select from pg_catalog.json_each_text(compute) where coalesce(value not in ('+', '||'), true)) then
+    raise exception using errcode = 'AP003', message = 'a change is not understood';
+  end if;
+  return (
+    select pg_catalog.string_agg(pg_catalog.format(case compute->>name
+      when '+' then 'case when sign(agent_persistence_given.%1$I) is not null'
+        ' then agent_persistence_old.%1$I + agent_persistence_given.%1$I end'
+      when '||' then 'case jsonb_typeof(agent_persistence_old.%1$I) when ''object'''
+        ' then agent_persistence_old.%1$I || agent_persistence_given.%1$I'
+        ' else coalesce((select value from jsonb_each(agent_persistence_old.%1$I)), agent_persistence_given.%1$I) end'
+      else 'agent_persistence_given.%1$I' end, name), ', ' order by n)
+    from pg_catalog.json_array_elements_text(columns) with ordinality as names(name, n));
+end $settings$;
+
 -- The text of an insert whose records are $1. Records of different keys take defaults, which `values` alone knows.
 create or replace function "{schema}".insertion(operation json, records json, target regclass, of_table text) returns text
 language plpgsql stable set search_path = '' as $insertion$
@@ -251,8 +271,9 @@ begin
   begin
     for operation in select one from pg_catalog.json_array_elements(coalesce(unit->'operations', '[]')) as one loop
       if operation->>'verb' = 'call' then
-        statement := "{schema}".calling(operation->>'table', operation->'arguments');
-        execute statement into told using operation->'arguments';
+        given := "{schema}".filled(pg_catalog.json_build_array(operation->'arguments'), operation->'refer', results)->0;
+        statement := "{schema}".calling(operation->>'table', given);
+        execute statement into told using given;
         results := results || pg_catalog.json_build_array(told);
         counts := counts || 1::bigint;
         place := place + 1;
@@ -265,10 +286,11 @@ begin
         when 'insert' then
           given := "{schema}".filled(operation->'records', operation->'refer', results);
           statement := "{schema}".insertion(operation, given, target, named);
-        when 'update' then
+        when 'update', 'compute' then
           given := "{schema}".filled(operation->'records', operation->'refer', results)->0;
-          statement := pg_catalog.format('update %s set (%s) = (select %s from pg_catalog.json_populate_record(null::%s, $1))',
-            named, "{schema}".named(operation->'columns'), "{schema}".named(operation->'columns'), named);
+          statement := pg_catalog.format('update %1$s as agent_persistence_old set (%2$s) ='
+            ' (select %3$s from pg_catalog.json_populate_record(null::%1$s, $1) as agent_persistence_given)',
+            named, "{schema}".named(operation->'columns'), "{schema}".settings(operation->'columns', operation->'compute'));
         when 'delete' then
           statement := pg_catalog.format('delete from %s', named);
         when 'require' then

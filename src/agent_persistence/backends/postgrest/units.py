@@ -12,6 +12,7 @@ from agent_persistence.backends.texts import array_text, text_of
 from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.units import (
     NOT_EXPECTED,
+    NOT_UNDERSTOOD,
     OTHER_CONTENT,
     Applied,
     digest_of,
@@ -63,6 +64,8 @@ def _refused(response: Response, unit: Unit) -> PersistenceError:
     code, index = told.get("code"), _place(told.get("hint"), unit)
     if code == OTHER_CONTENT:
         return other_content(unit)
+    if code == NOT_UNDERSTOOD:
+        return not_installed(unit, f"a function {FUNCTION} of this release")
     if index is None:
         if code in _NOT_THERE:
             return not_installed(unit, f"the function {FUNCTION} that a unit of work needs here")

@@ -72,6 +72,8 @@ def lost(operation: Operation, keys: ClientKeys, scope: Filter = TRUE) -> Lost:
         case Upsert(record=record):
             target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
             return _fenced(Recovery.LOOK, (record,), target)
+        case Update(computed=computed) if computed:
+            return Lost(Recovery.GIVE_UP)
         case Update(filters=filters):
             return _by_key(Recovery.LOOK, filters, unique, scope)
         case Delete(filters=filters):
