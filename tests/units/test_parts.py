@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,7 +31,7 @@ from agent_persistence.schema.registry import default_schema
 from tests.server import LocalServer
 from tests.units.conftest import BACKENDS, POLICY, adapter_of
 
-WRITING = replace(POLICY, call={"asked"}, call_write={"noted", "refusing", "described"})
+WRITING = replace(POLICY, call=frozenset({"asked"}), call_write=frozenset({"noted", "refusing", "described"}))
 FUNCTIONS = """
 create or replace function noted(body text, lead uuid default null) returns jsonb language sql volatile
   as $$ insert into inquiries (body, email) values (noted.body, noted.lead::text)
@@ -58,7 +58,7 @@ class Functions(InMemoryAdapter):
     """The same functions in Python; they write into the store as a call of its own would."""
 
     def __init__(self) -> None:
-        functions = {
+        functions: dict[str, Callable[..., Any]] = {
             "noted": self._noted,
             "described": lambda about, n=0: {"about": about, "n": n},
             "refusing": self._refusing,
@@ -192,7 +192,7 @@ async def test_a_value_of_the_database_is_no_argument_that_is_masked() -> None:
 @pytest.mark.asyncio
 async def test_in_memory_an_async_function_is_not_called_within_a_unit() -> None:
     """A transaction waits for nothing; by itself it is."""
-    service = AsyncPersistenceService(Functions(), policy=replace(WRITING, call_write={"later"}))
+    service = AsyncPersistenceService(Functions(), policy=replace(WRITING, call_write=frozenset({"later"})))
     alone = service.unit_of_work()
     called = alone.call("later")
     assert (await alone.commit())[called] == 1
