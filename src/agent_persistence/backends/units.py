@@ -54,22 +54,55 @@ _ARROW: Final = re.compile("(->>?)")
 _OPERATORS: Final[dict[type[Computed], str]] = {Increment: "+", Merge: "||"}
 
 
-def document_of(part: UnitPart, operand: Operand) -> dict[str, Any]:
-    """The operation as the function `agent_persistence_apply` takes it."""
+def document_of(unit: Unit, operand: Operand) -> dict[str, Any]:
+    """The unit as the function `agent_persistence_apply` takes it."""
+    stated = [*map(_stated, unit.parts)]
+    operations = [one | _where(part, operand) for one, part in zip(stated, unit.parts, strict=True)]
+    if unit.key is None:
+        return {"operations": operations}
+    return {"key": unit.key, "digest": _digest(unit, stated), "operations": operations}
+
+
+def digest_of(unit: Unit) -> str:
+    """The digest of what the unit does: the same for equal operations in the same order, in any process.
+
+    What of the rows comes back is no part of it.
+    """
+    return _digest(unit, [*map(_stated, unit.parts)])
+
+
+def _digest(unit: Unit, stated: Sequence[dict[str, Any]]) -> str:
+    told = [
+        one | _where(part, _plain) | {"returning": None, "columns": None}
+        for one, part in zip(stated, unit.parts, strict=True)
+    ]
+    text = dumps(to_jsonable_python(told), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return sha256(text.encode()).hexdigest()
+
+
+def _plain(leaf: Comparison) -> Any:
+    return list(leaf.operand) if isinstance(leaf.operand, tuple) else leaf.operand
+
+
+def _where(part: UnitPart, operand: Operand) -> dict[str, Any]:
+    predicate = part.operation.filter
+    return {} if predicate is None else {"where": _term(predicate, operand)}
+
+
+def _stated(part: UnitPart) -> dict[str, Any]:
+    """All of the operation but its filter."""
     told = {"verb": _verb(part), "table": part.operation.table, **expectation(part)}
     returning = getattr(part.operation, "returning", None)
     if returning is not None or isinstance(part.operation, BulkWrite):
         told["returning"] = list(returning or ())
     if isinstance(part.operation, Call):
         told |= _given(part.operation.arguments)
-    elif part.records:
-        told |= _written([*map(operands, part.records)])
+    elif records := part.records:
+        told |= _written([*map(operands, records)] if isinstance(part.operation, Update) else records)
     if isinstance(part.operation, Update) and part.operation.computed:
         told["compute"] = {name: _OPERATORS[type(value)] for name, value in part.operation.computed.items()}
     if (target := conflict_target(part)) is not None:
         told["on_conflict"] = list(target)
-    if part.operation.filter is not None:
-        told["where"] = _term(part.operation.filter, operand)
     if isinstance(part.operation, Require):
         told["lock"] = part.operation.lock
     return told
@@ -163,20 +196,6 @@ def _comparison(leaf: Comparison, operand: Operand) -> dict[str, Any]:
         told |= {"value": query.text, "kind": query.kind}
         return told if query.config is None else told | {"config": query.config}
     return told if leaf.operand is None else told | {"value": operand(leaf)}
-
-
-def digest_of(unit: Unit) -> str:
-    """The digest of what the unit does: the same for equal operations in the same order, in any process.
-
-    What of the rows comes back is no part of it.
-    """
-    told = [{**document_of(part, _plain), "returning": None, "columns": None} for part in unit.parts]
-    text = dumps(to_jsonable_python(told), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return sha256(text.encode()).hexdigest()
-
-
-def _plain(leaf: Comparison) -> Any:
-    return list(leaf.operand) if isinstance(leaf.operand, tuple) else leaf.operand
 
 
 NOT_EXPECTED: Final = "AP001"

@@ -15,7 +15,6 @@ from agent_persistence.backends.units import (
     NOT_UNDERSTOOD,
     OTHER_CONTENT,
     Applied,
-    digest_of,
     document_of,
     not_installed,
     other_content,
@@ -32,10 +31,7 @@ _NOT_THERE: Final = frozenset({"PGRST202", "42883", "42P01", "3F000", "42501"})
 
 def render_unit(unit: Unit) -> Request:
     """The unit in the body of one POST, which is one transaction."""
-    asked: dict[str, Any] = {"operations": [document_of(part, _operand) for part in unit.parts]}
-    if unit.key is not None:
-        asked = {"key": unit.key, "digest": digest_of(unit), **asked}
-    return render_call(FUNCTION, {"unit": asked}, by_url=False)
+    return render_call(FUNCTION, {"unit": document_of(unit, _operand)}, by_url=False)
 
 
 def _operand(leaf: Comparison) -> str:
