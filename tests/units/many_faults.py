@@ -6,8 +6,6 @@ The exit status is 1 if a call was lost, doubled, torn or refused though applied
 fault, or if the control, which gives every attempt a key of its own, made no double.
 """
 
-# persistence-guard: allow-file AP001 the adapter itself is under test
-
 from __future__ import annotations
 
 import argparse

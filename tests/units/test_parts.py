@@ -1,7 +1,5 @@
 """Functions and merges of many rows as parts of a unit, over every back end."""
 
-# persistence-guard: allow-file AP001 the adapters themselves are under test
-
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
