@@ -1,7 +1,9 @@
-"""An agent's turn of five writes as one unit of work, against five requests of ours and of postgrest-py; then a single
-write by way of the ledger against a plain one.
+"""An agent's turn of five writes as one unit of work, against five requests of ours and of postgrest-py; a single write
+by way of the ledger against a plain one; and 1,000 units by 64 callers at once against transactions of asyncpg.
 
-Both are measured before the test server on loopback, directly and through a relay that is 20 ms away.
+The first two are measured before the test server on loopback, directly and through a relay that is 20 ms away; the last
+over SQL, with ten connections each. A transaction of asyncpg is what a program writes with it: a statement, its answer,
+the next one.
 """
 
 # persistence-guard: allow-file AP001 the adapter itself is measured
@@ -26,12 +28,14 @@ from distant_server import distant
 
 DISTANCES_S = (0.0, 0.02)
 TURNS = 10
+UNITS, CALLERS, CONNECTIONS = 1_000, 64, 10
+UNITS_BY_SQL, TRANSACTIONS = "1,000 units by 64 callers, over SQL", "1,000 transactions of asyncpg"
 
 
 def main() -> None:
     parser = arguments(__doc__, rounds=7)
     given = parser.parse_args()
-    if told := missing("postgrest"):
+    if told := missing("postgrest", "asyncpg"):
         sys.exit(told)
     measured = anyio.run(_measured, given.rounds)
     table = [f"{name:42} {rounds.median * 1000:8.2f} ms" for name, rounds in measured.items()]
@@ -48,6 +52,8 @@ def _targets(measured: dict[str, Rounds]) -> list[Target]:
             targets.append(Target(f"a unit against {peer}, {far}", speed, least, "x", is_floor=True))
         cost = measured[f"a write by the ledger, {far}"].ratio(measured[f"a write, {far}"])
         targets.append(Target(f"a write by the ledger, {far}, against a plain one", cost, 1.5, "x"))
+    speed = 1 / measured[UNITS_BY_SQL].ratio(measured[TRANSACTIONS])
+    targets.append(Target(f"{UNITS_BY_SQL}, against asyncpg", speed, 0.5, "x", is_floor=True))
     return targets
 
 
@@ -65,7 +71,61 @@ async def _measured(rounds: int) -> dict[str, Rounds]:
                 far = f"{distance_s * 1000:g} ms away"
                 found = await interleave(cases, rounds=rounds)
                 told |= {f"{name}, {far}": one for name, one in found.items()}
+        told |= await _over_sql(server.database_url, rounds)
     return told
+
+
+async def _over_sql(database_url: str, rounds: int) -> dict[str, Rounds]:
+    import asyncpg
+
+    from agent_persistence import AsyncPersistenceService, PostgresAdapter
+
+    adapter = PostgresAdapter(database_url, max_connections=CONNECTIONS)
+    async with (
+        asyncpg.create_pool(database_url, min_size=CONNECTIONS, max_size=CONNECTIONS) as pool,
+        AsyncPersistenceService(adapter, owns_adapter=True) as service,
+    ):
+        cases = {
+            UNITS_BY_SQL: lambda: _by_callers(lambda: _unit(service)),
+            TRANSACTIONS: lambda: _by_callers(lambda: _transaction(pool)),
+        }
+        return await interleave(cases, rounds=rounds)
+
+
+async def _by_callers(call: Callable[[], Awaitable[object]]) -> float:
+    """How long it takes until all are done."""
+    waiting = iter(range(UNITS))
+
+    async def caller() -> None:
+        for _ in waiting:
+            await call()
+
+    start = perf_counter()
+    async with anyio.create_task_group() as group:
+        for _ in range(CALLERS):
+            group.start_soon(caller)
+    return perf_counter() - start
+
+
+async def _transaction(pool: Any) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        lead = await connection.fetchrow(
+            "insert into leads (email, first_name) values ($1, $2) on conflict (email)"
+            " do update set first_name = excluded.first_name returning *",
+            f"{uuid.uuid4()}@x.io",
+            "Ada",
+        )
+        talk = await connection.fetchrow(
+            "insert into conversations (lead_id, subject) values ($1, $2) returning *", lead["id"], "hello"
+        )
+        for role in ("user", "assistant"):
+            await connection.fetchrow(
+                "insert into messages (conversation_id, role, content) values ($1, $2, $3) returning *",
+                talk["id"],
+                role,
+                "hello",
+            )
+        await connection.fetch("update leads set status = $1 where id = $2 returning *", "open", lead["id"])
 
 
 async def _cases(url: str, key: str) -> dict[str, Callable[[], Awaitable[float]]]:

@@ -24,6 +24,7 @@ NAMES = {
     *("eq", "exists", "ne", "gt", "gte", "lt", "lte", "in_", "not_in", "like", "ilike"),
     *("is_null", "not_null", "is_true", "is_false", "all_of", "any_of", "not_"),
     *("match", "imatch", "contains", "contained_by", "overlaps", "adjacent", "text_search", "parse_filters"),
+    *("increment", "merge"),
     *(
         "PersistenceError",
         "ConfigurationError",

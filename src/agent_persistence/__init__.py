@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from agent_persistence.backends.postgres.adapter import PostgresAdapter as PostgresAdapter
     from agent_persistence.backends.postgrest.adapter import SupabaseAdapter as SupabaseAdapter
     from agent_persistence.bulk import bulk_import as bulk_import
-    from agent_persistence.client.unit_of_work import UnitOfWork as UnitOfWork, UnitResults as UnitResults
+    from agent_persistence.client.handles import UnitResults as UnitResults
+    from agent_persistence.client.unit_of_work import UnitOfWork as UnitOfWork
     from agent_persistence.exceptions import (
         AccessTokenError as AccessTokenError,
         AdapterError as AdapterError,
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from agent_persistence.policy.identity import Identity as Identity, RefreshingToken as RefreshingToken
     from agent_persistence.policy.retry import RetryPolicy as RetryPolicy
     from agent_persistence.policy.tenant import TenantScope as TenantScope
+    from agent_persistence.query.computed import increment as increment, merge as merge
     from agent_persistence.query.ordering import asc as asc, desc as desc
     from agent_persistence.query.records import NULL as NULL
     from agent_persistence.rag_context import RAGContext as RAGContext, build_rag_context as build_rag_context
@@ -108,7 +110,8 @@ _MODULES = {
     "pipeline.audit.event": "AuditEvent",
     "pipeline.audit.log": "AuditLog verify_audit_log",
     "bulk.import_rows": "bulk_import",
-    "client.unit_of_work": "UnitOfWork UnitResults",
+    "client.handles": "UnitResults",
+    "client.unit_of_work": "UnitOfWork",
     "pipeline.caching.policy": "CachePolicy",
     "pipeline.chain": "Middleware Next",
     "pipeline.coalescing.policy": "CoalescePolicy",
@@ -124,6 +127,7 @@ _MODULES = {
     "policy.identity": "Identity RefreshingToken",
     "operations": "Operation Result",
     "operations.spooled": "SpooledRow is_spooled",
+    "query.computed": "increment merge",
     "query.ordering": "asc desc",
     "persistence_agent": "PersistenceAgent",
     "persistence_config": "PersistenceConfig get_read_allowlist get_write_allowlist",

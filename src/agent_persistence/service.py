@@ -214,7 +214,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
             None if capabilities.url_size is None else Splitting(self._schema, capabilities.url_size),
             self._paging(capabilities, row_cap),
             None if coalescing is None else Coalescing(coalescing, self._client_keys, clock=clock),
-            Remembering(self._client_keys) if ledger else None,
+            Remembering(self._client_keys, every=ledger) if self._has_ledger else None,
             spooling,
             Retry(
                 RetryBudget(self._retry.budget),

@@ -29,6 +29,7 @@ from agent_persistence import factory, rag_context, service as async_service
 from agent_persistence.backends.base import PersistenceAdapter
 from agent_persistence.bulk import import_rows as bulk
 from agent_persistence.client import typed, unit_of_work
+from agent_persistence.client.handles import UnitResults
 from agent_persistence.client.typed import Model
 from agent_persistence.client.verbs import ReadingVerbs, WritingVerbs
 from agent_persistence.client.views import Views
@@ -274,11 +275,11 @@ class UnitOfWork(unit_of_work.UnitOfWork):
 
     if TYPE_CHECKING:
 
-        def commit(self) -> unit_of_work.UnitResults: ...  # type: ignore[override]  # the one that waits
+        def commit(self) -> UnitResults: ...  # type: ignore[override]  # the one that waits
     else:
 
         @wraps(unit_of_work.UnitOfWork.commit)
-        def commit(self) -> unit_of_work.UnitResults:
+        def commit(self) -> UnitResults:
             return _thread.call(super().commit)
 
 

@@ -670,7 +670,8 @@ SIGNALS = [
     *((503, code, RETRYABLE) for code in ("53100", "53200", "53300", "53400", "PGRST000", "PGRST002")),
     (504, "PGRST003", RETRYABLE),
     (503, "PGRST001", AMBIGUOUS),
-    *((503, code, AMBIGUOUS) for code in ("08000", "08003", "08006", "57P01")),
+    *((503, code, AMBIGUOUS) for code in ("08000", "08003", "08006", "57P01", "57P02", "57P05")),
+    *((status, "57P03", RETRYABLE) for status in (500, 503)),
     *((status, "PGRSTX00", AMBIGUOUS) for status in (502, 503, 504)),
 ]
 

@@ -23,9 +23,11 @@ from agent_persistence import (
     gte,
     ilike,
     in_,
+    increment,
     is_null,
     like,
     lt,
+    merge,
     not_,
 )
 from agent_persistence.bulk import bulk_import
@@ -160,6 +162,8 @@ async def script(by: Caller) -> AsyncIterator[tuple[str, Any]]:
     yield "upsert that inserts", await leads.upsert(by.lead("ida", score=0.3), on_conflict=["email"])
     opened = await leads.update({"status": "open", "notes": "called"}, {"status": "new", "score": gte(0.7)})
     yield "update", by_email(opened)
+    changes = {"score": increment(0.25), "custom": merge({"seen": True})}
+    yield "update of what is there", await leads.update(changes, {"id": ada_id})
     yield "update by key", await leads.update({"company": "Ada & Co", "notes": NULL}, {"id": ada_id}, max_affected=1)
 
     yield "read", await leads.read(ada_id)

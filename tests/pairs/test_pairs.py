@@ -33,6 +33,7 @@ from tests.pairs.options import (
 )
 from tests.pairs.script import FUNCTION
 from tests.server import LocalServer
+from tests.units.conftest import install
 
 INDEXES = [f"leads_{'_'.join(columns)}" for columns in UNIQUE]
 CREATE = "; ".join(
@@ -67,7 +68,7 @@ def expected() -> Transcript:
 def prepared(local_server: LocalServer) -> Iterator[LocalServer]:
     """The real server, with the function that the script calls and the indexes by which it merges."""
     local_server.execute(CREATE)
-    local_server.reload_schema()
+    install(local_server)
     yield local_server
     local_server.execute(DROP)
     local_server.reload_schema()

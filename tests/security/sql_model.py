@@ -12,7 +12,7 @@ from tests.security.wire_model import JOINS, TABLES, LeakError
 
 OWN_NAMES = frozenset({"public", "custom->>role"})
 ARGUMENTS = frozenset({"word", "most"})
-LITERALS = frozenset({"'[]'", "'role'", "'statement_timeout'"})
+LITERALS = frozenset({"'[]'", "'role'", "'statement_timeout'", "'object'"})
 WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -20,7 +20,8 @@ WORDS = frozenset(
         select insert into update delete from where and or not in is null true false any as on conflict do set excluded
         returning with values default order by asc desc nulls first last limit offset count coalesce
         json_agg text json jsonb json_populate_recordset json_populate_record regconfig to_tsvector plainto_tsquery
-        phraseto_tsquery websearch_to_tsquery to_tsquery to_json like ilike nothing explain format
+        phraseto_tsquery websearch_to_tsquery to_tsquery to_json like ilike nothing explain format case when then
+        else end sign value jsonb_typeof jsonb_each _agent_persistence_given
         _agent_persistence_row _agent_persistence_0
         """,
     )
@@ -29,7 +30,7 @@ BY_KEY = 'on conflict ("id")'
 """Where a merge names no columns, the primary key decides, which a record that may not name it never has."""
 _NAME = re.compile(r'"((?:[^"]|"")*)"')
 _LITERAL = re.compile(r"'[^']*'")
-_SIGNS = re.compile(r"->>?|<>|<=|>=|=>|::|@>|<@|@@|&&|-\|-|~\*|!~|[(),.*=<>~]|\$[0-9]+")
+_SIGNS = re.compile(r"\|\||\+|->>?|<>|<=|>=|=>|::|@>|<@|@@|&&|-\|-|~\*|!~|[(),.*=<>~]|\$[0-9]+")
 
 
 _EXISTS = re.compile(

@@ -32,6 +32,7 @@ from agent_persistence import (
     build_rag_context,
     gt,
     gte,
+    increment,
     not_,
 )
 from agent_persistence.adapters.postgres import PostgresAdapter
@@ -276,6 +277,8 @@ OUTSIDE: dict[str, Call] = {
     "update": lambda made: made.update("leads", {"status": "won"}, {"id": A}),
     "upsert": lambda made: made.upsert("leads", {"id": A, "email": "x", "status": "won"}),
     "compared column": lambda made: made.write("leads", {"email": "x", "score": 1}),
+    "sum in a column of the rule": lambda made: made.update("leads", {"status": increment(1)}, {"id": A}),
+    "sum in a compared column": lambda made: made.update("leads", {"score": increment(1)}, {"id": A}),
     "update of a compared column": lambda made: made.update("leads", {"score": 0.1}, {"id": A}),
     "batch with a compared column": lambda made: made.batch_write("leads", [{"email": "x", "score": 1}]),
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, assert_type
+from typing import Any, ClassVar, assert_type
 
 from pydantic import BaseModel
 
-from agent_persistence import PersistenceAgent, UnitOfWork, UnitResults, sync
+from agent_persistence import PersistenceAgent, UnitOfWork, UnitResults, increment, merge, sync
 from agent_persistence.query.records import Row
 
 
@@ -36,6 +36,13 @@ async def committing(agent: PersistenceAgent) -> None:
     assert_type(results[models], list[Lead])
 
     held["id"]  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    merged = unit.upsert_many("leads", [{"email": "a"}], ["email"])
+    called = unit.call("noted", {"body": "a"})
+    counted = unit.update("leads", {"score": increment(1), "custom": merge({"a": 1})}, {"id": lead["id"]})
+    assert_type(results[merged], list[Row])
+    assert_type(results[merged[0]], Any)
+    assert_type(results[called], Any)
+    assert_type(results[counted], list[Row])
     results["leads"]  # type: ignore[index]  # pyright: ignore[reportArgumentType]
 
 

@@ -79,6 +79,11 @@ def _eq(column: str, value: str) -> dict[str, Any]:
 ALL: dict[str, Any] = {"all": []}
 
 
+def _computing(table: str, column: str, operator: Any, value: Any) -> dict[str, Any]:
+    given = {"records": [{column: value}], "columns": [column], "compute": {column: operator}}
+    return {"verb": "compute", "table": table, "where": ALL, **given}
+
+
 def _refusal(server: LocalServer, role: str, *operations: dict[str, Any], sub: str | None = ADA, **unit: Any) -> str:
     with pytest.raises(psycopg.Error) as refused, _as(server, role, sub) as cursor:
         _applied(cursor, *operations, **unit)
@@ -124,12 +129,15 @@ def test_grants_of_the_caller_hold(tables: LocalServer, table: str) -> None:
             "columns": ["shown"],
             "where": _eq(column, "h"),
         },
+        _computing(table, column, "||", {"a": 1}),
+        _computing(table, column, "+", 1),
         {"verb": "delete", "table": table, "where": ALL},
         {"verb": "require", "table": table, "where": {"column": column, "is": "like", "value": "o%"}, "lock": False},
         _insert(table, {"shown": "x"}, returning=[column]),
     ]
     for operation in refused:
-        assert _refusal(tables, "authenticated", operation) in ("42501", "42703"), operation
+        # that a type has no such operator PostgreSQL says first, as of a filter of PostgREST's
+        assert _refusal(tables, "authenticated", operation) in ("42501", "42703", "42883"), operation
 
 
 def test_columns_that_may_be_read_come_back_and_no_others(tables: LocalServer) -> None:
@@ -161,6 +169,87 @@ _ELSEWHERE = [
     " leads",
     "",
 ]
+
+
+def test_what_is_computed_tells_and_changes_no_more_than_an_update(tables: LocalServer) -> None:
+    """A column that may be written and not read takes no sum, not even one that shows nothing; rows of others stay."""
+    tables.execute("revoke select (shown) on hidden_columns from authenticated")
+    try:
+        for operator, value in (("+", 1), ("||", {"a": 1})):
+            operation = {**_computing("hidden_columns", "shown", operator, value), "returning": []}
+            assert _refusal(tables, "authenticated", operation) in ("42501", "42883")
+    finally:
+        tables.execute("grant select (shown) on hidden_columns to authenticated")
+    tables.execute("drop table if exists counted; create table counted (owner uuid, n int, doc jsonb)")
+    tables.execute("alter table counted enable row level security; grant all on counted to authenticated")
+    tables.execute("create policy own on counted using (owner = auth.uid()) with check (n < 10)")
+    tables.execute("insert into counted select unnest(%s::uuid[]), 1, '{}'", [ADA, BEN])
+    try:
+        with _as(tables, "authenticated", ADA) as cursor:
+            counted = _applied(cursor, _computing("counted", "n", "+", 2), _computing("counted", "doc", "||", {"a": 1}))
+        assert counted["counts"] == [1, 1]
+        assert tables.execute("select n from counted order by owner") == [{"n": 3}, {"n": 1}]
+        assert _refusal(tables, "authenticated", _computing("counted", "n", "+", 8)) == "42501"
+    finally:
+        tables.execute("drop table counted")
+
+
+_SHADOWS = """
+create schema shadows;
+create function shadows.added(a int, b int) returns int language sql as 'select 666';
+create operator shadows.+ (leftarg = int, rightarg = int, function = shadows.added);
+create function shadows.sign(n float8) returns float8 language sql as 'select null::float8';
+create function shadows.jsonb_typeof(a jsonb) returns text language sql as 'select 666::text';
+grant usage on schema shadows to authenticated;
+"""
+
+
+def test_whoever_calls_it_brings_no_path_along(tables: LocalServer) -> None:
+    """Operators and functions are found where PostgREST finds them, whatever the session's own path is."""
+    tables.execute("drop schema if exists shadows cascade")
+    tables.execute(_SHADOWS)
+    tables.execute("drop table if exists counted; create table counted (n int, doc jsonb)")
+    tables.execute("grant all on counted to authenticated; insert into counted values (1, '{}')")
+    try:
+        with _as(tables, "authenticated", ADA) as cursor:
+            cursor.execute("set local search_path = shadows, pg_catalog, public")
+            cursor.execute("select 1 + 1")
+            assert cursor.fetchone() == (666,)
+            both = (_computing("counted", "n", "+", 2), _computing("counted", "doc", "||", {"a": 1}))
+            cursor.execute("select public.agent_persistence_apply(%s::json)", (json.dumps({"operations": both}),))
+        assert tables.execute("select n, doc from counted") == [{"n": 3, "doc": {"a": 1}}]
+    finally:
+        tables.execute("drop schema shadows cascade; drop table counted")
+
+
+def test_functions_are_called_as_the_caller(tables: LocalServer) -> None:
+    """One that the role may not execute is refused, also between writes; none of another schema is found, nor what is
+    no plain function, and no argument becomes SQL."""
+    tables.execute(
+        "drop function if exists guarded, echoed;"
+        " create function guarded() returns int language sql as 'select 1';"
+        " revoke all on function guarded from public, authenticated;"
+        " create function echoed(a text) returns text language sql volatile as 'select $1'"
+    )
+    tables.execute("create function private.hidden() returns int language sql as 'select 1'")
+
+    def called(name: str, **arguments: Any) -> dict[str, Any]:
+        return {"verb": "call", "table": name, "arguments": arguments}
+
+    try:
+        assert _refusal(tables, "authenticated", _insert("notes", {"body": "a"}), called("guarded")) == "42501"
+        for name in ("hidden", "private.hidden", "pg_sleep", "set_config", "pg_read_file", "agent_persistence.prune"):
+            assert _refusal(tables, "authenticated", called(name)) == "42883"
+        for hostile in ("a => 'x'); drop table notes; --", 'a"', "a,b", "1", ""):
+            assert _refusal(tables, "authenticated", called("echoed", **{hostile: "x"})) == "42883"
+        with _as(tables, "authenticated", ADA) as cursor:
+            for text in ("'; drop table notes; --", "$1", "\\'"):
+                assert _applied(cursor, called("echoed", a=text))["results"] == [[text]]
+            note = _insert("notes", {"body": "said"})
+            referring = {**called("echoed"), "refer": [[0, "a", [0, 0, "body"]]]}
+            assert _applied(cursor, note, referring)["results"][1] == ["said"]
+    finally:
+        tables.execute("drop function guarded; drop function echoed; drop function private.hidden")
 
 
 @pytest.mark.parametrize("table", _ELSEWHERE)
@@ -198,6 +287,8 @@ def test_no_text_becomes_sql(tables: LocalServer, text: str) -> None:
         _insert("secrets", {"word": "x"}, returning=[text]),
         _insert("secrets", {"word": "x"}, on_conflict=[text]),
         {"verb": "update", "table": "secrets", "records": [{text: "x"}], "columns": [text], "where": ALL},
+        _computing("secrets", text, "+", 1),
+        _computing("secrets", text, "||", {}),
     ]
     for operation in places:
         assert _refusal(tables, "service_role", operation) in ("42703", "42P10"), operation
@@ -228,6 +319,10 @@ def test_no_text_becomes_sql(tables: LocalServer, text: str) -> None:
             "table": "secrets",
             "where": {"column": "word", "steps": [["||", "x"]], "is": "eq", "value": "x"},
         },
+        *(
+            _computing("secrets", "word", operator, "x")
+            for operator in ("-", "+ 1, word =", "'||'", "", None, 1, ["+"], {"+": 1})
+        ),
         {"table": "secrets"},
         {},
         [],

@@ -50,6 +50,7 @@ CAPABILITIES: Final[tuple[str, ...]] = (
     "ignore_duplicates",
     "transactions",
     "ranges",
+    "computed",
 )
 
 ASK_POSTGRES: Final = 'kind="local" and kind="postgres" ask PostgreSQL itself'

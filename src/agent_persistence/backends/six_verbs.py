@@ -127,7 +127,7 @@ class SixVerbs:
                 return adapter.upsert(table, record, on_conflict or None)
 
 
-_WITHOUT_VERB: Final = ("include", "exists", "upsert_many", "ignore_duplicates")
+_WITHOUT_VERB: Final = ("include", "exists", "upsert_many", "ignore_duplicates", "computed")
 
 
 async def _inserted(adapter: ReturnsColumns, operation: Write | BatchWrite | Upsert, returning: tuple[str, ...]) -> Any:

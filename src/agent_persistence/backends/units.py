@@ -35,6 +35,7 @@ from agent_persistence.operations import (
     Write,
     WritingCall,
 )
+from agent_persistence.query.computed import Computed, Increment, Merge, operands
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.predicates import (
     AllOf,
@@ -51,22 +52,58 @@ from agent_persistence.query.references import Reference
 Operand = Callable[[Comparison], Any]
 """What a comparison compares with, as the text that PostgreSQL reads."""
 _ARROW: Final = re.compile("(->>?)")
+_OPERATORS: Final[dict[type[Computed], str]] = {Increment: "+", Merge: "||"}
 
 
-def document_of(part: UnitPart, operand: Operand) -> dict[str, Any]:
-    """The operation as the function `agent_persistence_apply` takes it."""
+def document_of(unit: Unit, operand: Operand) -> dict[str, Any]:
+    """The unit as the function `agent_persistence_apply` takes it."""
+    stated = [*map(_stated, unit.parts)]
+    operations = [one | _where(part, operand) for one, part in zip(stated, unit.parts, strict=True)]
+    if unit.key is None:
+        return {"operations": operations}
+    return {"key": unit.key, "digest": _digest(unit, stated), "operations": operations}
+
+
+def digest_of(unit: Unit) -> str:
+    """The digest of what the unit does: the same for equal operations in the same order, in any process.
+
+    What of the rows comes back is no part of it.
+    """
+    return _digest(unit, [*map(_stated, unit.parts)])
+
+
+def _digest(unit: Unit, stated: Sequence[dict[str, Any]]) -> str:
+    told = [
+        one | _where(part, _plain) | {"returning": None, "columns": None}
+        for one, part in zip(stated, unit.parts, strict=True)
+    ]
+    text = dumps(to_jsonable_python(told), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return sha256(text.encode()).hexdigest()
+
+
+def _plain(leaf: Comparison) -> Any:
+    return list(leaf.operand) if isinstance(leaf.operand, tuple) else leaf.operand
+
+
+def _where(part: UnitPart, operand: Operand) -> dict[str, Any]:
+    predicate = part.operation.filter
+    return {} if predicate is None else {"where": _term(predicate, operand)}
+
+
+def _stated(part: UnitPart) -> dict[str, Any]:
+    """All of the operation but its filter."""
     told = {"verb": _verb(part), "table": part.operation.table, **expectation(part)}
     returning = getattr(part.operation, "returning", None)
     if returning is not None or isinstance(part.operation, BulkWrite):
         told["returning"] = list(returning or ())
     if isinstance(part.operation, Call):
-        told["arguments"] = dict(part.operation.arguments)
-    elif part.records:
-        told |= _written(part.records)
+        told |= _given(part.operation.arguments)
+    elif records := part.records:
+        told |= _written([*map(operands, records)] if isinstance(part.operation, Update) else records)
+    if isinstance(part.operation, Update) and part.operation.computed:
+        told["compute"] = {name: _OPERATORS[type(value)] for name, value in part.operation.computed.items()}
     if (target := conflict_target(part)) is not None:
         told["on_conflict"] = list(target)
-    if part.operation.filter is not None:
-        told["where"] = _term(part.operation.filter, operand)
     if isinstance(part.operation, Require):
         told["lock"] = part.operation.lock
     return told
@@ -81,6 +118,8 @@ def _verb(part: UnitPart) -> str:
     match part.operation:
         case Write() | BatchWrite() | Upsert():
             return "insert"
+        case Update(computed=computed) if computed:
+            return "compute"  # which a function of 0.6, that would set the value, refuses
         case Update() | Delete() | Require() | WritingCall():
             return part.operation.verb
 
@@ -101,24 +140,33 @@ def expectation(part: UnitPart) -> dict[str, int]:
 
 
 def _written(records: Sequence[Record]) -> dict[str, Any]:
-    """The records without their references, which stand beside them."""
     told: dict[str, Any] = {
         "columns": list(distinct(name for record in records for name in record)),
-        "records": [
-            {name: value for name, value in record.items() if not isinstance(value, Reference)} for record in records
-        ],
+        "records": [*map(_known, records)],
+        **_referring(records),
     }
+    if differ_in_keys(records):
+        told["uneven"] = True
+    return told
+
+
+def _given(arguments: Record) -> dict[str, Any]:
+    return {"arguments": _known(arguments), **_referring([arguments])}
+
+
+def _known(record: Record) -> dict[str, Any]:
+    """The record without its references, which stand beside it."""
+    return {name: value for name, value in record.items() if not isinstance(value, Reference)}
+
+
+def _referring(records: Sequence[Record]) -> dict[str, Any]:
     refer = [
         [index, name, _place(value)]
         for index, record in enumerate(records)
         for name, value in record.items()
         if isinstance(value, Reference)
     ]
-    if refer:
-        told["refer"] = refer
-    if differ_in_keys(records):
-        told["uneven"] = True
-    return told
+    return {"refer": refer} if refer else {}
 
 
 def _place(reference: Reference) -> list[Any]:
@@ -152,20 +200,6 @@ def _comparison(leaf: Comparison, operand: Operand) -> dict[str, Any]:
         told |= {"value": query.text, "kind": query.kind}
         return told if query.config is None else told | {"config": query.config}
     return told if leaf.operand is None else told | {"value": operand(leaf)}
-
-
-def digest_of(unit: Unit) -> str:
-    """The digest of what the unit does: the same for equal operations in the same order, in any process.
-
-    What of the rows comes back is no part of it.
-    """
-    told = [{**document_of(part, _plain), "returning": None, "columns": None} for part in unit.parts]
-    text = dumps(to_jsonable_python(told), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return sha256(text.encode()).hexdigest()
-
-
-def _plain(leaf: Comparison) -> Any:
-    return list(leaf.operand) if isinstance(leaf.operand, tuple) else leaf.operand
 
 
 NOT_EXPECTED: Final = "AP001"

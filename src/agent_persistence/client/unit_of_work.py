@@ -11,15 +11,17 @@ results[lead]["id"]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, cast
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
+from agent_persistence.client.handles import BatchHandle, Handle, RowHandle, UnitResults
 from agent_persistence.client.typed import Model, TypedTable
-from agent_persistence.exceptions import NotStoredYetError, ValidationError, printable
+from agent_persistence.client.unit_table import UnitTable
+from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.operations import (
     BatchWrite,
     Delete,
@@ -29,19 +31,17 @@ from agent_persistence.operations import (
     UnitPart,
     Update,
     Upsert,
+    UpsertMany,
     Write,
     WritingCall,
 )
-from agent_persistence.operations.spooled import marked
+from agent_persistence.query.computed import Increment, Merge
 from agent_persistence.query.filters import Filters
-from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record
+from agent_persistence.query.records import Deferred, Record, Row, as_mapping, distinct, encode_record
 from agent_persistence.query.references import Reference, outside
 from agent_persistence.schema.client_keys import ClientKeys, uuid7
 from agent_persistence.schema.links import linked_filters, linked_rows
 from agent_persistence.schema.registry import Schema
-
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class Committing(Protocol):
@@ -55,74 +55,6 @@ class Committing(Protocol):
     def _clean(self, record: Record) -> Record: ...
 
     async def _commit(self, unit: Unit, unit_id: str) -> Result: ...
-
-
-class Handle(Generic[T_co]):
-    """One operation of a unit, by which its result is found."""
-
-    __slots__ = ("_index", "_result", "_unit")
-
-    def __init__(self, unit: UnitOfWork, index: int, result: Callable[[Any], T_co]) -> None:
-        self._unit = unit
-        self._index = index
-        self._result = result
-
-
-class RowHandle(Handle[T_co]):
-    """The row that an operation will have. `handle["id"]` stands in later records and filters of the same unit for a
-    value that only the database knows yet; the policy must let the column be read."""
-
-    __slots__ = ("_row",)
-
-    def __init__(self, unit: UnitOfWork, index: int, result: Callable[[Any], T_co], row: int = 0) -> None:
-        super().__init__(unit, index, result)
-        self._row = row
-
-    def __getitem__(self, column: str) -> Any:
-        """The column's value: that of a key that was made here, or a reference to what the database will tell."""
-        return self._unit._told(self._index, self._row, column)
-
-
-class BatchHandle(Handle[T_co]):
-    """The rows of a batch: `handle[0]["id"]` is a column of the first."""
-
-    __slots__ = ("_size",)
-
-    def __init__(self, unit: UnitOfWork, index: int, result: Callable[[Any], T_co], size: int) -> None:
-        super().__init__(unit, index, result)
-        self._size = size
-
-    def __getitem__(self, row: int) -> RowHandle[Any]:
-        if type(row) is not int or not 0 <= row < self._size:
-            raise ValidationError("the batch", f"a row of it has a number from 0 to {self._size - 1}, such as batch[0]")
-        return RowHandle(self._unit, self._index, lambda value: value[row], row)
-
-
-@dataclass(frozen=True, slots=True)
-class UnitResults:
-    """What became of each operation: `results[handle]` is what the verb returns by itself.
-
-    NotStoredYetError for what an update, a deletion or a check came to in a unit that waits on disk (see `Spool`).
-    """
-
-    values: tuple[Any, ...]
-    attempts: int
-    """How often the unit was sent."""
-    _unit: UnitOfWork
-    spooled: bool = False
-    """Whether the unit waits on disk: what it inserts is then as it was sent, and of the rest nothing is known."""
-
-    def __getitem__(self, handle: Handle[T]) -> T:
-        if handle._unit is not self._unit:
-            raise ValidationError("results", "the results of a unit of work are found by its own handles")
-        return handle._result(self._known(handle._index))
-
-    def _known(self, index: int) -> Any:
-        if not self.spooled:
-            return self.values[index]
-        if not self._unit._parts[index].operation.inserted:
-            raise NotStoredYetError
-        return marked(self.values[index])
 
 
 class UnitOfWork:
@@ -164,13 +96,8 @@ class UnitOfWork:
 
     def batch_write(self, table: str, records: Sequence[Record | BaseModel]) -> BatchHandle[list[Row]]:
         """Insert all rows; the result is the rows in the order given."""
-        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
-            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
-        if not records:
-            raise ValidationError(table, "records is empty; leave the operation out")
-        prepared = [self._prepared(table, one, f"records[{row}]", row=row) for row, one in enumerate(records)]
-        made = prepared[0][1] if all(key for _, key in prepared) else None
-        operation = BatchWrite(table, tuple(record for record, _ in prepared), generated_key=made)
+        prepared, made = self._all_prepared(table, records)
+        operation = BatchWrite(table, prepared, generated_key=made)
         return BatchHandle(self, self._add(UnitPart(operation)), _itself, len(prepared))
 
     def upsert(
@@ -183,6 +110,20 @@ class UnitOfWork:
         prepared, made = self._prepared(table, record, only_set=True, on_conflict=target)
         return RowHandle(self, self._add(UnitPart(Upsert(table, prepared, target, generated_key=made))), _itself)
 
+    def upsert_many(
+        self, table: str, records: Sequence[Record | BaseModel], on_conflict: Sequence[str] | None = None
+    ) -> BatchHandle[list[Row]]:
+        """Insert all rows, each merged into the one with the same values in `on_conflict`; the result is these rows, in
+        the order given. All records have the same columns."""
+        from agent_persistence.client.verbs import _names
+
+        target = _names(table, "on_conflict", on_conflict) or ()
+        prepared, made = self._all_prepared(table, records, only_set=True, on_conflict=target)
+        if any(record.keys() != prepared[0].keys() for record in prepared):
+            raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
+        operation = UpsertMany(table, prepared, target, generated_key=made)
+        return BatchHandle(self, self._add(UnitPart(operation)), _itself, len(prepared))
+
     def update(
         self, table: str, changes: Record | BaseModel, filters: Filters, *, expect: int | None = None
     ) -> RowHandle[list[Row]]:
@@ -191,7 +132,8 @@ class UnitOfWork:
         Another number of rows than `expect` is an ExpectationFailedError, and nothing of the unit is applied. With
         `expect=1` columns of the row may stand in later operations.
         """
-        prepared = self._encoded(table, as_mapping(table, changes, "changes", only_set=True), "changes")
+        given = as_mapping(table, changes, "changes", only_set=True)
+        prepared = self._encoded(table, given, "changes", (Reference, Increment, Merge))
         operation = Update(table, prepared, linked_rows(self._target.schema, table, filters, in_unit=True))
         return RowHandle(self, self._add(UnitPart(operation, _count(table, expect))), _itself)
 
@@ -210,6 +152,16 @@ class UnitOfWork:
             raise ValidationError(table, "lock is True or False")
         operation = Require(table, linked_filters(self._target.schema, table, filters, in_unit=True), lock=lock)
         return Handle(self, self._add(UnitPart(operation, _count(table, expect))), _itself)
+
+    def call(self, function: str, arguments: Record | None = None) -> Handle[Any]:
+        """Call the function, which the policy's `call_write` must name; its result is what the function returns.
+
+        Columns of handles may stand in the arguments for numbers, texts and other plain values, and for documents. What
+        a function does outside of the database is not undone. In memory an async function is refused.
+        """
+        given = {} if arguments is None else as_mapping(function, arguments, "arguments")
+        encoded = encode_record(function, given, "arguments", deferred=(Reference,)) if given else {}
+        return Handle(self, self._add(UnitPart(WritingCall(function, encoded))), _itself)
 
     def table(self, model: type[Model], name: str | None = None) -> UnitTable[Model]:
         """The writing verbs of this unit over one table whose rows come back as models."""
@@ -283,55 +235,25 @@ class UnitOfWork:
             prepared[made] = str(uuid5(UUID(self._key), f"{len(self._parts)}.{row}"))
         return prepared, made
 
-    def _encoded(self, table: str, record: Record, where: str) -> dict[str, Any]:
-        cleaned = self._target._clean(record)
-        references = {name: value for name, value in cleaned.items() if isinstance(value, Reference)}
-        plain = {name: value for name, value in cleaned.items() if name not in references}
-        encoded = encode_record(table, plain, where) if plain or not references else {}
-        return {name: references[name] if name in references else encoded[name] for name in cleaned}
+    def _all_prepared(
+        self, table: str, records: object, *, only_set: bool = False, on_conflict: tuple[str, ...] = ()
+    ) -> tuple[tuple[dict[str, Any], ...], str | None]:
+        """The records with the keys made for them; and the column of these, if all have one."""
+        if isinstance(records, (str, bytes, Mapping, BaseModel)) or not isinstance(records, Sequence):
+            raise ValidationError(table, f"records is a list of records, not {type(records).__name__}")
+        if not records:
+            raise ValidationError(table, "records is empty; leave the operation out")
+        prepared = [
+            self._prepared(table, one, f"records[{row}]", only_set=only_set, on_conflict=on_conflict, row=row)
+            for row, one in enumerate(records)
+        ]
+        made = prepared[0][1] if all(key for _, key in prepared) else None
+        return tuple(record for record, _ in prepared), made
 
-
-class UnitTable(Generic[Model]):
-    """The writing verbs of a unit over one table: they take models or mappings, and results are models."""
-
-    __slots__ = ("_table", "_unit")
-
-    def __init__(self, unit: UnitOfWork, table: TypedTable[Model]) -> None:
-        self._unit = unit
-        self._table = table
-
-    def write(self, record: Model | Record) -> RowHandle[Model]:
-        """Insert one row; its result is the row as stored."""
-        return self._of_one(self._unit.write(self._table.name, record))
-
-    def batch_write(self, records: Sequence[Model | Record]) -> BatchHandle[list[Model]]:
-        """Insert all rows; the result is the rows in the order given."""
-        handle = self._unit.batch_write(self._table.name, records)
-        return BatchHandle(self._unit, handle._index, self._several, handle._size)
-
-    def upsert(self, record: Model | Record, on_conflict: Sequence[str] | None = None) -> RowHandle[Model]:
-        """Insert the row, or merge it into the one with the same values in `on_conflict`; the result is that row."""
-        return self._of_one(self._unit.upsert(self._table.name, record, on_conflict))
-
-    def update(self, changes: Record, filters: Filters, *, expect: int | None = None) -> RowHandle[list[Model]]:
-        """Set the columns of `changes` in the rows that `filters` selects; the result is these rows."""
-        handle = self._unit.update(self._table.name, changes, filters, expect=expect)
-        return RowHandle(self._unit, handle._index, self._several)
-
-    def delete(self, filters: Filters, *, expect: int | None = None) -> RowHandle[list[Model]]:
-        """Delete the rows that `filters` selects; the result is these rows."""
-        handle = self._unit.delete(self._table.name, filters, expect=expect)
-        return RowHandle(self._unit, handle._index, self._several)
-
-    def require(self, filters: Filters, *, expect: int | None = None, lock: bool = True) -> Handle[int]:
-        """Go on only if `filters` selects `expect` rows, at least one by default; the result is how many."""
-        return self._unit.require(self._table.name, filters, expect=expect, lock=lock)
-
-    def _of_one(self, handle: RowHandle[Row]) -> RowHandle[Model]:
-        return RowHandle(self._unit, handle._index, self._table._as_stored)
-
-    def _several(self, rows: list[Row]) -> list[Model]:
-        return [self._table._as_stored(row) for row in rows]
+    def _encoded(
+        self, table: str, record: Record, where: str, deferred: tuple[type[Deferred], ...] = (Reference,)
+    ) -> dict[str, Any]:
+        return encode_record(table, self._target._clean(record), where, deferred=deferred)
 
 
 def _itself(value: Any) -> Any:

@@ -35,6 +35,7 @@ from agent_persistence.operations import (
     Write,
     WritingCall,
 )
+from agent_persistence.query.computed import Increment, Merge
 from agent_persistence.query.filters import (
     Filters,
     all_of,
@@ -46,7 +47,7 @@ from agent_persistence.query.filters import (
 from agent_persistence.query.identifiers import is_path
 from agent_persistence.query.ordering import OrderBy, parse_order
 from agent_persistence.query.predicates import Comparison, Filter, Operator, conjunction
-from agent_persistence.query.records import Record, Row, as_mapping, distinct, encode_record, encode_value
+from agent_persistence.query.records import Deferred, Record, Row, as_mapping, distinct, encode_record, encode_value
 from agent_persistence.schema.client_keys import ClientKeys
 from agent_persistence.schema.links import linked_filters, linked_rows
 from agent_persistence.schema.registry import Column, Schema
@@ -477,6 +478,11 @@ class WritingVerbs(ABC):
         number than `expect` an ExpectationFailedError; either way nothing changes. `expect` makes the call a unit of
         work of one operation: over PostgREST it needs what `agent-persistence sql install` makes, and an adapter
         without transactions is an UnsupportedOperationError. Raises what `write` does else, but for RowsDroppedError.
+
+        `increment(1)` and `merge({...})` as a value let the database compute it of the one that is there, which the
+        policy must let be read. Never applied twice: over PostgREST, which needs `agent-persistence sql install` for
+        them, and in memory a lost answer is asked for again; over PostgreSQL with `ledger=True`, else it is an
+        OutcomeUnknownError.
         """
         if expect is not None:
             _check_alone(table, max_affected)
@@ -485,7 +491,7 @@ class WritingVerbs(ABC):
             return (await unit.commit())[changed]
         operation = Update(
             table,
-            self._prepare(table, changes, "changes", only_set=True),
+            self._prepare(table, changes, "changes", only_set=True, deferred=(Increment, Merge)),
             linked_rows(self.schema, table, filters),
             _at_least(table, "max_affected", max_affected, 1),
         )
@@ -590,8 +596,17 @@ class WritingVerbs(ABC):
             self._prepare(table, record, f"records[{i}]", only_set=only_set) for i, record in enumerate(records)
         )
 
-    def _prepare(self, table: str, record: object, where: str = "", *, only_set: bool = False) -> dict[str, Any]:
-        return encode_record(table, self._clean(as_mapping(table, record, where, only_set=only_set)), where)
+    def _prepare(
+        self,
+        table: str,
+        record: object,
+        where: str = "",
+        *,
+        only_set: bool = False,
+        deferred: tuple[type[Deferred], ...] = (),
+    ) -> dict[str, Any]:
+        given = as_mapping(table, record, where, only_set=only_set)
+        return encode_record(table, self._clean(given), where, deferred=deferred)
 
 
 class AllVerbs(ReadingVerbs, WritingVerbs):

@@ -53,7 +53,7 @@ class Require(BaseOperation):
 
 
 PartOperation: TypeAlias = Write | BatchWrite | Upsert | Update | Delete | Require | WritingCall
-"""What may be part of a unit of work; a call only by itself, where it is to be applied once."""
+"""What may be part of a unit of work."""
 
 
 @dataclass(frozen=True, slots=True)

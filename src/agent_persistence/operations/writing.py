@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from agent_persistence.operations.base import BaseOperation, Shape, filtered_columns, needed_by
 from agent_persistence.operations.scope import Scope
+from agent_persistence.query.computed import Computed, computed_in
 from agent_persistence.query.predicates import Filter
 from agent_persistence.query.records import Record, distinct
 
@@ -280,11 +281,19 @@ class Update(_Writing):
     def with_records(self, change: Callable[[Record], Record]) -> Self:
         return replace(self, changes=change(self.changes))
 
+    @property
+    def computed(self) -> dict[str, Computed]:
+        """The changes that the database computes of the values that are there; as good as read."""
+        return computed_in(self.changes)
+
     def columns(self) -> tuple[str, ...]:
         return (*self.changes, *filtered_columns(self.filters), *self.referred)
 
     def columns_read(self) -> Iterable[str]:
-        return (*filtered_columns(self.filters), *self.referred)
+        return (*filtered_columns(self.filters), *self.referred, *self.computed)
+
+    def telling_columns(self) -> Iterable[str]:
+        return (*self.referred, *self.computed)
 
     def columns_written(self) -> Iterable[str]:
         return self.changes
@@ -295,6 +304,8 @@ class Update(_Writing):
 
     def capabilities(self) -> Iterator[str]:
         yield "update"
+        if self.computed:
+            yield "computed"
         yield from needed_by(self.filters)
 
 

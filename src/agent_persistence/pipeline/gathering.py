@@ -15,7 +15,19 @@ from agent_persistence.exceptions import (
     FailureState,
     PersistenceError,
 )
-from agent_persistence.operations import BatchWrite, Delete, Operation, Require, Result, Unit, Update, Upsert, Write
+from agent_persistence.operations import (
+    BatchWrite,
+    Delete,
+    Operation,
+    PartOperation,
+    Require,
+    Result,
+    Unit,
+    Update,
+    Upsert,
+    Write,
+    WritingCall,
+)
 from agent_persistence.pipeline.chain import Rest
 
 
@@ -170,8 +182,8 @@ class _HeldBackError(AdapterError):
         )
 
 
-def _writing(operation: Operation) -> Write | BatchWrite | Upsert | Update | Delete | Require:
-    if not isinstance(operation, (Write, BatchWrite, Upsert, Update, Delete, Require)):
+def _writing(operation: Operation) -> PartOperation:
+    if not isinstance(operation, (Write, BatchWrite, Upsert, Update, Delete, Require, WritingCall)):
         raise ConfigurationError(f"a middleware made an operation of a unit of work into {operation.verb}")
     if operation.found_by is not None and operation.merges_by is None:
         raise ConfigurationError("a middleware made a write of a unit of work ignore duplicates, which it cannot")

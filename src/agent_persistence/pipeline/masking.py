@@ -29,8 +29,7 @@ from agent_persistence.operations import (
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import base_column, is_path
 from agent_persistence.query.predicates import Comparison, Exists, Filter, comparisons, existence
-from agent_persistence.query.records import Record, Row
-from agent_persistence.query.references import Reference
+from agent_persistence.query.records import Deferred, Record, Row
 from agent_persistence.redaction.redacting import Action, Redaction, allow, drop, pseudonymize
 from agent_persistence.schema.registry import Schema
 
@@ -172,7 +171,7 @@ class _Mask:
     def record(self, table: str, record: Record) -> Row:
         """The record as it is to be stored."""
         for column, value in record.items():
-            if isinstance(value, Reference) and not self.shows(table, column):
+            if isinstance(value, Deferred) and not self.shows(table, column):
                 told = "it is masked, and a value that only the database knows cannot be"
                 raise ColumnNotAllowedError(table, column, told)
             if self.drops(table, column) and not self._names(table, column):

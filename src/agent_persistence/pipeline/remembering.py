@@ -30,12 +30,14 @@ class Remembering:
     A write that tells nobody whether it was applied (a table whose keys the database makes, a merge, a change of many
     rows, a function that writes) becomes a unit of one operation under a key of its own: sent again it is applied once.
     A write that a key of ours fences already goes as it is, and costs nothing; so does one that ignores duplicates,
-    which no second try can double.
+    which no second try can double. Unless `every` such write was asked for, only changes that the database computes go
+    this way.
     """
 
-    def __init__(self, keys: ClientKeys, new_key: Callable[[], str] = uuid7) -> None:
+    def __init__(self, keys: ClientKeys, new_key: Callable[[], str] = uuid7, *, every: bool = True) -> None:
         self._keys = keys
         self._new_key = new_key
+        self._every = every
 
     def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Awaitable[Result]:
         kinds = (Write, BatchWrite, Upsert, Update, Delete, WritingCall)
@@ -44,7 +46,9 @@ class Remembering:
         return call_next(operation, context)
 
     def _is_in_doubt(self, operation: Operation) -> bool:
-        return lost(operation, self._keys).plan is not Recovery.RESEND
+        if isinstance(operation, Update) and operation.computed:
+            return True
+        return self._every and lost(operation, self._keys).plan is not Recovery.RESEND
 
     async def _remembered(
         self,

@@ -23,11 +23,12 @@ from agent_persistence.operations import (
     unknown,
 )
 from agent_persistence.pipeline.chain import Rest
+from agent_persistence.query.computed import Computed, Increment, Merge
 from agent_persistence.query.predicates import Comparison, Filter, Operator, comparisons
 from agent_persistence.query.references import Reference
 from agent_persistence.schema.checks import did_you_mean
 from agent_persistence.schema.registry import Column, Schema, Table
-from agent_persistence.schema.types import Family, family, takes
+from agent_persistence.schema.types import Family, base_name, family, takes
 
 Finding: TypeAlias = tuple[str, str]
 """What is wrong, and in which part of the call."""
@@ -157,6 +158,8 @@ _UNDECLARED: Final = Column("any")
 def _unwritable(column: Column, value: Any) -> str | None:
     if isinstance(value, Reference):
         return None  # the server reads it
+    if isinstance(value, (Increment, Merge)):
+        return _uncomputable(column, value)
     if value is None:
         return None if column.nullable else "may not be NULL"
     if not takes(column.type, value):
@@ -164,6 +167,14 @@ def _unwritable(column: Column, value: Any) -> str | None:
     if column.one_of and value not in column.one_of:
         return f"is one of {', '.join(map(repr, column.one_of))}"
     return None
+
+
+def _uncomputable(column: Column, value: Computed) -> str | None:
+    if isinstance(value, Increment):
+        fits = family(column.type) in (Family.NUMBER, Family.UNKNOWN)
+        return None if fits else f"is {column.type}, to which no number is added"
+    fits = base_name(column.type) == "jsonb" or family(column.type) is Family.UNKNOWN
+    return None if fits else f"is {column.type}, into which no document is merged; that takes jsonb"
 
 
 def _not_taken(column: Column, value: Any) -> str:

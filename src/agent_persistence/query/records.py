@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import PurePath
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 from uuid import UUID
 
 from pydantic import AnyUrl, BaseModel
@@ -39,6 +39,13 @@ NULL: Final = _Null.NULL
 """Writes an explicit SQL NULL, where a plain None means "not given" and is stripped."""
 
 
+class Deferred:
+    """A value that only the database knows; `belongs` says where it may stand."""
+
+    __slots__ = ()
+    belongs: ClassVar[str]
+
+
 class _NotJsonError(Exception):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -63,8 +70,13 @@ def strip_none(record: Record) -> Record:
     return {column: value for column, value in record.items() if value is not None}
 
 
-def encode_record(table: object, record: Record, where: str = "") -> dict[str, Any]:
-    """The record with every value in JSON form; all values that have none are named in one ValidationError."""
+def encode_record(
+    table: object, record: Record, where: str = "", *, deferred: tuple[type[Deferred], ...] = ()
+) -> dict[str, Any]:
+    """The record with every value in JSON form; all values that have none are named in one ValidationError.
+
+    Values of the `deferred` classes stand as they are.
+    """
     if not record:
         raise ValidationError(
             table, f"{where or 'the record'} holds no values; None means not given, NULL writes an explicit null"
@@ -78,6 +90,9 @@ def encode_record(table: object, record: Record, where: str = "") -> dict[str, A
             or plain is bool
             or ((plain is int or plain is float) and -_PLAIN < value < _PLAIN)
         ):
+            encoded[column] = value
+            continue
+        if isinstance(value, deferred):
             encoded[column] = value
             continue
         try:
@@ -151,7 +166,9 @@ def _encode_rich(value: object, path: str, depth: int) -> Any:
         case _:
             raise _NotJsonError(
                 path,
-                f"{type(value).__name__} has no JSON form; use str, int, float, bool, Decimal, datetime, date,"
+                value.belongs
+                if isinstance(value, Deferred)
+                else f"{type(value).__name__} has no JSON form; use str, int, float, bool, Decimal, datetime, date,"
                 " UUID, Enum, bytes, a URL, an IP address, a path, a list, a mapping or a pydantic model",
             )
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.query.predicates import Filter, comparisons
+from agent_persistence.query.records import Deferred
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Deferred):
     """A column of a row that the `part`th operation of a unit, from 0, tells. It stands in for a whole value."""
+
+    belongs: ClassVar[str] = "a column of a handle stands in records and filters of its own unit of work alone"
 
     part: int
     row: int
@@ -32,4 +35,4 @@ def is_reference(value: Any) -> bool:
 
 def outside(table: object) -> ValidationError:
     """The error of a handle's column in a call that is no part of its unit."""
-    return ValidationError(table, "a column of a handle stands in records and filters of its own unit of work alone")
+    return ValidationError(table, Reference.belongs)

@@ -16,7 +16,7 @@ import anyio.lowlevel
 
 from agent_persistence.backends.backend import Backend, Capabilities
 from agent_persistence.backends.base import CAPABILITIES, only_row
-from agent_persistence.backends.memory.functions import Function, called, checked_functions
+from agent_persistence.backends.memory.functions import Function, called, called_within, checked_functions
 from agent_persistence.backends.memory.tables import MemoryTable
 from agent_persistence.backends.memory.types import printed
 from agent_persistence.backends.units import Applied, digest_of, is_met, other_content, resolved, unmet
@@ -36,6 +36,7 @@ from agent_persistence.operations import (
     Require,
     Result,
     Unit,
+    UnitPart,
     Update,
     Upsert,
     UpsertMany,
@@ -116,8 +117,10 @@ class InMemoryAdapter(Backend):
             await anyio.lowlevel.checkpoint()
             return Result(await called(self._functions, operation.table, operation.arguments))
         await anyio.lowlevel.checkpoint()
-        if isinstance(operation, Unit) and isinstance(operation.parts[0].operation, Call):
-            return await self._called_once(operation, operation.parts[0].operation)
+        if isinstance(operation, Unit) and len(operation.parts) == 1:
+            (part,) = operation.parts
+            if isinstance(part.operation, Call):
+                return await self._called_once(operation, part.operation)
         with self._transaction() if operation.writes else self._lock:
             return self._done(operation)
 
@@ -129,24 +132,19 @@ class InMemoryAdapter(Backend):
                 return Result(only_row(table, id_column, self._queried(operation.as_query()).value))
             case Unit():
                 return Result(self._applied_once(operation))
+            case Call(table=function, arguments=arguments):
+                return Result(called_within(self._functions, function, arguments))
             case Count() | Require():
                 return Result(self._counted(operation))
             case GetColumns(table=table):
                 return Result(self._table(table).column_names())
             case BulkWrite():
                 return Result(self._bulk_written(operation))
-            case Write() | BatchWrite() | Upsert():
-                rows = self._written(operation)
-            case Update():
-                rows = self._updated(operation)
-            case Delete():
-                rows = self._deleted(operation)
-            case _:
-                raise unknown(operation)
-        shown = [printed(row) for row in rows]
+        shown = [printed(row) for row in self._changed(operation)]
         return Result(shown[0] if operation.returns == "row" else shown)
 
-    def _written(self, operation: Write | BatchWrite | Upsert) -> list[Row]:
+    def _changed(self, operation: Operation) -> list[Row]:
+        """The rows that the operation inserts, merges, changes or deletes."""
         match operation:
             case Upsert(table, record, on_conflict):
                 return [self._upserted(table, record, on_conflict)]
@@ -154,30 +152,39 @@ class InMemoryAdapter(Backend):
                 return self._merged(table, records, on_conflict)
             case WriteNew(table, records, key):
                 return self._added(table, records, key)
-            case _:
+            case Write() | BatchWrite():
                 return self._inserted(operation.table, operation.inserted)
+            case Update():
+                return self._updated(operation)
+            case Delete():
+                return self._deleted(operation)
+        raise unknown(operation)
 
     async def _called_once(self, unit: Unit, call: Call) -> Result:
         """What the function returned when the key was new. What it is doing meanwhile is its own affair."""
-        digest = digest_of(unit)
-        known = self._ledger.get(unit.key or "")
+        known = self._known(unit)
         if known is None:
             value = await called(self._functions, call.table, call.arguments)
-            known = self._ledger[unit.key or ""] = digest, Applied([[value]], [1])
-        elif known[0] != digest:
-            raise other_content(unit)
-        return Result(deepcopy(known[1].values(unit)))
+            known = self._remembered(unit, Applied([[value]], [1]))
+        return Result(deepcopy(known.values(unit)))
 
     def _applied_once(self, unit: Unit) -> list[Any]:
         """The value of each part of a unit; keys are remembered as long as the adapter lives."""
-        digest = digest_of(unit)
-        known = self._ledger.get(unit.key) if unit.key else None
-        if known is not None and known[0] != digest:
-            raise other_content(unit)
-        applied = self._applied(unit) if known is None else known[1]
-        if unit.key:
-            self._ledger[unit.key] = digest, applied
+        known = self._known(unit)
+        applied = self._remembered(unit, self._applied(unit)) if known is None else known
         return deepcopy(applied.values(unit))
+
+    def _known(self, unit: Unit) -> Applied | None:
+        """What the unit told when its key was applied; ConflictError where that was another unit's."""
+        entry = self._ledger.get(unit.key) if unit.key else None
+        if entry is not None and entry[0] != digest_of(unit):
+            raise other_content(unit)
+        return None if entry is None else entry[1]
+
+    def _remembered(self, unit: Unit, applied: Applied) -> Applied:
+        if unit.key:
+            self._ledger[unit.key] = digest_of(unit), applied
+        return applied
 
     def _applied(self, unit: Unit) -> Applied:
         rows: list[list[Row]] = []
@@ -188,7 +195,7 @@ class InMemoryAdapter(Backend):
             except AdapterError as error:
                 error.part = index
                 raise
-            told, affected = ([], value) if type(value) is int else _as_rows(value)
+            told, affected = _told(part, value)
             if not is_met(part, affected):
                 raise unmet(part, index, affected)
             rows.append(told)
@@ -376,9 +383,15 @@ def _values(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
     return tuple(row.get(column) for column in columns)
 
 
-def _as_rows(value: Any) -> tuple[list[Row], int]:
-    rows: list[Row] = value if isinstance(value, list) else [value]
-    return rows, len(rows)
+def _told(part: UnitPart, value: Any) -> tuple[list[Any], int]:
+    """The rows of a part, as Applied has them, and how many it affected."""
+    match part.operation.returns:
+        case "count":
+            return [], value
+        case "rows":
+            return value, len(value)
+        case _:
+            return [value], 1
 
 
 def _dangling(child: str, foreign_key: ForeignKey, problem: str) -> ConflictError:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from agent_persistence.backends.base import ASK_POSTGRES
+from agent_persistence.backends.memory.computing import computed
 from agent_persistence.backends.memory.refusals import (
     NoSuchOperatorError,
     NotOfTypeError,
@@ -18,6 +20,7 @@ from agent_persistence.backends.memory.rules import check_values
 from agent_persistence.backends.memory.times import stamp
 from agent_persistence.backends.memory.types import PgType, enum_type, pg_type
 from agent_persistence.exceptions import AdapterError, UnsupportedOperationError
+from agent_persistence.query.computed import Computed, Increment, Merge
 from agent_persistence.query.identifiers import base_column, is_path
 from agent_persistence.query.records import Record, Row, differ_in_keys
 from agent_persistence.schema.client_keys import uuid7
@@ -87,8 +90,14 @@ class TableColumns:
                     records = [{name: next(self._identity), **record} for record in records]
         return [self.stored(record) for record in records]
 
+    def _computed(self, column: str, value: Any, change: Computed) -> Any:
+        with self.translated(column):
+            return computed(column, self.type_of(column), value, change)
+
     def _store(self, column: str, value: Any) -> Any:
         kind = self.type_of(column)
+        if isinstance(value, (Increment, Merge)):
+            return replace(value, operand=self._store(column, value.operand))
         if value is None or kind.kind in ("any", "unknown"):
             return _copied(value)
         with self.translated(column):
@@ -134,8 +143,12 @@ class TableColumns:
                 return self._store(name, constant)
 
     def merged(self, row: Row, values: Row) -> Row:
-        """The row with these stored values in place of its own."""
-        row = {**row, **_copied(values)}
+        """The row with these stored values in place of its own, and with what is computed of its own."""
+        new = {
+            name: self._computed(name, row.get(name), value) if isinstance(value, (Increment, Merge)) else value
+            for name, value in values.items()
+        }
+        row = {**row, **_copied(new)}
         check_values(self._table, self.declared, row)
         return row
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from agent_persistence.exceptions import AdapterError, ConfigurationError, PersistenceError, printable
+from agent_persistence.exceptions import (
+    AdapterError,
+    ConfigurationError,
+    PersistenceError,
+    UnsupportedOperationError,
+    printable,
+)
 from agent_persistence.query.records import Record, encode_value
 
 Function: TypeAlias = Callable[..., Any]
@@ -29,16 +36,31 @@ async def called(functions: Mapping[str, Function], name: str, arguments: Record
     package; else it is told as rejected, by the name of its class.
     """
     function = _found(functions, name, arguments)
-    given = encode_value(name, arguments, "arguments")
-    try:
-        value = function(**given)
+    with _rejected(name):
+        value = function(**encode_value(name, arguments, "arguments"))
         if isinstance(value, Awaitable):
             value = await value
+    return encode_value(name, value, "its value")
+
+
+def called_within(functions: Mapping[str, Function], name: str, arguments: Record) -> Any:
+    """The same within a transaction, which waits for nothing: an async function is refused, and not called."""
+    function = _found(functions, name, arguments)
+    if inspect.iscoroutinefunction(function):
+        raise UnsupportedOperationError(name, "call", "in memory a unit of work calls no async function")
+    with _rejected(name):
+        value = function(**encode_value(name, arguments, "arguments"))
+    return encode_value(name, value, "its value")
+
+
+@contextmanager
+def _rejected(name: str) -> Iterator[None]:
+    try:
+        yield
     except PersistenceError:
         raise
     except Exception as error:  # the boundary to a callable that others write
         raise AdapterError(f"the function {name} raised {type(error).__name__}") from error
-    return encode_value(name, value, "its value")
 
 
 def _found(functions: Mapping[str, Function], name: str, arguments: Record) -> Function:

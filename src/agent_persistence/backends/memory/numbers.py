@@ -143,6 +143,29 @@ def _quantized(value: Decimal, precision: int, scale: int) -> int | Decimal:
     return rounded or abs(rounded)
 
 
+def add_exactly(one: int | Decimal, other: int | Decimal) -> str:
+    """The sum with all its digits; as many behind the point as the one with more of them (add_var in numeric.c)."""
+    if not (Decimal(one).is_finite() and Decimal(other).is_finite()):
+        raise TwinCannotTellError("sums with what is no finite number")
+    return str(_EXACT.add(Decimal(one), Decimal(other)))
+
+
+def add_doubles(one: Any, other: Any) -> str:
+    """The sum as float8pl rounds it."""
+    total = float(one) + float(other)
+    if isinf(total) and not (isinf(one) or isinf(other)):
+        raise NotOfTypeError("22003", "double precision")
+    return repr(total)
+
+
+def add_singles(one: Any, other: Any) -> str:
+    """The sum as float4pl rounds it: that of two numbers of 32 bits is exact enough in 64 to be rounded once more."""
+    total = _to_single(_to_single(float(one)) + _to_single(float(other)))
+    if isinf(total) and not (isinf(one) or isinf(other)):
+        raise NotOfTypeError("22003", "real")
+    return repr(total)
+
+
 def read_double(text: str) -> Any:
     """float8in; an int where PostgreSQL prints no point (shortest digits, no exponent below 1e15)."""
     value = _read_float(text, "double precision")

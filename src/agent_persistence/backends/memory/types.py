@@ -20,6 +20,9 @@ from agent_persistence.backends.memory.arrays import array_items
 from agent_persistence.backends.memory.bytes_text import read_bytes
 from agent_persistence.backends.memory.documents import JSON_NULL, document, document_key, read_document
 from agent_persistence.backends.memory.numbers import (
+    add_doubles,
+    add_exactly,
+    add_singles,
     number,
     read_double,
     read_integer,
@@ -50,6 +53,8 @@ class PgType:
     store: Callable[[Any], Any]
     key: Callable[[Any], Any] | None = None
     element: PgType | None = None
+    add: Callable[[Any, Any], str] | None = None
+    """The sum of two stored numbers, as a text that `store` reads."""
 
 
 def sent(value: Any) -> str:
@@ -129,7 +134,7 @@ def _refused(name: str) -> PgType:
 def _plain(kind: str, read: Callable[[str], Any], modify: Callable[[Any], Any] | None = None) -> PgType:
     """A scalar type, which takes the text of any JSON value."""
     store = (lambda value: read(sent(value))) if modify is None else (lambda value: modify(read(sent(value))))
-    return PgType(kind, read, store)
+    return PgType(kind, read, store, add=add_exactly if kind == "number" else None)
 
 
 def _array_of(element: PgType) -> PgType:
@@ -226,8 +231,8 @@ _TYPES: Final = {
     "integer": _plain("number", partial(read_integer, "integer", 31)),
     "bigint": _plain("number", partial(read_integer, "bigint", 63)),
     "numeric": _plain("number", read_numeric, round_numeric),
-    "real": _plain("number", read_real),
-    "double precision": _plain("number", read_double),
+    "real": replace(_plain("number", read_real), add=add_singles),
+    "double precision": replace(_plain("number", read_double), add=add_doubles),
     "uuid": _plain("uuid", _read_uuid),
     "bytea": _plain("scalar", read_bytes),
     "inet": replace(_plain("scalar", read_inet), key=address_key),

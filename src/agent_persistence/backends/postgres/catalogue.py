@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from agent_persistence.backends.postgres.filters import JSON_TYPES
 from agent_persistence.backends.postgres.sql import ROW
-from agent_persistence.backends.postgres.statements import Parameters, Statement, quoted
+from agent_persistence.backends.postgres.statements import Parameters, Statement, earlier_value, quoted
 from agent_persistence.backends.texts import array_text, json_text, text_of
 from agent_persistence.exceptions import AdapterError, printable
 from agent_persistence.query.records import Record
+from agent_persistence.query.references import Reference
 
 ARRAY: Final = "A"
 COMPOSITE: Final = "C"
@@ -154,7 +155,7 @@ def call(function: str, facts: FunctionFacts, arguments: Record) -> Statement:
     """The call, whose value comes back as JSON: rows as objects, a set as an array. `function` is quoted already."""
     parameters = Parameters()
     named = {
-        name: f"{quoted(name)} => {parameters.add(as_text(value, facts.arguments[name]))}"
+        name: f"{quoted(name)} => {_argument(value, facts.arguments[name], parameters)}"
         for name, value in arguments.items()
     }
     given = [text for name, text in named.items() if name != facts.variadic]
@@ -165,6 +166,13 @@ def call(function: str, facts: FunctionFacts, arguments: Record) -> Statement:
     if facts.returns_set:
         told = f"coalesce(json_agg({ROW}), '[]')::text"
     return Statement(f"select {told} from {source} as {ROW}", parameters.in_order())
+
+
+def _argument(value: Any, type_: Type, parameters: Parameters) -> str:
+    """What stands for the value, or for that which an earlier part of the transaction told."""
+    if isinstance(value, Reference):
+        return f"{earlier_value(value, parameters, as_text=not type_.is_json)}::{type_.name}"
+    return parameters.add(as_text(value, type_))
 
 
 def as_text(value: Any, type_: Type) -> str | None:

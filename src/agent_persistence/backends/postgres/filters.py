@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agent_persistence.backends.postgres.statements import Parameters, quoted, told
+from agent_persistence.backends.postgres.statements import Parameters, earlier_value, quoted
 from agent_persistence.backends.texts import array_text, json_text, text_of
 from agent_persistence.query.identifiers import base_column, is_path
 from agent_persistence.query.ordering import Order
@@ -136,7 +136,7 @@ def _comparison(leaf: Comparison, known: FilterFacts, parameters: Parameters) ->
 
 def _referred(column: str, reference: Reference, known: FilterFacts, parameters: Parameters) -> str:
     """A value that an earlier part told, as one of the column's type; `->` reads jsonb, `->>` text."""
-    value = told(reference, parameters, as_text=True)
+    value = earlier_value(reference, parameters, as_text=True)
     if is_path(column):
         return value if column.rpartition("->")[2].startswith(">") else f"{value}::jsonb"
     type_name = known.types.get(column, "text")

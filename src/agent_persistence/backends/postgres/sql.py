@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from agent_persistence.backends.exact_json import read_json
 from agent_persistence.backends.postgres.filters import FilterFacts, condition, selected, sort_key, where
 from agent_persistence.backends.postgres.statements import Parameters, Statement, document, names, quoted
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.operations import Include
+from agent_persistence.query.computed import Increment, Merge, operands
 from agent_persistence.query.ordering import Order
 from agent_persistence.query.predicates import Filter
 from agent_persistence.query.records import Record, differ_in_keys, distinct
@@ -142,7 +143,7 @@ def inserting(
 def reading(table: str, records: Sequence[Record]) -> Statement:
     """All values are read as those of the columns, and nothing is done with them: a wrong one is an error."""
     parameters = Parameters()
-    read = document(records, parameters)
+    read = document([*map(operands, records)], parameters)
     return Statement(f"select count(*) from json_populate_recordset(null::{table}, {read})", parameters.in_order())
 
 
@@ -189,8 +190,26 @@ def update(
 
 def updating(known: FilterFacts, changes: Record, predicate: Filter | None, parameters: Parameters) -> str:
     """The text of the update, whose values are among the parameters; nothing comes back yet."""
-    new = f"select {names(changes)} from json_populate_record(null::{known.rows}, {document(changes, parameters)})"
-    return f"update {known.rows} set ({names(changes)}) = ({new}){where(predicate, known, parameters)}"
+    given = f"json_populate_record(null::{known.rows}, {document(operands(changes), parameters)}) as {_GIVEN}"
+    values = [_new(known.rows, quoted(name), value) for name, value in changes.items()]
+    chosen = where(predicate, known, parameters)
+    return f"update {known.rows} set ({names(changes)}) = (select {', '.join(values)} from {given}){chosen}"
+
+
+_GIVEN: Final = "_agent_persistence_given"
+
+
+def _new(table: str, column: str, value: Any) -> str:
+    """What the column is set to. `sign` takes numbers alone and `jsonb_typeof` jsonb alone, where `+` and `||` would do
+    something else with other types; `jsonb_each` refuses a document that is no object."""
+    old, given = f"{table}.{column}", f"{_GIVEN}.{column}"
+    match value:
+        case Increment():
+            return f"case when sign({given}) is not null then {old} + {given} end"
+        case Merge():
+            other = f"coalesce((select value from jsonb_each({old})), {given})"
+            return f"case jsonb_typeof({old}) when 'object' then {old} || {given} else {other} end"
+    return given
 
 
 def delete(known: FilterFacts, predicate: Filter | None, *, returning: Sequence[str] | None = None) -> Statement:

@@ -66,7 +66,7 @@ def _object(record: Record, parameters: Parameters) -> str:
     for number, (column, value) in enumerate(record.items()):
         text += f"{',' if number else ''}{json_text(column)}:"
         if isinstance(value, Reference):
-            parts += [f"{parameters.add(text)}::text", f"{told(value, parameters)}::text"]
+            parts += [f"{parameters.add(text)}::text", f"{earlier_value(value, parameters)}::text"]
             text = ""
         else:
             text += json_text(value)
@@ -78,7 +78,7 @@ SETTING: Final = "agent_persistence.part_"
 """Where a transaction keeps the rows that a part of a unit of work told, until it ends."""
 
 
-def told(reference: Reference, parameters: Parameters, *, as_text: bool = False) -> str:
+def earlier_value(reference: Reference, parameters: Parameters, *, as_text: bool = False) -> str:
     """The value that an earlier part of the transaction told, as JSON or as its text."""
     arrow = "->>" if as_text else "->"
     rows = f"current_setting('{SETTING}{reference.part}')::json"

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from agent_persistence.backends.backend import Capabilities, UsersBackend, sent_rows
 from agent_persistence.backends.base import CAPABILITIES, only_row
+from agent_persistence.backends.installation import REMEDY
 from agent_persistence.backends.postgrest import parsing, rendering
 from agent_persistence.backends.postgrest.credentials import ApiKey, checked_user
 from agent_persistence.backends.postgrest.expected import ExpectedRows
@@ -288,6 +289,9 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
             return None
         if isinstance(operation, Update):
             changes = operation.changes
+            if operation.computed:
+                told = "PostgREST sets values alone; what is computed goes by way of the function of a unit of work"
+                raise UnsupportedOperationError(table, "computed", told, f"update through a service, and {REMEDY}")
             request = rendering.render_update(table, changes, predicate, max_affected=most, returning=shown)
             keys = self._expected.changed(table, predicate, changes, shown)
         else:

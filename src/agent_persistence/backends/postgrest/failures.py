@@ -46,6 +46,9 @@ _STATE_BY_CODE: Final = {
     "PGRST003": FailureState.RETRYABLE,
     "57014": FailureState.REJECTED,
     "57P01": FailureState.AMBIGUOUS,
+    "57P02": FailureState.AMBIGUOUS,
+    "57P03": FailureState.RETRYABLE,
+    "57P05": FailureState.AMBIGUOUS,
     "PGRST001": FailureState.AMBIGUOUS,
     "08": FailureState.AMBIGUOUS,
 }

@@ -12,9 +12,9 @@ from agent_persistence.backends.texts import array_text, text_of
 from agent_persistence.backends.transport.messages import Request, Response
 from agent_persistence.backends.units import (
     NOT_EXPECTED,
+    NOT_UNDERSTOOD,
     OTHER_CONTENT,
     Applied,
-    digest_of,
     document_of,
     not_installed,
     other_content,
@@ -31,10 +31,7 @@ _NOT_THERE: Final = frozenset({"PGRST202", "42883", "42P01", "3F000", "42501"})
 
 def render_unit(unit: Unit) -> Request:
     """The unit in the body of one POST, which is one transaction."""
-    asked: dict[str, Any] = {"operations": [document_of(part, _operand) for part in unit.parts]}
-    if unit.key is not None:
-        asked = {"key": unit.key, "digest": digest_of(unit), **asked}
-    return render_call(FUNCTION, {"unit": asked}, by_url=False)
+    return render_call(FUNCTION, {"unit": document_of(unit, _operand)}, by_url=False)
 
 
 def _operand(leaf: Comparison) -> str:
@@ -63,6 +60,8 @@ def _refused(response: Response, unit: Unit) -> PersistenceError:
     code, index = told.get("code"), _place(told.get("hint"), unit)
     if code == OTHER_CONTENT:
         return other_content(unit)
+    if code == NOT_UNDERSTOOD:
+        return not_installed(unit, f"a function {FUNCTION} of this release")
     if index is None:
         if code in _NOT_THERE:
             return not_installed(unit, f"the function {FUNCTION} that a unit of work needs here")

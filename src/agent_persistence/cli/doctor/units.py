@@ -37,7 +37,8 @@ async def unit_checks(rest: Rest, policy: TablePolicy, schema: Schema) -> AsyncI
     elif code == "42501":
         yield AREA.check(Level.NOTE, "is installed, and the role may not use it", FUNCTION, _GRANT)
     elif code in ("PGRST202", "42883"):
-        message = f"is not installed: unit_of_work() and ledger=True are refused{_gained(policy, schema)}"
+        refused = "unit_of_work(), increment(), merge() and ledger=True are refused"
+        message = f"is not installed: {refused}{_gained(policy, schema)}"
         yield AREA.check(Level.NOTE, message, FUNCTION, _INSTALL)
     else:
         yield AREA.check(Level.UNCHECKED, f"could not be asked (HTTP {response.status})", FUNCTION)

@@ -11,6 +11,7 @@ from agent_persistence.exceptions import ValidationError
 from agent_persistence.operations import Operation, Query, Read, beside, related
 from agent_persistence.operations.base import BaseOperation
 from agent_persistence.policy.tables import TablePolicy
+from agent_persistence.query.computed import Merge
 from agent_persistence.query.predicates import Filter, TextQuery, comparisons, existence
 from agent_persistence.query.records import Record
 
@@ -62,7 +63,7 @@ def _check_record(table: str, record: Record, policy: TablePolicy) -> None:
     short = policy.max_value_bytes // _MOST_BYTES_A_CHARACTER
     for column, value in record.items():
         if (type(value) is not str or len(value) >= short) and type(value) not in _SMALL:
-            _check_value(table, column, value, policy)
+            _check_value(table, column, value.operand if isinstance(value, Merge) else value, policy)
 
 
 def _check_filters(table: str, filters: Filter | None, policy: TablePolicy) -> None:

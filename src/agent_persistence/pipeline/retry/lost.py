@@ -59,22 +59,18 @@ def lost(operation: Operation, keys: ClientKeys, scope: Filter = TRUE) -> Lost:
     match operation:
         case Unit(key=key):
             return Lost(Recovery.GIVE_UP if key is None else Recovery.RESEND)
-        case Write(record=record):
-            return _fenced(Recovery.RESEND, (record,), fences)
-        case BulkWrite(records=records, on_conflict=tuple(on_conflict)):
-            return _fenced(Recovery.LOOK, records, (on_conflict,) if on_conflict else unique[:1])
         case WriteNew(records=records, generated_key=key):
             return Lost(Recovery.GIVE_UP) if key is None else _fenced(Recovery.RESEND, records, ((key,),))
-        case UpsertMany(records=records, generated_key=None):
-            target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
-            return _fenced(Recovery.LOOK, records, target)
-        case BatchWrite(records=records):
-            return _fenced(Recovery.RESEND, records, fences)
-        case Upsert(record=record, generated_key=str()):
-            return _fenced(Recovery.RESEND, (record,), fences)
-        case Upsert(record=record):
-            target = (operation.on_conflict,) if operation.on_conflict else unique[:1]
-            return _fenced(Recovery.LOOK, (record,), target)
+        case (
+            BulkWrite(on_conflict=tuple(target))
+            | UpsertMany(on_conflict=target, generated_key=None)
+            | Upsert(on_conflict=target, generated_key=None)
+        ):
+            return _fenced(Recovery.LOOK, operation.inserted, (target,) if target else unique[:1])
+        case Write() | BatchWrite() | Upsert():
+            return _fenced(Recovery.RESEND, operation.inserted, fences)
+        case Update(computed=computed) if computed:
+            return Lost(Recovery.GIVE_UP)
         case Update(filters=filters):
             return _by_key(Recovery.LOOK, filters, unique, scope)
         case Delete(filters=filters):
