@@ -7,8 +7,6 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-
 from agent_persistence._extras import command_for
 from agent_persistence.backends.backend import Capabilities, UsersBackend, sent_rows
 from agent_persistence.backends.base import CAPABILITIES, only_row
@@ -56,6 +54,8 @@ from agent_persistence.policy.identity import OWN, Identity
 from agent_persistence.query.identifiers import base_column
 from agent_persistence.query.predicates import FALSE, Filter
 from agent_persistence.query.records import Row, differ_in_keys
+from agent_persistence.runtime.attempts import ends_at
+from agent_persistence.runtime.event_loop import current_time
 from agent_persistence.runtime.hiding import Unpicklable, hidden
 
 if TYPE_CHECKING:
@@ -406,7 +406,7 @@ def _read(value: bytes, verb: str, table: str, *, writes: bool) -> Any:
 
 def _limit_ms() -> int | None:
     """How long a statement may run, by the deadline of the call; one that is cancelled already sends nothing."""
-    remaining_s = max(0.0, anyio.current_effective_deadline() - anyio.current_time())
+    remaining_s = max(0.0, ends_at() - current_time())
     return None if remaining_s == inf else min(round((remaining_s + _SPARE_S) * 1000), _MOST_MS)
 
 
