@@ -142,8 +142,11 @@ def test_what_comes_back_is_what_was_asked_for(returning: Any, told: str) -> Non
 
 def test_settings_hold_for_the_transaction_and_the_role_comes_last() -> None:
     """Nothing is set where nothing is given."""
-    assert sql.settings(None, None, None, None) is None
-    statement = sql.settings("anon", "{}", 'odd"one', 1500)
+    assert sql.settings(None, None, None, None, writes=True) is None
+    reading = sql.settings(None, None, None, None, writes=False)
+    assert reading is not None
+    assert reading.text == "select set_config('transaction_read_only', 'on', true)"
+    statement = sql.settings("anon", "{}", 'odd"one', 1500, writes=True)
     assert statement
     assert statement.text.count("true)") == 4
     assert statement.text.endswith("set_config('role', $4, true)")
