@@ -174,6 +174,17 @@ def test_an_array_is_written_as_postgresql_reads_it() -> None:
     assert quoted('a"; drop') == '"a""; drop"'
 
 
+@pytest.mark.parametrize("type_name", ["numeric", "text", "jsonb"])
+def test_a_column_of_numbers_is_written_as_each_of_them_alone(type_name: str) -> None:
+    """Whatever its type, and whatever else is in the column."""
+    values = [1, -(10**30), 0.1, 1e-7, 1e300, True, False]
+    facts = TableFacts({"n": Type(type_name, "N")}, (), takes_copy=True)
+    alone = [b"".join(chunked(["n"], [{"n": value}], facts)) for value in values]
+    assert b"".join(chunked(["n"], [{"n": value} for value in values], facts)) == b"".join(alone)
+    beside = b"".join(chunked(["n"], [{"n": value} for value in (*values, None)], facts))
+    assert beside == b"".join(alone) + b"\\N\n"
+
+
 def test_a_line_of_copy_is_escaped() -> None:
     """What COPY takes for its own: tabs, line ends, backslashes and the word for NULL."""
     types = {
