@@ -5,7 +5,7 @@ Immutable values without a wire format; `filters` has the functions that make th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -151,18 +151,20 @@ def comparisons(predicate: Filter | None) -> tuple[Comparison, ...]:
     if isinstance(predicate, Comparison):
         return (predicate,)
     if predicate._leaves is None:
-        object.__setattr__(predicate, "_leaves", tuple(_walked(predicate)))
+        object.__setattr__(predicate, "_leaves", _walked(predicate))
     return predicate._leaves or ()
 
 
-def _walked(predicate: Filter) -> Iterator[Comparison]:
+def _walked(predicate: Filter) -> tuple[Comparison, ...]:
     waiting: list[Filter] = [predicate]
+    leaves: list[Comparison] = []
     while waiting:
         node = waiting.pop()
         if isinstance(node, Comparison):
-            yield node
+            leaves.append(node)
         else:
             waiting += (node.term,) if isinstance(node, Not) else reversed(node.terms)
+    return tuple(leaves)
 
 
 MAX_DEPTH = 100
@@ -193,7 +195,8 @@ _OPPOSITE = {
 
 
 def fold(predicate: Filter) -> Filter:
-    """The same filter in fewer words: TRUE and FALSE stand alone or not at all, and nothing is negated twice."""
+    """The same filter in fewer words: TRUE and FALSE, these very values, stand alone or not at all, and nothing is
+    negated twice."""
     if _is_plain(predicate):
         return predicate
     match predicate:
@@ -248,4 +251,6 @@ def _join(junction: type[AllOf | AnyOf], opposite: type[AllOf | AnyOf], terms: t
             return term
         else:
             kept.append(term)
+    if not kept:
+        return TRUE if junction is AllOf else FALSE
     return kept[0] if len(kept) == 1 else junction(tuple(kept))

@@ -6,9 +6,9 @@ anyio.move_on_after searches for the event loop's library three times, and keeps
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
-from types import TracebackType
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import TracebackType, coroutine
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import anyio
 
@@ -43,11 +43,12 @@ def ending_in(delay_s: float) -> TimeLimit:
     return anyio.move_on_after(delay_s) if loop is None else _OfTask(loop, delay_s)
 
 
-async def ended_by(limit: TimeLimit, call: Coroutine[Any, Any, T]) -> T:
+def ended_by(limit: TimeLimit, call: Coroutine[Any, Any, T]) -> Awaitable[T]:
     """What the call returns; EndedError where the limit ends it first."""
-    if isinstance(limit, _OfTask):
-        value: T = await _Begun(limit, call)
-        return value
+    return _begun(limit, call) if isinstance(limit, _OfTask) else _within(limit, call)
+
+
+async def _within(limit: TimeLimit, call: Coroutine[Any, Any, T]) -> T:
     with limit:
         return await call
     raise EndedError
@@ -104,31 +105,24 @@ class _OfTask:
         return bool(self._cancels) and is_cancelled and self._task.cancelling() <= self._before
 
 
-class _Begun:
-    """A call that is begun before its limit is set: most that have nothing to wait for need none."""
-
-    __slots__ = ("_call", "_limit")
-
-    def __init__(self, limit: _OfTask, call: Coroutine[Any, Any, Any]) -> None:
-        self._limit = limit
-        self._call = call
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        step: Callable[[Any], Any] = self._call.send
-        given = None
-        try:
-            waits_for = step(given)
-        except StopIteration as ended:
-            return ended.value
-        with self._limit:
-            while True:
-                try:
-                    given = yield waits_for
-                    step = self._call.send
-                except BaseException as thrown:  # it is for the call
-                    given, step = thrown, self._call.throw
-                try:
-                    waits_for = step(given)
-                except StopIteration as ended:
-                    return ended.value
-        raise EndedError
+@coroutine
+def _begun(limit: _OfTask, call: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """The call is begun before its limit is set: one that has nothing to wait for needs none."""
+    step: Callable[[Any], Any] = call.send
+    given: Any = None
+    try:
+        waits_for = step(given)
+    except StopIteration as ended:
+        return cast("T", ended.value)
+    with limit:
+        while True:
+            try:
+                given = yield waits_for
+                step = call.send
+            except BaseException as thrown:  # it is for the call
+                given, step = thrown, call.throw
+            try:
+                waits_for = step(given)
+            except StopIteration as ended:
+                return cast("T", ended.value)
+    raise EndedError

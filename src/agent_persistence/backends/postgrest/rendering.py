@@ -62,7 +62,7 @@ def render_insert(
         prefer.append("resolution=merge-duplicates")
         if on_conflict:
             parameters.append(("on_conflict", _names(on_conflict)))
-    if differ_in_keys(records):
+    if len(records) > 1 and differ_in_keys(records):
         prefer += ["missing=default", "handling=strict"]
         parameters.append(("columns", _names(distinct(name for record in records for name in record))))
     body = to_json(records[0] if len(records) == 1 else list(records))
@@ -140,6 +140,8 @@ def _selection(select: Sequence[str] | None, include: Sequence[Include]) -> str:
     The column of the foreign key tells it from others between the same tables.
     """
     columns = ",".join(map(_selected, select)) if select else "*"
+    if not include:
+        return columns
     related = [
         f"{each.name}:{_name(each.query.table)}!{_name(each.via)}({_selection(each.query.select, each.query.include)})"
         for each in include
@@ -255,22 +257,24 @@ def render_openapi() -> Request:
     return Request("GET", REST_PATH, (("Accept", "application/openapi+json"),))
 
 
-def _target(name: str, parameters: Iterable[tuple[str, str]], *, below: str = "") -> str:
+def _target(name: str, parameters: Sequence[tuple[str, str]], *, below: str = "") -> str:
     """The path of a table, or of a function below `rpc/`, which no character of its name can leave."""
     if name in ("", ".", ".."):
         raise ValidationError(name, "this is a path, not a name")
-    query = "&".join([f"{_escaped_name(key)}={_escaped(value)}" for key, value in parameters])
     path = f"{REST_PATH}{below}{_escaped_name(name)}"
-    return f"{path}?{query}" if query else path
+    if not parameters:
+        return path
+    query = [f"{_escaped_name(key)}={value if _is_safe(value) else _escaped(value)}" for key, value in parameters]
+    return f"{path}?{'&'.join(query)}"
 
 
 _SAFE: Final = "(),:*"
-_NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9_.~(),:*-]*")
+_is_safe: Final = re.compile(r"[A-Za-z0-9_.~(),:*-]*").fullmatch
 
 
 def _escaped(value: str) -> str:
     """`quote` looks at every character in Python, for a microsecond; most values have none to be escaped."""
-    return value if _NEEDS_NO_ESCAPE.fullmatch(value) else quote(value, safe=_SAFE)
+    return value if _is_safe(value) else quote(value, safe=_SAFE)
 
 
 @lru_cache(maxsize=1024)
@@ -287,7 +291,7 @@ def _name(column: str) -> str:
 
 def _field(column: str) -> str:
     """A column, or a path of one, where something is read. Quotes would make one name of a path; its keys need none."""
-    return column if is_path(column) else _name(column)
+    return column if "->" in column and is_path(column) else _name(column)
 
 
 def _selected(column: str) -> str:
@@ -309,19 +313,24 @@ def _names(columns: Iterable[str]) -> str:
     return ",".join(map(_name, columns))
 
 
-def _filter_parameters(filters: Filter | None) -> Iterator[tuple[str, str]]:
+def _filter_parameters(filters: Filter | None) -> list[tuple[str, str]]:
     """Conditions that must all hold, one parameter each; at this level values are raw, quotes would be literal."""
-    filters = None if filters is None else fold(filters)
-    for term in filters.terms if isinstance(filters, AllOf) else () if filters is None else (filters,):
-        match term:
-            case Comparison(column=str(column)) if _is_parameter(column):
-                yield column, _condition(term, _raw)
-            case Not(Comparison(column=str(column)) as leaf) if _is_parameter(column):
-                yield column, f"not.{_condition(leaf, _raw)}"
-            case AnyOf(terms):
-                yield "or", _group(terms)
-            case _:
-                yield "and", _group((term,))
+    if filters is None:
+        return []
+    folded = fold(filters)
+    return [*map(_parameter, folded.terms if isinstance(folded, AllOf) else (folded,))]
+
+
+def _parameter(term: Filter) -> tuple[str, str]:
+    match term:
+        case Comparison(column=str(column)) if _is_parameter(column):
+            return column, _condition(term, _raw)
+        case Not(Comparison(column=str(column)) as leaf) if _is_parameter(column):
+            return column, f"not.{_condition(leaf, _raw)}"
+        case AnyOf(terms):
+            return "or", _group(terms)
+        case _:
+            return "and", _group((term,))
 
 
 def _logic(term: Filter) -> str:
