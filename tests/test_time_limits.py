@@ -191,7 +191,11 @@ def test_a_cancellation_in_the_same_turn_is_not_taken_for_the_limits(first: str)
     async def main() -> None:
         loop = asyncio.get_running_loop()
         limit = ending_in(60)
-        task = asyncio.create_task(ended_by(limit, never()))
+
+        async def limited_call() -> None:
+            await ended_by(limit, never())
+
+        task = asyncio.create_task(limited_call())
         await asyncio.sleep(0)
         steps: list[Callable[[], object]] = [lambda: setattr(limit, "deadline", loop.time()), task.cancel]
         for step in steps if first == "limit" else reversed(steps):

@@ -68,6 +68,7 @@ from agent_persistence.schema.registry import Schema, default_schema
 
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
+_DEFAULT_POLICY: Final = TablePolicy.default()
 _RULES: Final = (Guard, Validation, Masking, Tenancy)
 """The layers that only look at an operation, or change it."""
 _SENDING: Final = (Splitting, Paging, Coalescing, Remembering)
@@ -162,7 +163,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         self._adapter = adapter
         self._by_user = adapter if isinstance(adapter, ActsAs) else None
         self._identification = _identification(self._by_user, clock)
-        self._policy = TablePolicy.default() if policy is None else instance("policy", policy, TablePolicy)
+        self._policy = _DEFAULT_POLICY if policy is None else instance("policy", policy, TablePolicy)
         self._schema = default_schema() if schema is None else instance("schema", schema, Schema)
         self._retry = retry_policy(retry)
         self._client_keys = ClientKeys(self._schema, client_keys, is_given=schema is not None)
@@ -210,12 +211,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
             ),
         ]
         self._layers = tuple(layer for layer in layers if layer is not None)
-        endpoint = dispatch_to(adapter, clock)
-        self._chain = compose(self._layers, endpoint)
-        *above, retry_layer = self._layers
-        checking = [layer for layer in above if not isinstance(layer, _SENDING)]
-        self._chain_of_units = compose([*checking, Gathering(), retry_layer], endpoint)
-        self._rules = compose([layer for layer in self._layers if isinstance(layer, _RULES)], _unsent)
+        self._endpoint = dispatch_to(adapter, clock)
+        self._chain = compose(self._layers, self._endpoint)
         self._validates = schema is not None
         self._identity = Identity(
             own=True, tenant=None if tenant is None else instance("tenant", tenant, TenantScope), actor=actor
@@ -313,18 +310,20 @@ class AsyncPersistenceService(AllVerbs, Closing):
             raise ValidationError(unit.table, told)
         sent = replace(unit, key=unit_id) if unit.key is None and self._has_ledger else unit
         context = self._context(writes=True)
+        *above, retry_layer = self._layers
+        checking = [layer for layer in above if not isinstance(layer, _SENDING)]
+        chain = compose([*checking, Gathering(), retry_layer], self._endpoint)
         if self._identification is None:
-            return await gather(self._chain_of_units, sent, context, unit_id=unit_id)
-        return await self._identification(
-            sent, context, lambda _, known: gather(self._chain_of_units, sent, known, unit_id=unit_id)
-        )
+            return await gather(chain, sent, context, unit_id=unit_id)
+        return await self._identification(sent, context, lambda _, known: gather(chain, sent, known, unit_id=unit_id))
 
     async def check(self, operation: Operation) -> None:
         """Raise what the rules of this service (policy, schema, masks, tenant) have against the operation.
 
         Nothing is sent, nobody is told, and your middleware is not asked.
         """
-        await self._rules(operation, self._context(writes=operation.writes))
+        rules = compose([layer for layer in self._layers if isinstance(layer, _RULES)], _unsent)
+        await rules(operation, self._context(writes=operation.writes))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._adapter!r})"
