@@ -12,7 +12,7 @@ import pytest
 from agent_persistence import AsyncPersistenceService, ConfigurationError, TablePolicy
 from agent_persistence.adapters.postgres import PostgresAdapter
 from agent_persistence.backends.postgres import preparing
-from agent_persistence.backends.postgres.preparing import Prepared, Preparing
+from agent_persistence.backends.postgres.preparing import PreparedStatements, Preparing
 from agent_persistence.backends.postgres.statements import Statement
 from agent_persistence.testing import CONTRACT, Law
 from tests.server import LocalServer
@@ -105,7 +105,7 @@ async def test_a_table_that_is_made_anew_is_read_as_it_is_now(adapter: PostgresA
 
 def names(preparing: Preparing, texts: list[str]) -> list[bytes | None]:
     """The names under which the second sending of each text is prepared."""
-    found = Prepared(preparing)
+    found = PreparedStatements(preparing)
     for text in texts:
         assert found.new_name(text) is None
     return [found.new_name(text) for text in texts]
@@ -138,7 +138,7 @@ def test_a_connection_prepares_a_bounded_number(monkeypatch: pytest.MonkeyPatch)
 def test_what_a_refusal_teaches(code: str, is_learnt: bool, others_go_on: bool) -> None:
     """One statement that fits no longer, a pooler that changes sessions, or nothing."""
     shared = Preparing(True)
-    found = Prepared(shared)
+    found = PreparedStatements(shared)
     for text in ("a", "a", "b", "b"):
         found.new_name(text)
     assert shared.learn("a", code) is is_learnt

@@ -28,7 +28,11 @@ class EndedError(Exception):
 class TimeLimit(Protocol):
     """Ends what runs within at its `deadline`, on the event loop's clock, which may be moved; what follows goes on."""
 
-    deadline: float
+    @property
+    def deadline(self) -> float: ...
+
+    @deadline.setter
+    def deadline(self, deadline: float) -> None: ...
 
     def __enter__(self) -> object: ...
 

@@ -21,7 +21,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
 
 from agent_persistence.backends.postgres.dsn import Server
 from agent_persistence.backends.postgres.errors import Refusal, as_unreached
-from agent_persistence.backends.postgres.preparing import Prepared, Preparing
+from agent_persistence.backends.postgres.preparing import PreparedStatements, Preparing
 from agent_persistence.backends.postgres.statements import Statement
 from agent_persistence.backends.transport.connections import CONNECT_TIMEOUT_S, is_readable
 
@@ -60,7 +60,7 @@ class Wire:
 
     def __init__(self, connection: PGconn, preparing: Preparing) -> None:
         self._pg = connection
-        self._prepared = Prepared(preparing)
+        self._prepared = PreparedStatements(preparing)
         self._asked: deque[str | None] = deque()
         """What each answer of the segment is to: the preparation of a text, or (None) a statement."""
         connection.nonblocking = 1

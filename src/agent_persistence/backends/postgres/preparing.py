@@ -37,7 +37,7 @@ class Preparing:
         return True
 
 
-class Prepared:
+class PreparedStatements:
     """The names of the statements that one connection has prepared."""
 
     def __init__(self, preparing: Preparing) -> None:
