@@ -32,7 +32,7 @@ class TimeLimit(Protocol):
     def deadline(self) -> float: ...
 
     @deadline.setter
-    def deadline(self, deadline: float) -> None: ...
+    def deadline(self, value: float) -> None: ...
 
     def __enter__(self) -> object: ...
 
@@ -75,12 +75,12 @@ class _OfTask:
         return self._deadline
 
     @deadline.setter
-    def deadline(self, deadline: float) -> None:
+    def deadline(self, value: float) -> None:
         """A later one costs nothing: the timer that is set finds out that it is too early."""
-        self._deadline = deadline
-        if self._timer is not None and deadline < self._timer.when():
+        self._deadline = value
+        if self._timer is not None and value < self._timer.when():
             self._timer.cancel()
-            self._timer = self._loop.call_at(deadline, self._look)
+            self._timer = self._loop.call_at(value, self._look)
 
     def __enter__(self) -> None:
         task = asyncio.current_task(self._loop)
