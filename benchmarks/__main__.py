@@ -36,6 +36,7 @@ SUITE: Final = (
     Benchmark("throughput", quick=("--rounds", "1", "--callers", "1", "64"), draws=True),
     Benchmark("shared_requests", quick=("--rounds", "1"), draws=True),
     Benchmark("many_users", quick=("--rounds", "1")),
+    Benchmark("postgres_calls"),
     Benchmark("units", quick=("--rounds", "1")),
     Benchmark("related_rows", quick=("--rounds", "3")),
     Benchmark("graph_checkpoints"),

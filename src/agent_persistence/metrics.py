@@ -7,8 +7,9 @@ print(metrics.snapshot())
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Final
 
@@ -26,7 +27,7 @@ class _Series:
     total_ms: float = 0.0
     min_ms: float = math.inf
     max_ms: float = 0.0
-    histogram: Counter[int] = field(default_factory=Counter)
+    histogram: defaultdict[int, int] = field(default_factory=partial(defaultdict, int))
 
     def add(self, duration_ms: float, failed: bool, spooled: bool) -> None:
         self.count += 1

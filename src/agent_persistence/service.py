@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict, cast
 
@@ -41,7 +41,7 @@ from agent_persistence.pipeline.audit.event import AuditHook
 from agent_persistence.pipeline.audit.layer import Audit
 from agent_persistence.pipeline.caching.layer import Caching
 from agent_persistence.pipeline.caching.policy import CachePolicy, cache_policy
-from agent_persistence.pipeline.chain import Layer, Middleware, as_layer, as_marking_layer, compose, unsent
+from agent_persistence.pipeline.chain import Layer, Middleware, Rest, as_layer, as_marking_layer, compose, unsent
 from agent_persistence.pipeline.coalescing.layer import Coalescing
 from agent_persistence.pipeline.coalescing.policy import CoalescePolicy, coalesce_policy
 from agent_persistence.pipeline.dispatch import dispatch_to
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncPersistenceService", "PersistenceAdapter", "ReadOnlyPersistenceFacade"]
 
+_DEFAULT_POLICY: Final = TablePolicy.default()
 _RULES: Final = (Guard, Validation, Masking, Tenancy)
 """The layers that only look at an operation, or change it."""
 _SENDING: Final = (Duplicates, Splitting, Paging, Coalescing, Remembering)
@@ -174,7 +175,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
         self._by_user = adapter if isinstance(adapter, ActsAs) else None
         self._identification = _identification(self._by_user, clock)
         self._schema = default_schema() if schema is None else instance("schema", schema, Schema)
-        given = TablePolicy.default() if policy is None else instance("policy", policy, TablePolicy)
+        given = _DEFAULT_POLICY if policy is None else instance("policy", policy, TablePolicy)
         self._policy = given.linked(self._schema)
         self._retry = retry_policy(retry)
         self._client_keys = ClientKeys(self._schema, client_keys, is_given=schema is not None)
@@ -227,14 +228,10 @@ class AsyncPersistenceService(AllVerbs, Closing):
             ),
         ]
         self._layers = tuple(layer for layer in layers if layer is not None)
-        endpoint = dispatch_to(adapter, clock)
-        self._chain = compose(self._layers, endpoint)
-        sending = [layer for layer in self._layers if isinstance(layer, Retry) or layer is spooling]
-        checking = [layer for layer in self._layers if not isinstance(layer, _SENDING) and layer not in sending]
-        self._chain_of_units = compose([*checking, Gathering(), *sending], endpoint)
+        self._endpoint = dispatch_to(adapter, clock)
+        self._chain = compose(self._layers, self._endpoint)
         if self._forwarding is not None:
-            self._forwarding.join(self._layers, endpoint)
-        self._rules = compose([layer for layer in self._layers if isinstance(layer, _RULES)], unsent)
+            self._forwarding.join(self._layers, self._endpoint)
         self._validates = schema is not None
         self._identity = Identity(
             own=True, tenant=None if tenant is None else instance("tenant", tenant, TenantScope), actor=actor
@@ -348,11 +345,22 @@ class AsyncPersistenceService(AllVerbs, Closing):
             raise ValidationError(unit.table, told)
         sent = replace(unit, key=unit_id) if unit.key is None and self._has_ledger else unit
         context = self._context(writes=True)
+        chain = self._chain_of_units
         if self._identification is None:
-            return await gather(self._chain_of_units, sent, context, unit_id=unit_id)
-        return await self._identification(
-            sent, context, lambda _, known: gather(self._chain_of_units, sent, known, unit_id=unit_id)
-        )
+            return await gather(chain, sent, context, unit_id=unit_id)
+        return await self._identification(sent, context, lambda _, known: gather(chain, sent, known, unit_id=unit_id))
+
+    @cached_property
+    def _chain_of_units(self) -> Rest:
+        """The layers that look at each operation of a unit, and those that send the unit as one."""
+        spooling = None if self._forwarding is None else self._forwarding.spooling
+        sending = [layer for layer in self._layers if isinstance(layer, Retry) or layer is spooling]
+        checking = [layer for layer in self._layers if not isinstance(layer, _SENDING) and layer not in sending]
+        return compose([*checking, Gathering(), *sending], self._endpoint)
+
+    @cached_property
+    def _rules(self) -> Rest:
+        return compose([layer for layer in self._layers if isinstance(layer, _RULES)], unsent)
 
     async def check(self, operation: Operation) -> None:
         """Raise what the rules of this service (policy, schema, masks, tenant) have against the operation.

@@ -158,8 +158,11 @@ def test_what_comes_back_is_what_was_asked_for(returning: Any, told: str) -> Non
 
 def test_settings_hold_for_the_transaction_and_the_role_comes_last() -> None:
     """Nothing is set where nothing is given."""
-    assert sql.settings(None, None, None, None) is None
-    statement = sql.settings("anon", "{}", 'odd"one', 1500)
+    assert sql.settings(None, None, None, None, writes=True) is None
+    reading = sql.settings(None, None, None, None, writes=False)
+    assert reading is not None
+    assert reading.text == "select set_config('transaction_read_only', 'on', true)"
+    statement = sql.settings("anon", "{}", 'odd"one', 1500, writes=True)
     assert statement
     assert statement.text.count("true)") == 4
     assert statement.text.endswith("set_config('role', $4, true)")
@@ -185,6 +188,17 @@ def test_an_array_is_written_as_postgresql_reads_it() -> None:
     assert array_text([[1, 2], [3, 4]]) == '{{"1","2"},{"3","4"}}'
     assert array_text([]) == "{}"
     assert quoted('a"; drop') == '"a""; drop"'
+
+
+@pytest.mark.parametrize("type_name", ["numeric", "text", "jsonb"])
+def test_a_column_of_numbers_is_written_as_each_of_them_alone(type_name: str) -> None:
+    """Whatever its type, and whatever else is in the column."""
+    values = [1, -(10**30), 0.1, 1e-7, 1e300, True, False]
+    facts = TableFacts({"n": Type(type_name, "N")}, (), takes_copy=True)
+    alone = [b"".join(chunked(["n"], [{"n": value}], facts)) for value in values]
+    assert b"".join(chunked(["n"], [{"n": value} for value in values], facts)) == b"".join(alone)
+    beside = b"".join(chunked(["n"], [{"n": value} for value in (*values, None)], facts))
+    assert beside == b"".join(alone) + b"\\N\n"
 
 
 def test_a_line_of_copy_is_escaped() -> None:

@@ -64,6 +64,7 @@ class Query(BaseOperation):
     """Whether the answer is to say how many rows there are without limit and offset."""
     include: tuple[Include, ...] = field(default=(), kw_only=True)
     """The related rows that come with each row."""
+    _named: tuple[str, ...] | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
     def filter(self) -> Filter | None:
@@ -83,11 +84,13 @@ class Query(BaseOperation):
         return None if self.select is None else (*self.select, *(each.name for each in self.include))
 
     def columns(self) -> tuple[str, ...]:
-        named = [key.column for key in self.order]
-        if self.filters is not None:
-            named[:0] = filtered_columns(self.filters)
-        named += [each.link.ours for each in self.include]
-        return (*self.select, *named) if self.select else tuple(named)
+        """Looked for once: the guard asks for them, and the audit."""
+        if self._named is None:
+            filtered = filtered_columns(self.filters)
+            shown, sorted_by = self.select or (), [key.column for key in self.order]
+            found_by = [each.link.ours for each in self.include]
+            object.__setattr__(self, "_named", (*shown, *filtered, *sorted_by, *found_by))
+        return self._named or ()
 
     def columns_read(self) -> Iterable[str]:
         return self.columns()

@@ -11,6 +11,7 @@ from agent_persistence.exceptions import AdapterError, FailureState, Persistence
 from agent_persistence.operations import KNOWN, Operation, Result, Unit, unknown
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.runtime.attempts import ended_unsent, limited
+from agent_persistence.runtime.time_limits import EndedError
 
 
 def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Rest:
@@ -33,14 +34,15 @@ def dispatch_to(adapter: PersistenceAdapter, clock: Callable[[], float]) -> Rest
         remaining_s = context.deadline - clock()
         if remaining_s <= 0:
             raise _late(operation, FailureState.NOT_SENT)
-        with limited(remaining_s, context.retry.attempt_s):
-            try:
-                return await backend.execute(operation, context)
-            except PersistenceError:
-                raise
-            except Exception as error:  # the boundary to adapters that others write
-                raise _foreign(adapter, operation, error) from error
-        raise _late(operation, FailureState.NOT_SENT if ended_unsent() else FailureState.AMBIGUOUS)
+        try:
+            return await limited(remaining_s, context.retry.attempt_s, backend.execute(operation, context))
+        except PersistenceError:
+            raise
+        except EndedError:
+            state = FailureState.NOT_SENT if ended_unsent() else FailureState.AMBIGUOUS
+        except Exception as error:  # the boundary to adapters that others write
+            raise _foreign(adapter, operation, error) from error
+        raise _late(operation, state)
 
     return dispatch
 

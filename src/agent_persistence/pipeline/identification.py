@@ -11,7 +11,7 @@ from agent_persistence.exceptions import BackendUnavailableError, FailureState
 from agent_persistence.operations import Operation, Result
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.policy.identity import Identity
-from agent_persistence.runtime.attempts import ending_in
+from agent_persistence.runtime.time_limits import ending_in
 
 
 class Identification:

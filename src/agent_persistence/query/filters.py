@@ -247,7 +247,9 @@ def _parse(filters: object) -> Filter:
 def _condition(column: str, condition: object) -> Filter:
     if condition is None or condition is NULL:
         return Comparison(Operator.IS_NULL, column=column)
-    if isinstance(condition, (Comparison, AllOf, AnyOf, Not, Exists)):
+    if isinstance(condition, Comparison):
+        return _bind(condition, column)
+    if isinstance(condition, (AllOf, AnyOf, Not, Exists)):
         check_depth(condition)
         return _bind(condition, column)
     return Comparison(Operator.EQ, _scalar(Operator.EQ, condition), column)

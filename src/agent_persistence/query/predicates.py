@@ -5,7 +5,7 @@ Immutable values without a wire format; `filters` has the functions that make th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -224,20 +224,23 @@ def _leaves(predicate: AllOf | AnyOf | Not | Exists) -> Leaves:
     if isinstance(predicate, Exists):
         return (), (predicate,)
     if predicate._leaves is None:
-        found = [*_walked(predicate)]
+        found = _walked(predicate)
         own = tuple([leaf for leaf in found if isinstance(leaf, Comparison)])
-        object.__setattr__(predicate, "_leaves", (own, tuple([leaf for leaf in found if isinstance(leaf, Exists)])))
+        looked_for = () if len(own) == len(found) else tuple([leaf for leaf in found if isinstance(leaf, Exists)])
+        object.__setattr__(predicate, "_leaves", (own, looked_for))
     return predicate._leaves or ((), ())
 
 
-def _walked(predicate: Filter) -> Iterator[Comparison | Exists]:
+def _walked(predicate: Filter) -> list[Comparison | Exists]:
     waiting: list[Filter] = [predicate]
+    leaves: list[Comparison | Exists] = []
     while waiting:
         node = waiting.pop()
         if isinstance(node, (Comparison, Exists)):
-            yield node
+            leaves.append(node)
         else:
             waiting += (node.term,) if isinstance(node, Not) else reversed(node.terms)
+    return leaves
 
 
 MAX_DEPTH = 100
@@ -268,7 +271,8 @@ _OPPOSITE = {
 
 
 def fold(predicate: Filter) -> Filter:
-    """The same filter in fewer words: TRUE and FALSE stand alone or not at all, and nothing is negated twice."""
+    """The same filter in fewer words: TRUE and FALSE, these very values, stand alone or not at all, and nothing is
+    negated twice."""
     if _is_plain(predicate):
         return predicate
     match predicate:
@@ -326,4 +330,6 @@ def _join(junction: type[AllOf | AnyOf], opposite: type[AllOf | AnyOf], terms: t
             return term
         else:
             kept.append(term)
+    if not kept:
+        return TRUE if junction is AllOf else FALSE
     return kept[0] if len(kept) == 1 else junction(tuple(kept))

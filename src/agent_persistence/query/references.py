@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from agent_persistence.exceptions import ValidationError
 from agent_persistence.query.predicates import Filter, comparisons
@@ -27,10 +27,6 @@ class Reference(Deferred):
 def references_in(predicate: Filter | None) -> Iterator[Reference]:
     """Every reference that the filter compares with."""
     return (leaf.operand for leaf in comparisons(predicate) if isinstance(leaf.operand, Reference))
-
-
-def is_reference(value: Any) -> bool:
-    return isinstance(value, Reference)
 
 
 def outside(table: object) -> ValidationError:

@@ -3,39 +3,55 @@ needs a connection of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from math import inf
+from typing import Any, TypeVar
 
 import anyio
 
-from agent_persistence.runtime.event_loop import asyncio_loop, current_time
+from agent_persistence.runtime.event_loop import current_time
+from agent_persistence.runtime.time_limits import TimeLimit, ended_by, ending_in
+
+T = TypeVar("T")
 
 
 class _Attempt:
     """`latest` is the call's own deadline on the event loop's clock, `limit_s` what the attempt alone may take."""
 
-    __slots__ = ("latest", "limit_s", "scope", "unsent")
+    __slots__ = ("is_over", "latest", "limit", "limit_s", "unsent")
 
-    def __init__(self, scope: anyio.CancelScope, latest: float, limit_s: float) -> None:
-        self.scope = scope
+    def __init__(self, limit: TimeLimit, latest: float, limit_s: float) -> None:
+        self.limit = limit
         self.latest = latest
         self.limit_s = limit_s
         self.unsent = False
+        self.is_over = False
 
 
 _current: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
 """This task's latest attempt."""
 
 
-def limited(remaining_s: float, attempt_s: float) -> anyio.CancelScope:
-    """A scope for one attempt of a call that has `remaining_s` seconds left: it ends then, or after `attempt_s`."""
+async def limited(remaining_s: float, attempt_s: float, call: Coroutine[Any, Any, T]) -> T:
+    """What one attempt of a call returns that has `remaining_s` seconds left. It may take that long, or `attempt_s`;
+    EndedError is raised then."""
     limit_s = min(remaining_s, attempt_s)
-    scope = ending_in(limit_s)
-    _current.set(_Attempt(scope, scope.deadline + remaining_s - limit_s, limit_s))
-    return scope
+    limit = ending_in(limit_s)
+    attempt = _Attempt(limit, limit.deadline + remaining_s - limit_s, limit_s)
+    _current.set(attempt)
+    try:
+        return await ended_by(limit, call)
+    finally:
+        attempt.is_over = True
+
+
+def ends_at() -> float:
+    """When this task's attempt ends, or a scope around it, on the event loop's clock; infinity where neither does."""
+    attempt = _current.get()
+    ends = anyio.current_effective_deadline()
+    return ends if attempt is None or attempt.is_over else min(ends, attempt.limit.deadline)
 
 
 def ended_unsent() -> bool:
@@ -58,13 +74,13 @@ class waiting_in_line:  # noqa: N801  it is used as a function; as one it would 
         attempt = self._attempt
         if attempt is not None:
             attempt.unsent = True
-            attempt.scope.deadline = attempt.latest
+            attempt.limit.deadline = attempt.latest
 
     def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
         attempt = self._attempt
         if attempt is not None and error_class is None:
             attempt.unsent = False
-            attempt.scope.deadline = min(attempt.latest, current_time() + attempt.limit_s)
+            attempt.limit.deadline = min(attempt.latest, current_time() + attempt.limit_s)
 
 
 class connecting:  # noqa: N801  as above
@@ -118,7 +134,7 @@ class starting:  # noqa: N801  as above
     def __enter__(self) -> None:
         if self._attempt is not None:
             self._attempt.unsent = True
-            self._attempt.scope.deadline = inf
+            self._attempt.limit.deadline = inf
 
     def __exit__(self, error_class: type[BaseException] | None, *_: object) -> None:
         attempt = self._attempt
@@ -126,18 +142,4 @@ class starting:  # noqa: N801  as above
             now = anyio.current_time()
             attempt.unsent = False
             attempt.latest += now - self._began
-            attempt.scope.deadline = min(attempt.latest, now + attempt.limit_s)
-
-
-def ending_in(delay_s: float) -> anyio.CancelScope:
-    """anyio.move_on_after, which searches for the event loop's library three times, for 3 microseconds.
-
-    Where asyncio runs this task, the class of scope that the search found once serves from then on.
-    """
-    loop = asyncio_loop()
-    return anyio.move_on_after(delay_s) if loop is None else _asyncio_scope()(deadline=loop.time() + delay_s)
-
-
-@cache
-def _asyncio_scope() -> type[anyio.CancelScope]:
-    return type(anyio.CancelScope())
+            attempt.limit.deadline = min(attempt.latest, now + attempt.limit_s)

@@ -7,8 +7,6 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-
 from agent_persistence._extras import command_for
 from agent_persistence.backends.backend import Capabilities, UsersBackend, sent_rows
 from agent_persistence.backends.base import CAPABILITIES, only_row
@@ -57,6 +55,8 @@ from agent_persistence.policy.identity import OWN, Identity
 from agent_persistence.query.identifiers import base_column
 from agent_persistence.query.predicates import FALSE, Filter, RowLink
 from agent_persistence.query.records import Row, differ_in_keys
+from agent_persistence.runtime.attempts import ends_at
+from agent_persistence.runtime.event_loop import current_time
 from agent_persistence.runtime.hiding import Unpicklable, hidden
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class PostgresAdapter(Unpicklable, UsersBackend):
     a user of whom no claims are given, where there is no `role`. `db_schema` is the database schema that the tables and
     functions are in. A connection that was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is
     closed; nothing under way is cut. TLS is demanded of every host but this machine, unless `allow_plaintext`.
+    `prepare` has the server parse and plan a statement once for each connection, from its second time on; by default
+    that is done where no pooler stands between, which each connection finds out.
     `error_texts` repeats in errors what functions and triggers of the database raise (P0001, PTxxx), row content
     included if they tell it. `ledger_schema` is where `agent-persistence sql install` has made the ledger, which units
     of work with a key need.
@@ -99,6 +101,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         max_connections: int = 10,
         max_idle_s: float = 300.0,
         max_age_s: float = 1800.0,
+        prepare: bool | None = None,
         allow_plaintext: bool = False,
         error_texts: bool = False,
         ledger_schema: str = SCHEMA,
@@ -106,8 +109,10 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         dsn = hidden(dsn)
         if type(max_connections) is not int or max_connections < 1:
             raise ConfigurationError("max_connections is a number from 1")
-        lifetimes = Lifetimes(max_idle_s, max_age_s)
-        self._pool, server = _connecting(dsn, max_connections, lifetimes, allow_plaintext=allow_plaintext)
+        if prepare is not None and type(prepare) is not bool:
+            raise ConfigurationError(f"prepare is True, False or None, not {type(prepare).__name__}")
+        server, pool = _connecting(dsn, allow_plaintext=allow_plaintext)
+        self._pool = pool(server, size=max_connections, lifetimes=Lifetimes(max_idle_s, max_age_s), prepare=prepare)
         self._capabilities = Capabilities(
             _CAPABILITIES,
             row_cap=inf,
@@ -292,7 +297,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
             },
         )
         try:
-            settings, user = await self._settings()
+            settings, user = await self._settings(writes=True)
             answer = await self._answered(writing.transaction(settings, user.role, error_texts=self._error_texts))
             applied = writing.applied(answer)
         except AppliedBeforeError:
@@ -377,16 +382,18 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         rows: list[Row] = [] if answer.value is None else _read(answer.value, verb, table, writes=writes)
         return rows
 
-    async def _run(self, verb: str, table: str, statement: Statement | None, **about: Any) -> TransactionResult:
-        settings, user = await self._settings()
-        asked = Transaction(verb, table, statement, settings, user.role, error_texts=self._error_texts, **about)
+    async def _run(
+        self, verb: str, table: str, statement: Statement | None, *, writes: bool = False, **about: Any
+    ) -> TransactionResult:
+        settings, user = await self._settings(writes=writes)
+        asked = Transaction(verb, table, statement, settings, user.role, writes, error_texts=self._error_texts, **about)
         return await self._answered(asked)
 
-    async def _settings(self) -> tuple[Statement | None, Identity]:
+    async def _settings(self, *, writes: bool) -> tuple[Statement | None, Identity]:
         """What holds for a transaction that begins now, and as whom it runs."""
         user = await self._roles.current() if self._user.own else self._user
         claims = None if user.claims is None else user.claims.get_secret_value()
-        return sql.settings(user.role, claims, self._first_schema, _limit_ms()), user
+        return sql.settings(user.role, claims, self._first_schema, _limit_ms(), writes=writes), user
 
     async def _answered(self, asked: Transaction) -> TransactionResult:
         answer = await self._pool.send(asked)
@@ -416,18 +423,15 @@ def _read(value: bytes, verb: str, table: str, *, writes: bool) -> Any:
 
 def _limit_ms() -> int | None:
     """How long a statement may run, by the deadline of the call; one that is cancelled already sends nothing."""
-    remaining_s = max(0.0, anyio.current_effective_deadline() - anyio.current_time())
+    remaining_s = max(0.0, ends_at() - current_time())
     return None if remaining_s == inf else min(round((remaining_s + _SPARE_S) * 1000), _MOST_MS)
 
 
-def _connecting(
-    dsn: SecretStr, size: int, lifetimes: Lifetimes, *, allow_plaintext: bool
-) -> tuple[PostgresPool, Server]:
+def _connecting(dsn: SecretStr, *, allow_plaintext: bool) -> tuple[Server, type[PostgresPool]]:
     try:
         from agent_persistence.backends.postgres.connections import PostgresPool
         from agent_persistence.backends.postgres.libpq import parsed
     except ImportError as error:
         remedy = command_for("postgres")
         raise ConfigurationError(f"PostgresAdapter needs psycopg, 3.2 or later: {remedy}") from error
-    server = checked_server(dsn, parsed, allow_plaintext=allow_plaintext)
-    return PostgresPool(server, size=size, lifetimes=lifetimes), server
+    return checked_server(dsn, parsed, allow_plaintext=allow_plaintext), PostgresPool

@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from agent_persistence.backends.postgres.dsn import Server
 from agent_persistence.backends.postgres.errors import Moment, Refusal, as_lost, as_refused, as_too_many, as_unset
 from agent_persistence.backends.postgres.libpq import LostError, Told, Wire
+from agent_persistence.backends.postgres.preparing import Preparing
 from agent_persistence.backends.postgres.statements import Statement
 from agent_persistence.backends.postgres.transactions import COMMIT, ROLLBACK, Load, Transaction, TransactionResult
 from agent_persistence.backends.transport.connections import Connection, Lifetimes, Pool
-from agent_persistence.exceptions import AdapterError
+from agent_persistence.exceptions import AdapterError, FailureState
 from agent_persistence.runtime.attempts import connecting
 
 
 class PostgresPool(Pool[Transaction, TransactionResult]):
     """Connections for one transaction at a time. Nothing that a session remembers is relied upon, or left behind."""
 
-    def __init__(self, server: Server, *, size: int, lifetimes: Lifetimes) -> None:
+    def __init__(self, server: Server, *, size: int, lifetimes: Lifetimes, prepare: bool | None = None) -> None:
         super().__init__(size, lifetimes)
         self._server = server
+        self._preparing = Preparing(prepare)
 
     def _new_connection(self) -> Connection[Transaction, TransactionResult]:
-        return _Connection(self._server)
+        return _Connection(self._server, self._preparing)
 
     def _is_writing(self, request: Transaction) -> bool:
         return request.writes
@@ -39,8 +41,9 @@ class _RefusedError(Exception):
 
 
 class _Connection:
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, preparing: Preparing) -> None:
         self._server = server
+        self._preparing = preparing
         self._wire: Wire | None = None
         self._broken = False
 
@@ -48,8 +51,8 @@ class _Connection:
         """What came of the transaction: a refusal is an answer too, after which the connection is fit for the next."""
         if self._wire is None:
             with connecting():
-                self._wire = await Wire.connected(self._server)
-        course = _Course(self._wire, transaction)
+                self._wire = await Wire.connected(self._server, self._preparing)
+        course = _Course(self._wire, transaction, self._preparing)
         answer = await course.run()
         self._broken = course.broken
         return answer
@@ -68,8 +71,9 @@ class _Connection:
 class _Course:
     """One transaction on its way: `moment` is how far it has come."""
 
-    def __init__(self, wire: Wire, transaction: Transaction) -> None:
+    def __init__(self, wire: Wire, transaction: Transaction, preparing: Preparing) -> None:
         self._wire = wire
+        self._preparing = preparing
         self._transaction = transaction
         self._moment = Moment.RUNNING
         self.broken = False
@@ -102,14 +106,14 @@ class _Course:
         return TransactionResult(told.value, told.affected)
 
     async def _at_once(self) -> TransactionResult:
-        """Statement and COMMIT in one round trip. COMMIT is a segment of its own: after an error it rolls back."""
-        statements = self._transaction.until_commit()
+        """In one round trip, without BEGIN and COMMIT: a segment of the pipeline is a transaction, which ends with it.
+
+        https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING
+        """
+        statements = self._transaction.whole()
         self._moment = Moment.SENT
         self._wire.send(statements)
-        self._wire.send([COMMIT])
         told = await self._heard_all(statements)
-        self._moment = Moment.COMMITTING
-        await self._heard([COMMIT])
         parts = [one.statement for one in self._transaction.parts]
         return TransactionResult(
             told[-1].value,
@@ -136,14 +140,11 @@ class _Course:
 
     async def _asked(self, statements: Sequence[Statement]) -> Told:
         self._wire.send(statements)
-        return await self._heard(statements)
-
-    async def _heard(self, statements: Sequence[Statement]) -> Told:
-        """What the last of the statements told."""
         return (await self._heard_all(statements))[-1]
 
     async def _heard_all(self, statements: Sequence[Statement]) -> list[Told]:
-        """What each of the statements told. The server's last words before it went are an answer as well."""
+        """What each of the statements told. The server's last words before it went are an answer as well; a refusal
+        behind the answers to all is that of the commit."""
         told: list[Told] = []
         try:
             await self._wire.receive(told)
@@ -151,8 +152,10 @@ class _Course:
             self.broken = True
             if not told or told[-1].refusal is None:
                 raise
-        for statement, one in zip(statements, told, strict=False):
+        for statement, one in zip((*statements, COMMIT), told, strict=False):
             if one.refusal is not None:
+                if statement is COMMIT:
+                    self._moment = Moment.COMMITTING
                 raise _RefusedError(statement, one.refusal)
         return told
 
@@ -161,12 +164,17 @@ class _Course:
         try:
             if self._moment is Moment.RUNNING and not self.broken:
                 self._wire.send([ROLLBACK])
-            if self._moment is not Moment.COMMITTING and not self.broken:
                 await self._wire.receive([])
         except LostError:
             self.broken = True
 
     def _as_error(self, refused: _RefusedError) -> AdapterError:
+        error = self._told(refused)
+        if self._is_of_preparing(refused):
+            error.state = FailureState.RETRYABLE
+        return error
+
+    def _told(self, refused: _RefusedError) -> AdapterError:
         if refused.statement is self._transaction.settings:
             return as_unset(refused.refusal, self._transaction)
         part = self._transaction.part_of(refused.statement)
@@ -174,3 +182,10 @@ class _Course:
         error = meant or as_refused(refused.refusal, self._moment, part)
         error.part = part.place
         return error
+
+    def _is_of_preparing(self, refused: _RefusedError) -> bool:
+        """Whether the statement may be refused only because it was prepared; nothing of the transaction is applied."""
+        statement = refused.statement
+        if statement is None or not self._wire.prepares(statement):
+            return False
+        return self._preparing.learn(statement.text, refused.refusal.code)

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
+from pydantic_core import to_json
+
 from agent_persistence.backends.postgres.catalogue import TableFacts, Type, as_text
 from agent_persistence.backends.postgres.sql import merge
 from agent_persistence.backends.postgres.statements import Statement, names
@@ -65,7 +67,12 @@ def chunked(columns: Sequence[str], records: Sequence[Record], facts: TableFacts
 
 def _fields(values: Sequence[Any], type_: Type) -> list[str]:
     """The values of one column as they are written: one search tells for all of them that nothing is to be escaped."""
-    if type_.is_json:
+    kinds = {*map(type, values)}
+    if kinds <= _NUMBERS:
+        return to_json(values).decode()[1:-1].split(",")
+    if kinds == {str} and not type_.is_json:
+        texts: list[str | None] = list(values)
+    elif type_.is_json:
         texts = [None if value is None else json_text(value) for value in values]
     else:
         texts = [value if type(value) is str else as_text(value, type_) for value in values]
@@ -74,6 +81,8 @@ def _fields(values: Sequence[Any], type_: Type) -> list[str]:
     return ["\\N" if text is None else _SPECIAL.sub(_escape, text) for text in texts]
 
 
+_NUMBERS: Final = frozenset({int, float, bool})
+"""What JSON writes as PostgreSQL reads it, and without a comma."""
 _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
 _ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 

@@ -1,7 +1,7 @@
 """What a failure over a PostgreSQL connection says about the database, and the error that it becomes. Pure.
 
 A transaction has two moments: until its statement has been answered nothing of it is applied, whatever happens; once
-COMMIT may have arrived, only an answer tells. Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html.
+its end may have arrived, only an answer tells. Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Moment(Enum):
     RUNNING = "running"
     """The answer to a statement before COMMIT was outstanding, and COMMIT had not been sent."""
     SENT = "sent"
-    """The same, with COMMIT on its way behind the statement."""
+    """The same, with the end of the transaction on its way behind the statement."""
     COMMITTING = "committing"
-    """The statement had been answered, and the answer to COMMIT was outstanding."""
+    """The statement had been answered, and the answer to the commit was outstanding."""
 
 
 _TRANSIENT: Final = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53", "08")

@@ -7,6 +7,7 @@ is closed at once. anyio waits for the socket, so that asyncio and trio both ser
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -20,12 +21,16 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus
 
 from agent_persistence.backends.postgres.dsn import Server
 from agent_persistence.backends.postgres.errors import Refusal, as_unreached
+from agent_persistence.backends.postgres.preparing import PreparedStatements, Preparing
 from agent_persistence.backends.postgres.statements import Statement
 from agent_persistence.backends.transport.connections import CONNECT_TIMEOUT_S, is_readable
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
     from pydantic import SecretStr
+
+
+_WHO_ANSWERS: Final = Statement("select pg_backend_pid()::text")
 
 
 class LostError(Exception):
@@ -53,32 +58,52 @@ def parsed(dsn: str) -> dict[str, str] | None:
 class Wire:
     """One connection, in pipeline mode: statements are sent in segments, each answered by itself."""
 
-    def __init__(self, connection: PGconn) -> None:
+    def __init__(self, connection: PGconn, preparing: Preparing) -> None:
         self._pg = connection
+        self._prepared = PreparedStatements(preparing)
+        self._asked: deque[str | None] = deque()
+        """What each answer of the segment is to: the preparation of a text, or (None) a statement."""
         connection.nonblocking = 1
         connection.enter_pipeline_mode()
 
     @classmethod
-    async def connected(cls, server: Server) -> Wire:
+    async def connected(cls, server: Server, preparing: Preparing) -> Wire:
         """A new connection within five seconds, or an AdapterError. Names are looked up without blocking the loop."""
         with anyio.move_on_after(CONNECT_TIMEOUT_S):
             try:
-                return cls(await _opened(server.conninfo(await _addresses(server.options))))
-            except psycopg.Error as error:
+                wire = cls(await _opened(server.conninfo(await _addresses(server.options))), preparing)
+                await wire._look_for_pooler()
+                return wire
+            except (psycopg.Error, LostError) as error:
                 raise as_unreached(str(error), server.place) from None
             except (OSError, UnicodeError):
                 raise as_unreached("the name was not found", server.place) from None
         raise as_unreached("no answer in time", server.place)
 
+    def prepares(self, statement: Statement) -> bool:
+        """Whether the statement is sent by a name that was prepared before."""
+        return self._prepared.name(statement.text) is not None
+
     def send(self, statements: Iterable[Statement]) -> None:
         """Put a segment into the pipeline. An error in it skips the rest of the segment, and no other."""
         try:
             for statement in statements:
-                parameters = [None if value is None else value.encode() for value in statement.parameters]
-                self._pg.send_query_params(statement.text.encode(), parameters)
+                self._put_statement(statement)
             self._pg.pipeline_sync()
         except psycopg.Error as error:
             raise LostError from error
+
+    def _put_statement(self, statement: Statement) -> None:
+        parameters = [None if value is None else value.encode() for value in statement.parameters]
+        name = self._prepared.name(statement.text)
+        if name is None and (name := self._prepared.new_name(statement.text)) is not None:
+            self._pg.send_prepare(name, statement.text.encode())
+            self._asked.append(statement.text)
+        if name is None:
+            self._pg.send_query_params(statement.text.encode(), parameters)
+        else:
+            self._pg.send_query_prepared(name, parameters)
+        self._asked.append(None)
 
     async def receive(self, told: list[Told]) -> None:
         """Add to `told` what each statement of the next segment told; LostError where the connection ends before."""
@@ -90,11 +115,29 @@ class Wire:
                 ends = ends + 1 if result is None else 0
                 if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
                     return
-                if result is not None and result.status != ExecStatus.PIPELINE_ABORTED:
-                    told.append(_told(result))
+                if result is not None:
+                    self._hear(result, told)
         except (psycopg.Error, OSError, anyio.ClosedResourceError) as error:
             raise LostError from error
         raise LostError
+
+    def _hear(self, result: PGresult, told: list[Told]) -> None:
+        prepared = self._asked.popleft() if self._asked else None
+        if prepared is not None and result.status == ExecStatus.COMMAND_OK:
+            return
+        if prepared is not None:
+            self._prepared.forget(prepared)
+        if result.status != ExecStatus.PIPELINE_ABORTED:
+            told.append(_told(result))
+
+    async def _look_for_pooler(self) -> None:
+        """Find out whether the process that answers is the one that logged this connection in; a pooler's is not."""
+        if not self._prepared.is_undecided:
+            return
+        told: list[Told] = []
+        self.send([_WHO_ANSWERS])
+        await self.receive(told)
+        self._prepared.is_direct = told[0].value == b"%d" % self._pg.backend_pid
 
     async def copy(self, statement: Statement, chunks: Iterable[bytes]) -> Told:
         """Send the rows that a COPY … FROM STDIN takes; what it told."""
@@ -138,7 +181,7 @@ class Wire:
 
     def is_idle(self) -> bool:
         """Whether it is in no transaction, and owes no answer."""
-        return self._pg.transaction_status == pq.TransactionStatus.IDLE
+        return self._pg.transaction_status == pq.TransactionStatus.IDLE and not self._asked
 
     def is_stale(self) -> bool:
         """Whether the server has ended it, or said something unasked."""

@@ -226,14 +226,17 @@ def _telling(text: str, parameters: tuple[str | None, ...], returning: Sequence[
     return Statement(f"with {ROW} as ({text} returning {told}) {_AS_JSON} {ROW}", parameters)
 
 
-def settings(role: str | None, claims: str | None, search_path: str | None, limit_ms: int | None) -> Statement | None:
+def settings(
+    role: str | None, claims: str | None, search_path: str | None, limit_ms: int | None, *, writes: bool
+) -> Statement | None:
     """What holds until the transaction ends; None where there is nothing to set.
 
-    The time limit of a statement is made shorter by `limit_ms`, never longer. The role comes last: what is set before
-    needs its rights no more.
+    A transaction that does not write cannot: PostgreSQL lets nothing within it change that. The time limit of a
+    statement is made shorter by `limit_ms`, never longer. The role comes last: what is set before needs its rights no
+    more.
     """
     parameters = Parameters()
-    parts = []
+    parts = [] if writes else ["set_config('transaction_read_only', 'on', true)"]
     if limit_ms is not None:
         own = "nullif(extract(epoch from current_setting('statement_timeout')::interval) * 1000, 0)"
         parts.append(

@@ -10,7 +10,6 @@ from agent_persistence.backends.postgres.statements import Statement
 from agent_persistence.exceptions import AdapterError
 
 BEGIN: Final = Statement("begin")
-BEGIN_READING: Final = Statement("begin read only")
 COMMIT: Final = Statement("commit")
 ROLLBACK: Final = Statement("rollback")
 
@@ -54,10 +53,13 @@ class Transaction:
     def __str__(self) -> str:
         return f"{self.verb} on {self.table}:"
 
+    def whole(self) -> list[Statement]:
+        """All of it, where nothing is loaded: what begins and ends it stands around."""
+        return [*self._settings(), *self._stated(), *(one for part in self.parts for one in part._stated())]
+
     def until_commit(self) -> list[Statement]:
-        """All of it but COMMIT, where nothing is loaded."""
-        begin = BEGIN if self.writes else BEGIN_READING
-        return [begin, *self._settings(), *self._stated(), *(one for part in self.parts for one in part._stated())]
+        """All of it but COMMIT."""
+        return [BEGIN, *self.whole()]
 
     def part_of(self, statement: Statement | None) -> Transaction:
         """The part that has the statement; this transaction itself where none has."""

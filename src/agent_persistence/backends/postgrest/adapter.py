@@ -213,7 +213,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
                 predicate = map_comparisons(predicate, partial(self._document, table))
                 break
         folded = fold(predicate)
-        return None if folded == TRUE else folded
+        return None if folded is TRUE else folded
 
     def _looked_for(self, table: str, exists: Exists) -> Exists:
         """The condition as it is sent."""
@@ -231,10 +231,10 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         """The request for a query's rows, and how its answer is read; None where the filter selects none."""
         table, select = query.table, query.select
         predicate = self._predicate(table, query.filters)
-        if predicate == FALSE:
+        if predicate is FALSE:
             return None
         order, limit, offset = query.order, query.limit, query.offset
-        include = self._included(query)
+        include = self._included(query) if query.include else ()
         request = rendering.render_select(
             table, predicate, select=select, order=order, limit=limit, offset=offset, include=include
         )
@@ -250,7 +250,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
             inner = each.query
             self._check_direction(query.table, inner.table, each.link)
             predicate = self._predicate(inner.table, inner.filters)
-            if predicate == FALSE:  # rows of which a column that they are found by is NULL are related to nothing
+            if predicate is FALSE:  # rows of which a column that they are found by is NULL are related to nothing
                 predicate = Comparison(Operator.IS_NULL, column=each.link.theirs)
             inner = replace(inner, filters=predicate, include=self._included(inner))
             included.append(replace(each, query=inner))
@@ -275,7 +275,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
 
     def _counted(self, count: Count) -> _Asked[Result] | None:
         predicate = self._predicate(count.table, count.filters)
-        if predicate == FALSE:
+        if predicate is FALSE:
             return None
         select = count.counting and (count.counting,)
         request = rendering.render_count(count.table, predicate, select=select, estimated=count.estimated)
@@ -285,7 +285,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         table, most, shown = operation.table, operation.max_affected, operation.returning
         _check_own(operation)
         predicate = self._predicate(table, operation.filters) or TRUE
-        if predicate == FALSE:
+        if predicate is FALSE:
             return None
         if isinstance(operation, Update):
             changes = operation.changes
@@ -342,7 +342,8 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
             if stored < len(records):
                 raise RowsDroppedError(operation.verb, table, sent=len(records), stored=stored)
             return Result(sent_rows(operation))
-        await self._check_defaults(table, records, user)
+        if len(records) > 1 and differ_in_keys(records):
+            await self._check_defaults(table, records, user)
         if isinstance(operation, WriteNew):
             return await self._added(operation, user)
         merged_by = operation.merges_by
@@ -363,17 +364,19 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
     async def _stored(self, operation: Write | BatchWrite | Upsert, user: Identity) -> int:
         """How many of the rows were stored; none of them comes back."""
         table, records = operation.table, operation.inserted
-        await self._check_defaults(table, records, user)
+        if len(records) > 1 and differ_in_keys(records):
+            await self._check_defaults(table, records, user)
         request = rendering.render_insert(table, records, on_conflict=operation.merges_by, returning=())
         parse = partial(parsing.parse_stored, verb=operation.verb, table=table, sent=len(records))
         return await self._send(request, parse, user)
 
     async def _check_defaults(self, table: str, records: Sequence[Record], user: Identity) -> None:
-        """Refuse records of different keys where the server would write NULL, not the default, for those they lack.
+        """Refuse these records, of different keys, where the server would write NULL, not the default, for those they
+        lack.
 
         It is asked once; a failure to learn it leaves nothing written.
         """
-        if self._learnt.fills_defaults or not differ_in_keys(records):
+        if self._learnt.fills_defaults:
             return
         try:
             answer = partial(parsing.applies, preference="missing=default", verb="batch_write", table=table)
@@ -393,7 +396,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
     async def _send(self, request: Request, parse: Callable[[Response], T], user: Identity) -> T:
         if self._error_texts:
             parse = partial(_with_texts, parse)
-        token = await self._token_of(user)
+        token = user.access_token if not user.own else self._token if self._ask is None else await self._asked_token()
         if not isinstance(token, RefreshingToken):
             return await self._http.ask(self._credentials.sign(request, token), parse)
         current = await token.current()
@@ -405,10 +408,8 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         current = await token.current(refused=current)
         return await self._http.ask(self._credentials.sign(request, current), parse)
 
-    async def _token_of(self, user: Identity) -> SecretStr | RefreshingToken | None:
-        if not user.own:
-            return user.access_token
-        return self._token if self._ask is None else (await self.identify()).access_token
+    async def _asked_token(self) -> SecretStr | RefreshingToken | None:
+        return (await self.identify()).access_token
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._http!r})"

@@ -24,16 +24,13 @@ class ApiKey(Unpicklable):
 
     def sign(self, request: Request, token: SecretStr | None) -> Request:
         """The request with the credentials of a user, or with the key alone."""
-        signed = self._signed(request, token)
-        return signed if len(request.target) < SHORT else checked_head(signed)
-
-    def _signed(self, request: Request, token: SecretStr | None) -> Request:
         bearer = self._key if token is None and not self._is_new else token
         user = () if bearer is None else (("Authorization", f"Bearer {bearer.get_secret_value()}"),)
         named = dict(request.headers)
         common = self._common if "Accept" not in named else self._common[1:]
         headers = (("apikey", self._key.get_secret_value()), *common, *user, *request.headers)
-        return Request(request.method, request.target, headers, request.body)
+        signed = Request(request.method, request.target, headers, request.body)
+        return signed if len(request.target) < SHORT else checked_head(signed)
 
     def check_publishable(self) -> None:
         """Refuse a key that may do everything, or of which nobody knows: whoever it stands for alone is not nobody."""

@@ -11,7 +11,7 @@ from uuid import UUID
 from agent_persistence.query.equality import may_be_same
 from agent_persistence.query.predicates import AllOf, Comparison, Filter, Operator
 from agent_persistence.query.records import Record, Row
-from agent_persistence.schema.registry import Schema
+from agent_persistence.schema.registry import Schema, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,36 @@ class RowKey:
 
     def is_in(self, row: Row) -> bool:
         for column, value in self.values.items():
-            is_same = may_be_same(value, row[column]) if column in row else self._may_be_missing(column, row)
-            if not is_same:
+            if column not in row:
+                if not self._may_be_missing(column, row):
+                    return False
+            elif (stored := row[column]) == value and type(stored) is type(value):
+                continue
+            elif not may_be_same(value, stored):
                 return False
         return True
 
     def _may_be_missing(self, column: str, row: Row) -> bool:
         return column not in self.certain and self.others <= row.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is declared of a table: its columns, those whose values come back as they are sent, and what is unique."""
+
+    columns: frozenset[str]
+    shown_as_sent: frozenset[str]
+    key: tuple[str, ...]
+    unique: frozenset[str]
+
+    @classmethod
+    def of(cls, table: Table) -> _Known:
+        return cls(
+            columns=frozenset(table.columns),
+            shown_as_sent=frozenset(name for name, column in table.columns.items() if _is_shown_as_sent(column.type)),
+            key=table.primary_key,
+            unique=frozenset(name for names in table.unique for name in names),
+        )
 
 
 class ExpectedRows:
@@ -41,17 +64,14 @@ class ExpectedRows:
     """
 
     def __init__(self, schema: Schema) -> None:
-        self._schema = schema
-        self._kept_columns = {
-            name: frozenset(column for column, declared in table.columns.items() if _is_shown_as_sent(declared.type))
-            for name, table in schema.tables.items()
-        }
+        self._known = {name: _Known.of(table) for name, table in schema.tables.items()}
 
     def stored(
         self, table: str, records: Sequence[Record], columns: Sequence[str], shown: Sequence[str] | None = None
     ) -> list[RowKey]:
         """Of each record the values in `columns`, as far as they are `shown`, which its stored row has."""
-        return [RowKey(self._kept(table, record, columns, shown), columns) for record in records]
+        known = self._known.get(table, _UNKNOWN)
+        return [RowKey(self._kept(known, record, columns, shown), columns) for record in records]
 
     def selected(self, table: str, predicate: Filter | None, shown: Sequence[str] | None) -> list[RowKey]:
         """The values that every row which the filter selects has.
@@ -62,24 +82,21 @@ class ExpectedRows:
         equal = _equalities(predicate)
         if not equal:
             return []
-        key, declared = self._schema.primary_key(table), self._schema.columns(table)
-        columns = [name for name in equal if name in declared or name in key]
-        others = frozenset(declared).difference(equal) if shown is None else frozenset(shown).difference(equal)
-        return [RowKey(self._kept(table, equal, columns, shown), key, others)]
+        known = self._known.get(table, _UNKNOWN)
+        columns = [name for name in equal if name in known.columns or name in known.key]
+        others = (known.columns if shown is None else frozenset(shown)).difference(equal)
+        return [RowKey(self._kept(known, equal, columns, shown), known.key, others)]
 
     def changed(
         self, table: str, predicate: Filter | None, changes: Container[str], shown: Sequence[str] | None
     ) -> list[RowKey]:
         """Those that the rows still have after the changes; a trigger may change what is no key, such as a version."""
-        declared = self._schema.tables.get(table)
-        unique = {name for names in declared.unique for name in names} if declared else set[str]()
+        known = self._known.get(table, _UNKNOWN)
         equal = _equalities(predicate)
-        key = self._schema.primary_key(table)
-        columns = [name for name in equal if (name in key or name in unique) and name not in changes]
-        return [RowKey(self._kept(table, equal, columns, shown), key)]
+        columns = [name for name in equal if (name in known.key or name in known.unique) and name not in changes]
+        return [RowKey(self._kept(known, equal, columns, shown), known.key)]
 
-    def _kept(self, table: str, values: Record, columns: Collection[str], shown: Sequence[str] | None) -> Record:
-        declared, kept = self._schema.columns(table), self._kept_columns.get(table, _NONE)
+    def _kept(self, known: _Known, values: Record, columns: Collection[str], shown: Sequence[str] | None) -> Record:
         found: dict[str, Any] = {}
         for name in columns:
             value = values.get(name)
@@ -87,7 +104,11 @@ class ExpectedRows:
                 continue
             if isinstance(value, UUID):
                 found[name] = str(value)
-            elif (name in kept and isinstance(value, (str, int))) if name in declared else _tells_itself(value):
+            elif (
+                isinstance(value, (str, int))
+                if name in known.shown_as_sent
+                else (name not in known.columns and _tells_itself(value))
+            ):
                 found[name] = value
         return found
 
@@ -111,7 +132,7 @@ def _tells_itself(value: Any) -> bool:
     return type(value) is int or (isinstance(value, str) and _UUID.fullmatch(value) is not None)
 
 
-_NONE: Final = frozenset[str]()
+_UNKNOWN: Final = _Known(frozenset(), frozenset(), Schema({}).primary_key(""), frozenset())
 _SHOWN_AS_SENT: Final = frozenset(
     {"uuid", "text", "varchar", "character varying", "citext", "boolean", "bool"}
     | {"smallint", "integer", "bigint", "int", "int2", "int4", "int8"}

@@ -67,7 +67,7 @@ def render_insert(
         prefer.append(f"resolution={'merge' if merges else 'ignore'}-duplicates")
         if on_conflict:
             parameters.append(("on_conflict", _names(on_conflict)))
-    if differ_in_keys(records):
+    if len(records) > 1 and differ_in_keys(records):
         prefer += ["missing=default", "handling=strict"]
         parameters.append(("columns", _names(distinct(name for record in records for name in record))))
     body = to_json(records[0] if len(records) == 1 else list(records))
@@ -179,6 +179,8 @@ def _selection(select: Sequence[str] | None, embedding: _Embedding) -> str:
     The column of the foreign key tells it from others between the same tables. Of rows without columns nothing does.
     """
     columns = ["*"] if select is None else map(_selected, select)
+    if not embedding.embedded:
+        return ",".join(columns)
     related = [
         f"{_name(each.name)}:{_name(each.query.table)}!{_name(each.link.via)}({_selection(each.query.select, inner)})"
         for each, inner in embedding.embedded
@@ -302,22 +304,24 @@ def render_openapi() -> Request:
     return Request("GET", REST_PATH, (("Accept", "application/openapi+json"),))
 
 
-def _target(name: str, parameters: Iterable[tuple[str, str]], *, below: str = "") -> str:
+def _target(name: str, parameters: Sequence[tuple[str, str]], *, below: str = "") -> str:
     """The path of a table, or of a function below `rpc/`, which no character of its name can leave."""
     if name in ("", ".", ".."):
         raise ValidationError(name, "this is a path, not a name")
-    query = "&".join([f"{_escaped_name(key)}={_escaped(value)}" for key, value in parameters])
     path = f"{REST_PATH}{below}{_escaped_name(name)}"
-    return f"{path}?{query}" if query else path
+    if not parameters:
+        return path
+    query = [f"{_escaped_name(key)}={value if _is_safe(value) else _escaped(value)}" for key, value in parameters]
+    return f"{path}?{'&'.join(query)}"
 
 
 _SAFE: Final = "(),:*"
-_NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9_.~(),:*-]*")
+_is_safe: Final = re.compile(r"[A-Za-z0-9_.~(),:*-]*").fullmatch
 
 
 def _escaped(value: str) -> str:
     """`quote` looks at every character in Python, for a microsecond; most values have none to be escaped."""
-    return value if _NEEDS_NO_ESCAPE.fullmatch(value) else quote(value, safe=_SAFE)
+    return value if _is_safe(value) else quote(value, safe=_SAFE)
 
 
 @lru_cache(maxsize=1024)
@@ -341,6 +345,8 @@ def _name(column: str) -> str:
 
 def _field(column: str) -> str:
     """A column, or a path of one, where something is read. Quotes around all would make one name of a path."""
+    if "->" not in column:
+        return _name(column)
     base = base_column(column)
     return f"{_name(base)}{column[len(base) :]}"
 
@@ -364,19 +370,24 @@ def _names(columns: Iterable[str]) -> str:
     return ",".join(map(_name, columns))
 
 
-def _filter_parameters(filters: Filter | None) -> Iterator[tuple[str, str]]:
+def _filter_parameters(filters: Filter | None) -> list[tuple[str, str]]:
     """Conditions that must all hold, one parameter each; at this level values are raw, quotes would be literal."""
-    filters = None if filters is None else fold(filters)
-    for term in filters.terms if isinstance(filters, AllOf) else () if filters is None else (filters,):
-        match term:
-            case Comparison(column=str(column)) if _is_parameter(column):
-                yield column, _condition(term, _raw)
-            case Not(Comparison(column=str(column)) as leaf) if _is_parameter(column):
-                yield column, f"not.{_condition(leaf, _raw)}"
-            case AnyOf(terms):
-                yield "or", _group(terms)
-            case _:
-                yield "and", _group((term,))
+    if filters is None:
+        return []
+    folded = fold(filters)
+    return [*map(_parameter, folded.terms if isinstance(folded, AllOf) else (folded,))]
+
+
+def _parameter(term: Filter) -> tuple[str, str]:
+    match term:
+        case Comparison(column=str(column)) if _is_parameter(column):
+            return column, _condition(term, _raw)
+        case Not(Comparison(column=str(column)) as leaf) if _is_parameter(column):
+            return column, f"not.{_condition(leaf, _raw)}"
+        case AnyOf(terms):
+            return "or", _group(terms)
+        case _:
+            return "and", _group((term,))
 
 
 def _logic(term: Filter) -> str:

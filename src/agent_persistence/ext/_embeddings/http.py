@@ -26,6 +26,7 @@ from agent_persistence.policy.identity import checked_token
 from agent_persistence.policy.retry import RetryPolicy, retry_policy
 from agent_persistence.runtime.attempts import limited
 from agent_persistence.runtime.hiding import hidden
+from agent_persistence.runtime.time_limits import EndedError
 
 if TYPE_CHECKING:
     import httpx
@@ -122,10 +123,11 @@ class HttpEmbedder(Closing):
         raise AssertionError("unreachable")  # pragma: no cover
 
     async def _attempt(self, request: Request, expected: int, remaining_s: float) -> list[list[float]]:
-        with limited(remaining_s, self._retry.attempt_s):
-            response = await self._http.send(request)
-            return read_vectors(response, expected, self._dimensions)
-        raise AdapterError("the embedding server did not answer in time", state=FailureState.AMBIGUOUS)
+        try:
+            response = await limited(remaining_s, self._retry.attempt_s, self._http.send(request))
+        except EndedError:
+            raise AdapterError("the embedding server did not answer in time", state=FailureState.AMBIGUOUS) from None
+        return read_vectors(response, expected, self._dimensions)
 
     def _pause_s(self, error: AdapterError, due: float) -> float | None:
         """How long to wait before the next attempt; None if there is to be none."""

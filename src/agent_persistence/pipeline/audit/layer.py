@@ -25,7 +25,7 @@ from agent_persistence.pipeline.audit.event import AuditEvent, AuditHook, Outcom
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.query.identifiers import is_identifier
 from agent_persistence.query.records import distinct
-from agent_persistence.query.references import is_reference
+from agent_persistence.query.references import Reference
 from agent_persistence.runtime.background import in_background
 from agent_persistence.schema.registry import Schema
 
@@ -77,7 +77,9 @@ class Audit:
     ) -> AuditEvent:
         unread = result is None or operation.returns == "count"
         rows = operation.inserted if unread or result is None else _returned(result.value)
-        table, columns = operation.table, (*operation.columns(), *_included(operation))
+        table, columns = operation.table, operation.columns()
+        if isinstance(operation, Query) and operation.include:
+            columns = (*columns, *_included(operation))
         if error is not None:  # what the guard has let pass needs no second look
             declared = self._schema.columns(table) if type(table) is str else {}
             columns = tuple(_shown(name, declared) for name in columns)
@@ -105,12 +107,16 @@ class Audit:
             return (operation.id_value,)
         if len(key) == 1:
             (column,) = key
-            return tuple([row[column] for row in rows if column in row and not is_reference(row[column])])
+            return tuple([row[column] for row in rows if column in row and type(row[column]) is not Reference])
         return tuple([tuple(row[column] for column in key) for row in rows if key and _has(row, key)])
 
     def _emit(self, event: AuditEvent) -> Awaitable[None] | None:
         """Call the hooks; what is returned, if anything, is what async ones still have to do."""
-        waiting = [told for hook in self._hooks if (told := _tell(hook, event)) is not None]
+        waiting: tuple[Awaitable[None], ...] = ()
+        for hook in self._hooks:
+            told = _tell(hook, event)
+            if told is not None:
+                waiting += (told,)
         return self._wait(waiting, event) if waiting else None
 
     async def _wait(self, waiting: Sequence[Awaitable[None]], event: AuditEvent) -> None:
@@ -160,14 +166,13 @@ def outcome_of(operation: Operation, error: BaseException) -> Outcome:
 
 
 def _has(row: Any, key: Sequence[str]) -> bool:
-    return all(column in row and not is_reference(row[column]) for column in key)
+    return all(column in row and type(row[column]) is not Reference for column in key)
 
 
-def _included(operation: Operation) -> Iterator[str]:
+def _included(query: Query) -> Iterator[str]:
     """The columns of related rows, each behind the name that these have."""
-    if isinstance(operation, Query):
-        for each in includes(operation):
-            yield from (f"{each.name}.{column}" for column in each.query.columns())
+    for each in includes(query):
+        yield from (f"{each.name}.{column}" for column in each.query.columns())
 
 
 def _returned(value: object) -> Sequence[Any]:

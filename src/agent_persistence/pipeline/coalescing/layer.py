@@ -23,9 +23,9 @@ from agent_persistence.operations import Operation, Result
 from agent_persistence.pipeline.chain import Rest
 from agent_persistence.pipeline.coalescing.policy import CoalescePolicy
 from agent_persistence.pipeline.coalescing.sharing import key_of, kind, own_error, parts, parts_of_some, size, together
-from agent_persistence.runtime.attempts import ending_in
 from agent_persistence.runtime.background import in_background
 from agent_persistence.runtime.per_loop import PerLoop
+from agent_persistence.runtime.time_limits import ending_in
 from agent_persistence.schema.client_keys import ClientKeys
 
 Groups: TypeAlias = dict[Hashable, "_Group"]

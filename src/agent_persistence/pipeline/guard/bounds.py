@@ -27,7 +27,9 @@ def check_bounds(operation: Operation, policy: TablePolicy) -> None:
     table, rows = operation.table, len(operation.inserted)
     if rows > policy.max_batch:
         raise _above(table, f"a batch of {rows} rows", "max_batch", policy.max_batch)
-    _check_filters(table, operation.filter, policy)
+    filters = operation.filter
+    if filters is not None:
+        _check_filters(table, filters, policy)
     for _, record in operation.given():
         _check_record(table, record, policy)
     if isinstance(operation, Query):
@@ -66,9 +68,7 @@ def _check_record(table: str, record: Record, policy: TablePolicy) -> None:
             _check_value(table, column, value.operand if isinstance(value, Merge) else value, policy)
 
 
-def _check_filters(table: str, filters: Filter | None, policy: TablePolicy) -> None:
-    if filters is None:
-        return
+def _check_filters(table: str, filters: Filter, policy: TablePolicy) -> None:
     number = _count(filters)
     if number > policy.max_filters:
         raise _above(table, f"a filter of {number} comparisons", "max_filters", policy.max_filters)
