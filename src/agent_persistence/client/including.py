@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, TypeAlias, TypedDict
 
+from agent_persistence.client.arguments import at_least, column_names
 from agent_persistence.exceptions import ValidationError, printable
 from agent_persistence.operations import Include, Query
 from agent_persistence.query.filters import Filters
@@ -39,27 +40,21 @@ Includes: TypeAlias = Mapping[str, Sequence[str] | RelatedRows] | Sequence[str]
 _OPTIONS: Final = tuple(RelatedRows.__annotations__)
 
 
-def parse_include(
-    schema: Schema,
-    table: str,
-    include: object,
-    names: Callable[[str, str, object], tuple[str, ...] | None],
-    at_least: Callable[[str, str, object, int], int | None],
-) -> tuple[Include, ...]:
+def parse_include(schema: Schema, table: str, include: object) -> tuple[Include, ...]:
     """What a query of the table includes. ValidationError for a relation that the schema does not declare, or several
     of which none is named, and for an option that there is not."""
     if include is None:
         return ()
     if isinstance(include, str) or not isinstance(include, (Mapping, Sequence)):
         raise ValidationError(table, f"include maps names to columns, as in {{'comments': ['body']}}, {_got(include)}")
-    told = include if isinstance(include, Mapping) else {name: {} for name in include}
-    return tuple(_parsed(schema, table, name, each, names, at_least) for name, each in told.items())
+    named = include if isinstance(include, Mapping) else {name: {} for name in include}
+    return tuple(_parsed(schema, table, name, rows) for name, rows in named.items())
 
 
-def _parsed(schema: Schema, table: str, name: object, told: object, names: Any, at_least: Any) -> Include:
+def _parsed(schema: Schema, table: str, name: object, rows: object) -> Include:
     if not isinstance(name, str) or name in schema.columns(table):
         raise ValidationError(table, f"include: {printable(name)} is a column of it; give related rows another name")
-    options: Mapping[str, Any] = told if isinstance(told, Mapping) else {"select": told}
+    options: Mapping[str, Any] = rows if isinstance(rows, Mapping) else {"select": rows}
     for option in options:
         if option not in _OPTIONS:
             meant = get_close_matches(str(option), _OPTIONS, n=1)
@@ -75,8 +70,8 @@ def _parsed(schema: Schema, table: str, name: object, told: object, names: Any, 
         linked_filters(schema, target, options.get("filters")),
         at_least(target, "limit", options.get("limit"), 1),
         order + ties,
-        names(target, "select", options.get("select")),
-        include=parse_include(schema, target, options.get("include"), names, at_least),
+        column_names(target, "select", options.get("select")),
+        include=parse_include(schema, target, options.get("include")),
     )
     return Include(name, way, query)
 

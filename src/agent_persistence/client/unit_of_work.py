@@ -18,6 +18,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
+from agent_persistence.client.arguments import column_names
 from agent_persistence.client.handles import BatchHandle, Handle, RowHandle, UnitResults
 from agent_persistence.client.typed import Model, TypedTable
 from agent_persistence.client.unit_table import UnitTable
@@ -104,9 +105,7 @@ class UnitOfWork:
         self, table: str, record: Record | BaseModel, on_conflict: Sequence[str] | None = None
     ) -> RowHandle[Row]:
         """Insert the row, or merge it into the one with the same values in `on_conflict`; the result is that row."""
-        from agent_persistence.client.verbs import _names
-
-        target = _names(table, "on_conflict", on_conflict) or ()
+        target = column_names(table, "on_conflict", on_conflict) or ()
         prepared, made = self._prepared(table, record, only_set=True, on_conflict=target)
         return RowHandle(self, self._add(UnitPart(Upsert(table, prepared, target, generated_key=made))), _itself)
 
@@ -115,9 +114,7 @@ class UnitOfWork:
     ) -> BatchHandle[list[Row]]:
         """Insert all rows, each merged into the one with the same values in `on_conflict`; the result is these rows, in
         the order given. All records have the same columns."""
-        from agent_persistence.client.verbs import _names
-
-        target = _names(table, "on_conflict", on_conflict) or ()
+        target = column_names(table, "on_conflict", on_conflict) or ()
         prepared, made = self._all_prepared(table, records, only_set=True, on_conflict=target)
         if any(record.keys() != prepared[0].keys() for record in prepared):
             raise ValidationError(table, "records that are merged have the same columns; send those of others apart")
