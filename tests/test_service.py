@@ -133,7 +133,7 @@ BAD_CALLS: dict[str, Call] = {
     },
     **{
         f"id_value={shown(value)}": lambda service, value=value: service.read("leads", value)  # type: ignore[misc]
-        for value in [None, NULL, [1], {"id": 1}, object()]
+        for value in [None, NULL, [1], {}, {"id": [1]}, {"id": None}, object()]
     },
     **{
         f"update {shown(value)}": lambda service, value=value: service.update("leads", *value)  # type: ignore[misc]

@@ -110,7 +110,7 @@ def _config(config: PersistenceConfig | None, tables: frozenset[str] | None) -> 
     """The settings with `tables`, if given, in the place of PERSIST_ALLOWED_TABLES."""
     if config is None:
         given = {} if tables is None else {"allowed_tables": tables}
-        return PersistenceConfig._from_env(os.environ, **given)
+        return PersistenceConfig._from_own_env(**given)
     if not isinstance(config, PersistenceConfig):
         raise ConfigurationError(f"config is a PersistenceConfig, not {type(config).__name__}")
     return config if tables is None else config.model_copy(update={"allowed_tables": tables})

@@ -29,10 +29,9 @@ class _Series:
     max_ms: float = 0.0
     histogram: defaultdict[int, int] = field(default_factory=partial(defaultdict, int))
 
-    def add(self, duration_ms: float, failed: bool, spooled: bool) -> None:
+    def add(self, duration_ms: float, failed: bool) -> None:
         self.count += 1
         self.errors += failed
-        self.spooled += spooled
         self.total_ms += duration_ms
         if duration_ms < self.min_ms:
             self.min_ms = duration_ms
@@ -75,14 +74,22 @@ class Metrics:
     def _begin_in_child(self) -> None:
         self._lock = Lock()
 
-    def record(self, verb: str, table: str, duration_s: float, *, failed: bool, spooled: bool = False) -> None:
-        """Count one call that took `duration_s` seconds; a `spooled` one waits on disk, and is no error."""
-        key = (verb, table)
+    def record(self, verb: str, table: str, duration_s: float, *, failed: bool) -> None:
+        """Count one call that took `duration_s` seconds."""
         with self._lock:
-            series = self._series.get(key)
-            if series is None:
-                series = self._series[key] = _Series()
-            series.add(duration_s * 1000, failed, spooled)
+            self._of(verb, table).add(duration_s * 1000, failed)
+
+    def record_spooled(self, verb: str, table: str) -> None:
+        """Count one call of those recorded as waiting on disk, which is no error."""
+        with self._lock:
+            self._of(verb, table).spooled += 1
+
+    def _of(self, verb: str, table: str) -> _Series:
+        key = (verb, table)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _Series()
+        return series
 
     def snapshot(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return `{operation: {table: figures}}`: count, errors, and min, max, avg, p50, p95, p99 in milliseconds.

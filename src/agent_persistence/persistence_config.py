@@ -101,13 +101,17 @@ class PersistenceConfig(BaseModel):
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Return the settings that the environment holds; a misspelt PERSIST_ variable raises ConfigurationError."""
-        return cls._from_env(environ)
-
-    @classmethod
-    def _from_env(cls, environ: Mapping[str, str], **given: Any) -> Self:
-        """The settings that the environment holds, with those that are `given` in their place."""
         settings, variables = _read(environ), tuple(environ)
         del environ  # it holds secrets, of others too
+        return cls._checked(settings, variables)
+
+    @classmethod
+    def _from_own_env(cls, **given: Any) -> Self:
+        """The settings that this process' environment holds, with those that are `given` in their place."""
+        return cls._checked(_read(os.environ), tuple(os.environ), **given)
+
+    @classmethod
+    def _checked(cls, settings: dict[str, Any], variables: tuple[str, ...], **given: Any) -> Self:
         _refuse_misspelt(variables)
         for option, variable in _LISTS.items():
             if option not in given:

@@ -44,13 +44,21 @@ ANSWERS: dict[FailureState, list[Answer]] = {
         (425, TEXT, b""),
         *((status, PAGE, b"<html>") for status in (500, 502, 503, 504, *range(520, 531))),
         (500, JSON, b'{"message": "something"}'),
-        *(coded(status, code) for code in ("PGRST001", "57P01", "08000", "08006", "08P01") for status in (500, 503)),
+        *(
+            coded(status, code)
+            for code in ("PGRST001", "57P01", "57P02", "57P05", "08000", "08006", "08P01")
+            for status in (500, 503)
+        ),
     ],
     RETRYABLE: [
         (429, TEXT, b""),
         (429, JSON, b"{}"),
         *(coded(status, code) for code in ("40001", "40P01") for status in (409, 500)),
-        *(coded(status, code) for code in ("53000", "53100", "53200", "53300", "55P03") for status in (500, 503)),
+        *(
+            coded(status, code)
+            for code in ("53000", "53100", "53200", "53300", "55P03", "57P03")
+            for status in (500, 503)
+        ),
         *(coded(status, code) for code in ("PGRST000", "PGRST002", "PGRST003") for status in (503, 504)),
         (504, PAGE | {"proxy-status": "PostgREST; error=PGRST003"}, b""),
     ],

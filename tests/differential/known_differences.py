@@ -68,12 +68,6 @@ KNOWN = (
         "the operator that was asked for",
         "such queries are not sent to the server; test_paths.py compares them with PostgreSQL itself",
     ),
-    Difference(
-        "a_json_text_on_a_path",
-        'reads the JSON text "0" that a path gives as the number 0: its driver parses it twice',
-        'the text "0"',
-        "documents in the database are drawn without texts that are JSON; test_paths.py compares them by SQL",
-    ),
 )
 
 

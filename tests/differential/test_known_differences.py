@@ -137,15 +137,6 @@ def test_operators_on_a_path(fresh: Twins) -> None:
     assert fresh.server.execute(f"select email from leads where {where}") == [{"email": "e"}]
 
 
-def test_a_json_text_on_a_path(fresh: Twins) -> None:
-    """The database stores a text, and says so."""
-    for adapter in (fresh.memory, fresh.real):
-        fresh.outcome(adapter, write_of("leads", {"email": "e", "custom": {"a": "0"}}))
-    call = query_of("leads", select=["custom->a"])
-    check(fresh, call, (None, '[{"custom->a": "0"}]'), (None, '[{"custom->a": 0}]'))
-    assert fresh.server.execute("select jsonb_typeof(custom->'a') from leads") == [{"jsonb_typeof": "string"}]
-
-
 def test_max_affected_before_the_rules(fresh: Twins) -> None:
     """A name that may not be null, in more rows than may be affected."""
     row = {"id": "00000001-0000-4000-8000-000000000000", "name": "n"}

@@ -155,7 +155,7 @@ async def test_what_is_not_named_is_not_written(
         ({"write": ["messages"]}, "write: the policy does not list messages in write"),
         ({"upsert": ["messages"]}, "upsert: the policy does not list messages in write and read"),
         ({"write": ["inquiries"]}, "inquiries has no declared uuid key"),
-        ({"update": "leads"}, "update is a collection of table names"),
+        ({"update": "leads"}, "update is a collection of names"),
     ],
     ids=repr,
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from agent_persistence.context import CallContext
+from agent_persistence.exceptions import ValidationError
 from agent_persistence.operations import (
     BatchWrite,
     BulkWrite,
@@ -106,6 +107,8 @@ class Backend(ABC):
         return stored
 
     async def read(self, table: str, id_value: object, id_column: str = "id") -> Row | None:
+        if isinstance(id_value, (Mapping, list, tuple)):
+            raise ValidationError(table, f"id_value is one key, not {type(id_value).__name__}")
         (key,) = comparisons(parse_filters(table, {id_column: eq(id_value)}))
         row: Row | None = await self._value(Read(table, key.operand, id_column))
         return row

@@ -25,18 +25,20 @@ class Timing:
 
     async def __call__(self, operation: Operation, context: CallContext, /, call_next: Rest) -> Result:
         table = operation.table
-        failed, spooled = True, False
+        failed = True
         start = perf_counter()
         try:
             result = await call_next(operation, context)
-            failed, spooled = False, getattr(result, "spooled", False)
+            failed = False
+            if result.spooled:
+                self._metrics.record_spooled(operation.verb, table)
             return result
         except TableNotAllowedError:
             table = DENIED
             raise
         finally:
             duration_s = perf_counter() - start
-            self._metrics.record(operation.verb, table, duration_s, failed=failed, spooled=spooled)
+            self._metrics.record(operation.verb, table, duration_s, failed=failed)
             if self._log:
                 shown = table if table == DENIED or is_identifier(table) else printable(table)
                 _tell(f"[persistence] op={operation.verb} table={shown} ms={duration_s * 1000:.2f}")

@@ -72,7 +72,7 @@ class ClientKeys:
         told = " and ".join(f"({', '.join(key)})" for key in known) or "no known key"
         raise ValidationError(
             table,
-            f"no record has the columns ({', '.join(given)}), so that none could be a duplicate"
+            f"no record has the columns ({', '.join(map(printable, given))}), so that none could be a duplicate"
             if given is not None
             else f"by which key a record is a duplicate is not known: the records name {told}",
             "name its columns in on_conflict=, as in on_conflict=['email']",

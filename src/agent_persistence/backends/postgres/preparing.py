@@ -16,7 +16,9 @@ MOST_PREPARED: Final = 100
 _MOST_KNOWN: Final = 1_000
 _SESSION_CHANGED: Final = ("26000", "42P05")
 """Codes of a prepared statement that is missing, or there already, though this connection did not make it so."""
-_NO_RIGHT: Final = "42501"
+_TYPES_CHANGED: Final = ("0A000", "42804", "42846", "42883")
+"""Codes of a prepared statement whose result, or the types of whose parameters, no longer fit the table. PostgreSQL
+reads its text anew where a table has changed, so that all else would be refused as text, too."""
 
 
 class Preparing:
@@ -31,7 +33,7 @@ class Preparing:
         """Whether a statement that had been prepared may have been refused for that alone; it is sent as text then."""
         if code in _SESSION_CHANGED:
             self.wanted = False
-        elif code == _NO_RIGHT or not code.startswith(("42", "0A")):
+        elif code not in _TYPES_CHANGED:
             return False
         _add(self.as_text, text)
         return True

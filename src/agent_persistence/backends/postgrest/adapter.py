@@ -398,15 +398,19 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
             parse = partial(_with_texts, parse)
         token = user.access_token if not user.own else self._token if self._ask is None else await self._asked_token()
         if not isinstance(token, RefreshingToken):
-            return await self._http.ask(self._credentials.sign(request, token), parse)
+            return await self._http.ask(self._signed(request, token), parse)
         current = await token.current()
         try:
-            return await self._http.ask(self._credentials.sign(request, current), parse)
+            return await self._http.ask(self._signed(request, current), parse)
         except AdapterError as error:
             if error.status != 401:
                 raise
         current = await token.current(refused=current)
-        return await self._http.ask(self._credentials.sign(request, current), parse)
+        return await self._http.ask(self._signed(request, current), parse)
+
+    def _signed(self, request: Request, token: SecretStr | None) -> Request:
+        signed = self._credentials.sign(request, token)
+        return signed if len(request.target) < rendering.SHORT else rendering.checked_head(signed)
 
     async def _asked_token(self) -> SecretStr | RefreshingToken | None:
         return (await self.identify()).access_token

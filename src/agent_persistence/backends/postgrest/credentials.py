@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent_persistence.backends.postgrest.rendering import SHORT, checked_head
 from agent_persistence.backends.transport.messages import Request
 from agent_persistence.exceptions import AccessTokenError, ConfigurationError
 from agent_persistence.policy.identity import RefreshingToken, checked_token, unverified_claims
@@ -29,8 +28,7 @@ class ApiKey(Unpicklable):
         named = dict(request.headers)
         common = self._common if "Accept" not in named else self._common[1:]
         headers = (("apikey", self._key.get_secret_value()), *common, *user, *request.headers)
-        signed = Request(request.method, request.target, headers, request.body)
-        return signed if len(request.target) < SHORT else checked_head(signed)
+        return Request(request.method, request.target, headers, request.body)
 
     def check_publishable(self) -> None:
         """Refuse a key that may do everything, or of which nobody knows: whoever it stands for alone is not nobody."""
