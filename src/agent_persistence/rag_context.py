@@ -40,7 +40,7 @@ from agent_persistence.rag.rendering.markdown_format import Markdown
 from agent_persistence.rag.rendering.shown import Format
 from agent_persistence.rag.rendering.xml_format import Xml
 from agent_persistence.rag.scoring import Score, Scoring
-from agent_persistence.rag.telling import Prompt, Settings, Telling, TokenUse, state
+from agent_persistence.rag.telling import Prompt, Prompts, Settings, TokenUse, state
 from agent_persistence.rag.tokens import BpeTokens, EstimatedTokens, TokenCounter
 from agent_persistence.redaction.redacting import Redaction
 from agent_persistence.schema.contexts.entity import Entity, Parent, check_among
@@ -94,7 +94,7 @@ class RAGContext:
     warnings: list[str]
     complete: bool
     _settings: Settings = field(repr=False, compare=False)
-    _told: Telling | None = field(repr=False, compare=False)
+    _made: Prompts | None = field(repr=False, compare=False)
 
     clients = RowsOf("clients")
     leads = RowsOf("leads")
@@ -118,24 +118,24 @@ class RAGContext:
     ) -> None:
         self._settings = Settings(asked_shape(spec, Schema())) if _settings is None else _settings
         five = dict(zip(crm.CONTEXT_TABLES, (clients, campaigns, leads, conversations, messages), strict=True))
-        given = {table: told for table, told in five.items() if told is not None} | dict(rows or {})
+        given = {table: held for table, held in five.items() if held is not None} | dict(rows or {})
         for table in given:
             check_among("rows", table, self._settings.shape.tables)
         self.rows = {table: given.get(table, []) for table in self._settings.shape.order}
         self.warnings = [] if warnings is None else warnings
         self.complete = complete
-        self._told = None
+        self._made = None
 
     @property
     def sources(self) -> dict[str, tuple[str, Any]]:
         """The (table, key) behind each short reference; a reference is the same in all prompts of this context."""
-        return {record.ref: (record.table, record.key) for record in self._telling().records}
+        return {record.ref: (record.table, record.key) for record in self._prompts().records}
 
     @property
     def report(self) -> dict[str, dict[str, Any]]:
         """What became of the rows of each table in the prompt that `to_prompt()` gives; see `Prompt`."""
         if self._settings.budget is None:
-            return self._telling().report(None)
+            return self._prompts().report(None)
         return self.prompt().report
 
     def to_prompt(self, format: PromptFormat | None = None, *, max_tokens: int | TokenBudget | None = None) -> str:
@@ -153,7 +153,7 @@ class RAGContext:
 
         It is composed once, and again only when rows of the context were changed.
         """
-        return self._telling().prompt(*self._asked(format, max_tokens))
+        return self._prompts().prompt(*self._asked(format, max_tokens))
 
     def to_html(self, format: PromptFormat | None = None, *, max_tokens: int | TokenBudget | None = None) -> str:
         """Return a page for people about the prompt that `to_prompt` gives: one document that loads nothing.
@@ -162,14 +162,14 @@ class RAGContext:
         what was redacted, and when the requests were under way. What the redaction replaces is nowhere in it, nor is
         any key. It needs no script; everything in it is escaped.
         """
-        telling, asked = self._telling(), self._asked(format, max_tokens)
+        prompts, asked = self._prompts(), self._asked(format, max_tokens)
         redactor = self._settings.redactor
         return Inspection(
-            telling.prompt(*asked),
-            telling.parts(*asked),
-            {record.ref: record for record in telling.records},
-            telling.scores(),
-            telling.hidden(),
+            prompts.prompt(*asked),
+            prompts.parts(*asked),
+            {record.ref: record for record in prompts.records},
+            prompts.scores(),
+            prompts.hidden(),
             self._settings.counter.count,
             self._settings.question,
             [warning if redactor is None else redactor.text(warning) for warning in self.warnings],
@@ -197,17 +197,17 @@ class RAGContext:
 
     def explain(self) -> list[Score]:
         """The score of each record by term, best first, which is the order in which a budget prefers them."""
-        return list(self._telling().scores())
+        return list(self._prompts().scores())
 
     def restore(self, text: str) -> str:
         """The text, such as a model's answer, with the values back in the place of their labels."""
         redactor = self._settings.redactor
         return text if redactor is None else redactor.restore(text)
 
-    def _telling(self) -> Telling:
-        if self._told is None or self._told.state != state(self.rows):
-            self._told = Telling({table: list(given) for table, given in self.rows.items()}, self._settings)
-        return self._told
+    def _prompts(self) -> Prompts:
+        if self._made is None or self._made.state != state(self.rows):
+            self._made = Prompts({table: list(given) for table, given in self.rows.items()}, self._settings)
+        return self._made
 
 
 async def build_rag_context(
@@ -246,14 +246,14 @@ async def build_rag_context(
 
     `query` is the question that the context is for. Its words are looked for in everything that the filters let
     through, as far as the back end lets a search read (`scan_rows`), and beyond that by the database; what was left out
-    is told in the warnings. The best rows are within the limits, then the newest; a prompt of at most `max_tokens` may
+    is said in the warnings. The best rows are within the limits, then the newest; a prompt of at most `max_tokens` may
     show more of them, but of tables with a limit of the caller's. A `retriever` is asked for records too, while the
     tables are read; those it names are fetched on top of the limits, with the records they belong to, as far as the
     filters allow. An `embedder` compares the meaning of the question with that of the 2,000 rows with a body that match
     best; a `reranker` puts the best 50 in order. Both read what the redaction leaves, and have 15 seconds each. All of
-    this is the relevance in `scoring`; ages are told from `now`, by default from the newest time among the rows.
+    this is the relevance in `scoring`; ages are counted from `now`, by default from the newest time among the rows.
     `token_counter` is by default an estimate that errs to the safe side. `redaction` is applied to
-    all that is in the context before it is told; columns that it drops are not searched.
+    all that is in the context before it is shown; columns that it drops are not searched.
 
     Tables that the policy does not let be read are left out with a warning, or raise TableNotAllowedError when a
     filter names them; where none of them may be read, a ValidationError is raised. When a query fails, the others are

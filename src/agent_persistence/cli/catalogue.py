@@ -1,4 +1,4 @@
-"""A schema as PostgreSQL's catalogues tell it: columns, keys, relations, defaults, and values that a check lists."""
+"""A schema as PostgreSQL's catalogues have it: columns, keys, relations, defaults, and values that a check lists."""
 
 from __future__ import annotations
 
@@ -74,15 +74,15 @@ async def pulled_schema(database: Database, db_schema: str = "public") -> Schema
 def tables(columns: Found, constraints: Found, unique: Found) -> dict[str, Any]:
     """The tables as a document of `Schema.from_document`."""
     of, sets = _by_table(constraints), _by_table(unique)
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for column in columns:
         name = column["table"]
-        table = told.setdefault(
+        table = found.setdefault(
             name, {"columns": {}, **_keys(of[name], sets[name]), "read_only": column["is_read_only"]}
         )
         if not is_path(column["name"]):
             table["columns"][column["name"]] = _column(column, _listed(of[name]).get(column["name"]))
-    return told
+    return found
 
 
 def _by_table(found: Found) -> defaultdict[str, Found]:
@@ -119,22 +119,22 @@ def _texts(listed: str) -> list[str]:
     return [text.replace("''", "'") for text in _TEXT.findall(listed)]
 
 
-def _listed_by_domain(told: Mapping[str, Any]) -> list[str] | None:
+def _listed_by_domain(row: Mapping[str, Any]) -> list[str] | None:
     """The texts that a check of the column's domain allows."""
-    found = (_LISTED.match(check) for check in told["checks"] or ())
+    found = (_LISTED.match(check) for check in row["checks"] or ())
     return next((_texts(match[3]) for match in found if match and match[2] == "VALUE"), None)
 
 
-def _column(told: Mapping[str, Any], listed: list[str] | None) -> dict[str, Any]:
-    column: dict[str, Any] = {"type": short_name(told["type"]), "nullable": not told["required"]}
-    one_of = told["labels"] or listed or _listed_by_domain(told)
+def _column(row: Mapping[str, Any], listed: list[str] | None) -> dict[str, Any]:
+    column: dict[str, Any] = {"type": short_name(row["type"]), "nullable": not row["required"]}
+    one_of = row["labels"] or listed or _listed_by_domain(row)
     if one_of:
         column["one_of"] = one_of
-    if told["is_identity"]:
+    if row["is_identity"]:
         return column | {"generated": "identity"}
-    if told["is_computed"] or told["expression"] is None:
+    if row["is_computed"] or row["expression"] is None:
         return column
-    return column | _default(told["expression"], family(told["type"]))
+    return column | _default(row["expression"], family(row["type"]))
 
 
 def _default(expression: str, of: Family) -> dict[str, Any]:

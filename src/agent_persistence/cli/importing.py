@@ -283,9 +283,9 @@ async def _imported(target: Target, order: _Order, screen: Screen) -> ImportRepo
             if not look.fits and not _is_taken(screen, order, look, found):
                 return None
             reading = found
-        with shown_progress(screen, f"{order.table} ← {'stdin' if order.is_stdin else order.source.name}") as tell:
+        with shown_progress(screen, f"{order.table} ← {'stdin' if order.is_stdin else order.source.name}") as progress:
             source = sys.stdin.buffer if order.is_stdin else order.source
-            return await bulk_import(agent, order.table, source, progress=tell, **reading, **order.options)
+            return await bulk_import(agent, order.table, source, progress=progress, **reading, **order.options)
 
 
 def _is_taken(screen: Screen, order: _Order, look: FileLook, found: dict[str, Any]) -> bool:

@@ -46,7 +46,7 @@ def status(file: File = None, as_json: AsJson = False) -> None:
     with running("spool status", as_json=as_json) as screen:
         found: SpoolStatus = run(_existing(file).status)
         screen.document = {**_fields(found), "tables": dict(found.tables)}
-        screen.show(Text("\n").join(_told(found)))
+        screen.show(Text("\n").join(_status_lines(found)))
         screen.status = Status.FINDINGS if found.refused else Status.FINE
 
 
@@ -140,7 +140,7 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in type(value).__dataclass_fields__}
 
 
-def _told(found: SpoolStatus) -> Iterator[Text]:
+def _status_lines(found: SpoolStatus) -> Iterator[Text]:
     since = "" if found.oldest_s is None else f", the first for {_duration(found.oldest_s)}"
     yield Text.assemble((f"{found.waiting} waiting", "bold"), since)
     yield from (Text(f"  {table}: {count}") for table, count in found.tables)
@@ -153,9 +153,9 @@ def _duration(seconds: float) -> str:
 
 
 def _document(write: SpooledWrite, *, values: bool) -> dict[str, Any]:
-    told = {**_fields(write), "at": _time(write)}
-    body = told.pop("body")
-    return {**told, "verbs": _verbs(write), **({"body": json.loads(body)} if values else {})}
+    fields = {**_fields(write), "at": _time(write)}
+    body = fields.pop("body")
+    return {**fields, "verbs": _verbs(write), **({"body": json.loads(body)} if values else {})}
 
 
 def _lines(write: SpooledWrite, *, values: bool) -> Iterator[str]:

@@ -65,8 +65,8 @@ def answered(
         {table: limit if table in limited else max(limit, kept(shape, table)) for table, limit in limits.items()},
         filled=[
             table
-            for table, told in shape.tables.items()
-            if table in plan.chosen or told.body is not None or not plan.follows_relations
+            for table, entity in shape.tables.items()
+            if table in plan.chosen or entity.body is not None or not plan.follows_relations
         ],
         named=named.keys(),
         follows_relations=plan.follows_relations,
@@ -76,7 +76,9 @@ def answered(
     return Answered(
         rows,
         frozenset(
-            record_id(table, told.key_of(row)) for table, told in shape.tables.items() for row in best.reserve[table]
+            record_id(table, entity.key_of(row))
+            for table, entity in shape.tables.items()
+            for row in best.reserve[table]
         ),
         best.matches,
         named,
@@ -89,25 +91,25 @@ def answered(
 
 def all_rows(found: Found, shape: ContextShape) -> dict[str, list[Row]]:
     """What was read, by table, each row once, newest first."""
-    return {table: _all_of(found, told) for table, told in shape.tables.items()}
+    return {table: _all_of(found, entity) for table, entity in shape.tables.items()}
 
 
-def retrieved(told: Sequence[Relevance] | None) -> dict[RecordId, float]:
+def retrieved(scores: Sequence[Relevance] | None) -> dict[RecordId, float]:
     """The retriever's scores by record; of one that is named twice the better."""
     found: dict[RecordId, float] = {}
-    for one in told or ():
+    for one in scores or ():
         record = record_id(one.table, one.key)
         found[record] = max(one.score, found.get(record, 0.0))
     return found
 
 
-def _all_of(found: Found, told: ContextTable) -> list[Row]:
+def _all_of(found: Found, entity: ContextTable) -> list[Row]:
     """The rows of a table, each once, newest first."""
-    rows = found.rows.get(told.table, [])
+    rows = found.rows.get(entity.table, [])
     further: list[Row] = []
     for others in (found.worded, found.named, found.around):
-        further += without(told, others.get(told.table, ()), [*rows, *further]) if others.get(told.table) else []
-    return newest_first(told, [*rows, *further]) if further else rows
+        further += without(entity, others.get(entity.table, ()), [*rows, *further]) if others.get(entity.table) else []
+    return newest_first(entity, [*rows, *further]) if further else rows
 
 
 def unrelated(found: Found) -> list[str]:

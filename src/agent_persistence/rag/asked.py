@@ -74,10 +74,10 @@ def asked_filters(filters: Any, own: Mapping[str, Filters | None]) -> dict[str, 
         raise ValidationError(
             WHERE, f'filters are a mapping by table, such as {{"tickets": …}}, not {printable(filters)}'
         )
-    told = {table: given for table, given in own.items() if given is not None}
-    for table in told.keys() & filters.keys():
+    chosen = {table: given for table, given in own.items() if given is not None}
+    for table in chosen.keys() & filters.keys():
         raise ValidationError(table, "two filters are given for it")
-    return {**told, **{table: given for table, given in filters.items() if given is not None}}
+    return {**chosen, **{table: given for table, given in filters.items() if given is not None}}
 
 
 class HasRows(Protocol):

@@ -53,19 +53,19 @@ class TokenBudget:
         return self.total - self.reserve
 
 
-def token_budget(told: int | TokenBudget | None) -> TokenBudget | None:
+def token_budget(budget: int | TokenBudget | None) -> TokenBudget | None:
     """The budget that is meant; a number is a total of which nothing is reserved."""
-    return told if told is None or isinstance(told, TokenBudget) else TokenBudget(told)
+    return budget if budget is None or isinstance(budget, TokenBudget) else TokenBudget(budget)
 
 
-def _by_table(option: str, told: Any) -> Mapping[str, int]:
-    if not isinstance(told, Mapping):
-        raise ConfigurationError(f"{option} is a mapping of table to tokens, not {printable(told)}")
-    for table, tokens in told.items():
+def _by_table(option: str, by_table: Any) -> Mapping[str, int]:
+    if not isinstance(by_table, Mapping):
+        raise ConfigurationError(f"{option} is a mapping of table to tokens, not {printable(by_table)}")
+    for table, tokens in by_table.items():
         if type(table) is not str:
             raise ConfigurationError(f"{option}: {printable(table)} is no table")
         _check(f"{option}: {table}", tokens, 0)
-    return MappingProxyType(dict(told))
+    return MappingProxyType(dict(by_table))
 
 
 def _check(option: str, tokens: object, least: int) -> None:

@@ -56,9 +56,9 @@ def widened(
 
 
 def sought(
-    told: ContextTable, words: Sequence[Word], capabilities: Mapping[str, bool], is_text: IsText
+    entity: ContextTable, words: Sequence[Word], capabilities: Mapping[str, bool], is_text: IsText
 ) -> tuple[Filters, ...]:
-    """A filter for each of the words that tell most, over the body of the table; and one for all of them over its title
+    """A filter for each of the words that say most, over the body of the table; and one for all of them over its title
     and, where it has no body, its other texts."""
     can = [
         word
@@ -67,30 +67,30 @@ def sought(
     ]
     best = sorted(can, key=lambda word: (not word.is_name, -len(word.text)))[:_MOST_WORDS]
     named = (
-        *told.title,
-        *(() if told.body is not None else (label for label, _ in told.labels)),
-        *(told.columns or ()),
+        *entity.title,
+        *(() if entity.body is not None else (label for label, _ in entity.labels)),
+        *(entity.columns or ()),
     )
-    others = [column for column in dict.fromkeys(named) if column != told.body and is_text(told.table, column)]
+    others = [column for column in dict.fromkeys(named) if column != entity.body and is_text(entity.table, column)]
     further = [{column: _holds(word)} for column in others[:_MOST_COLUMNS] for word in best]
     return (
-        *({told.body: _holds(word)} for word in best if told.body is not None),
+        *({entity.body: _holds(word)} for word in best if entity.body is not None),
         *([any_of(*further)] if further and capabilities.get("logic", False) else []),
     )
 
 
 def _holds(word: Word) -> Comparison:
     if word.is_pair:
-        return ilike(f"%{word.told}%")
-    return text_search(f"{word.told[: len(word.prefix)]}:*", kind="tsquery", config="simple")
+        return ilike(f"%{word.spelled}%")
+    return text_search(f"{word.spelled[: len(word.prefix)]}:*", kind="tsquery", config="simple")
 
 
-def best_talks(told: ContextTable, words: Sequence[Word], rows: Sequence[Row]) -> list[Values]:
+def best_talks(entity: ContextTable, words: Sequence[Word], rows: Sequence[Row]) -> list[Values]:
     """What the turns of the talks hold that answer best, of those among these rows, the best first."""
-    if told.body is None or not told.is_turn:
+    if entity.body is None or not entity.is_turn:
         return []
-    columns = told.parents[0].columns
-    texts = [str(row.get(told.body) or "") for row in rows]
+    columns = entity.parents[0].columns
+    texts = [str(row.get(entity.body) or "") for row in rows]
     none = [-1] * len(rows)
     scores = WordMatches(words, Corpus(texts, none, none, [""] * len(rows))).scores
     order = sorted(range(len(rows)), key=lambda place: -scores[place])
@@ -98,7 +98,7 @@ def best_talks(told: ContextTable, words: Sequence[Word], rows: Sequence[Row]) -
     return [talk for talk in talks if talk][:_MOST_TALKS]
 
 
-def without(told: ContextTable, rows: Sequence[Row], known: Sequence[Row]) -> list[Row]:
+def without(entity: ContextTable, rows: Sequence[Row], known: Sequence[Row]) -> list[Row]:
     """The rows whose keys none of the known rows has, each once."""
-    seen = {str(told.key_of(row)) for row in known}
-    return list({key: row for row in rows if (key := str(told.key_of(row))) not in seen}.values())
+    seen = {str(entity.key_of(row)) for row in known}
+    return list({key: row for row in rows if (key := str(entity.key_of(row))) not in seen}.values())

@@ -132,8 +132,8 @@ class _Worth:
 
 def _is_talk(record: Record) -> bool:
     """Whether a record has turns and no title: it is there for them."""
-    told = record.entity
-    stands_for_others = told.in_time_order and told.body is None and not told.title
+    entity = record.entity
+    stands_for_others = entity.in_time_order and entity.body is None and not entity.title
     return stands_for_others and any(child.entity.is_turn for child in record.children)
 
 

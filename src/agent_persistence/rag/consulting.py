@@ -94,19 +94,19 @@ class _Asking:
 
     async def meanings(self, embedder: Embedder) -> int:
         """Count how close the best rows come to the question by their meaning; how many were compared."""
-        told = self._texts(MOST_EMBEDDED)
-        if told:
-            vectors = await embedder.embed([*told.values(), self._question()])
-            self.answers.add(dict(zip(told, similarities(embedder, vectors, len(told)), strict=True)))
-        return len(told)
+        found = self._texts(MOST_EMBEDDED)
+        if found:
+            vectors = await embedder.embed([*found.values(), self._question()])
+            self.answers.add(dict(zip(found, similarities(embedder, vectors, len(found)), strict=True)))
+        return len(found)
 
     async def order(self, reranker: Reranker) -> int:
         """Put the best rows in the order that is said; how many were read."""
-        told = self._texts(MOST_RERANKED)
-        if told:
-            given = await reranker.rerank(self._question(), list(told.values()))
-            self.answers.reorder(dict(zip(told, checked_scores(given, len(told)), strict=True)))
-        return len(told)
+        found = self._texts(MOST_RERANKED)
+        if found:
+            given = await reranker.rerank(self._question(), list(found.values()))
+            self.answers.reorder(dict(zip(found, checked_scores(given, len(found)), strict=True)))
+        return len(found)
 
     def _question(self) -> str:
         question = visible(self.question[:_MOST_CHARACTERS])
@@ -115,24 +115,24 @@ class _Asking:
     def _texts(self, most: int) -> dict[RecordId, str]:
         """What the best rows say, by record; of rows with nothing to say none."""
         found: dict[RecordId, str] = {}
-        for table, rows in self._told(self.answers.texts(most)).items():
-            told = self.shape.tables[table]
-            for row, text in zip(rows, texts(told, rows, self.hides), strict=True):
+        for table, rows in self._redacted(self.answers.texts(most)).items():
+            entity = self.shape.tables[table]
+            for row, text in zip(rows, texts(entity, rows, self.hides), strict=True):
                 if text.strip():
-                    found[record_id(table, told.key_of(row))] = text[:_MOST_CHARACTERS]
+                    found[record_id(table, entity.key_of(row))] = text[:_MOST_CHARACTERS]
         return found
 
-    def _told(self, best: Mapping[str, Sequence[Row]]) -> Mapping[str, Sequence[Row]]:
-        """The rows as a prompt tells them: redacted, with what all rows read give to know; keys as they are."""
+    def _redacted(self, best: Mapping[str, Sequence[Row]]) -> Mapping[str, Sequence[Row]]:
+        """The rows as a prompt shows them: redacted, with what all rows read give to know; keys as they are."""
         if self.redactor is None:
             return best
         for table, rows in self.rows.items():
             if self.shape.tables[table].body is None:
                 self.redactor.learn(table, [visible_value(row) for row in rows])
-        told = self.redactor.tables({table: [visible_value(row) for row in rows] for table, rows in best.items()})
+        redacted = self.redactor.tables({table: [visible_value(row) for row in rows] for table, rows in best.items()})
         return {
             table: [{**row, **{key: held[key] for key in self.shape.tables[table].key}} for row, held in pairs]
-            for table, pairs in ((table, zip(told[table], rows, strict=True)) for table, rows in best.items())
+            for table, pairs in ((table, zip(redacted[table], rows, strict=True)) for table, rows in best.items())
         }
 
 

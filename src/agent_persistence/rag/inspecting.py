@@ -56,7 +56,7 @@ class Inspection:
                 tag("a", "To the prompt", href="#prompt", class_="skip"),
                 tag("header", tag("h1", self.question or "Context of a model"), *self._summary()),
                 tag("nav", *links, aria_label="sections"),
-                tag("main", *(tag("section", tag("h2", title), told, id=name) for name, title, told in sections)),
+                tag("main", *(tag("section", tag("h2", title), content, id=name) for name, title, content in sections)),
             ],
         )
 
@@ -77,15 +77,15 @@ class Inspection:
         """A part leads to its record below."""
         seen: set[str] = set()
         colours = self._colours()
-        told = []
+        spans = []
         for ref, text in self.parts:
             if not ref:
-                told.append(tag("span", text, class_="soft"))
+                spans.append(tag("span", text, class_="soft"))
                 continue
             first = None if ref in seen else f"p-{ref}"
             seen.add(ref)
-            told.append(tag("a", text, href=f"#r-{ref}", id=first, class_=colours[ref], title=self._named(ref)))
-        return tag("pre", *told, tabindex=0, aria_label="prompt")
+            spans.append(tag("a", text, href=f"#r-{ref}", id=first, class_=colours[ref], title=self._named(ref)))
+        return tag("pre", *spans, tabindex=0, aria_label="prompt")
 
     def _named(self, ref: str) -> str:
         return f"{ref}, {self.records[ref].entity.tag}"
@@ -98,12 +98,12 @@ class Inspection:
         shown = frozenset(self.prompt.refs)
         kept = [score for place, score in enumerate(self.scores) if place < _MOST_RECORDS or score.ref in shown]
         terms = {score.ref: _terms(score) for score in kept}
-        names = [name for name in _TERMS if any(told[name] for told in terms.values())]
+        names = [name for name in _TERMS if any(each[name] for each in terms.values())]
         columns = [("record", False), ("in the prompt", False), *((name, True) for name in names), ("text", False)]
         rows = (self._record(score, [terms[score.ref][name] for name in names], score.ref in shown) for score in kept)
-        told = table("records by score", columns, rows)
+        listed = table("records by score", columns, rows)
         more = len(self.scores) - len(kept)
-        return joined([told, tag("p", f"{more:,} more with lower scores.", class_="soft")]) if more else told
+        return joined([listed, tag("p", f"{more:,} more with lower scores.", class_="soft")]) if more else listed
 
     def _record(self, score: Score, terms: Sequence[float], is_shown: bool) -> Html:
         record = self.records[score.ref]
@@ -143,8 +143,8 @@ class Inspection:
         report = self.prompt.report
         names = list(next(iter(report.values()), {}))
         rows = (
-            tag("tr", tag("td", name), *(tag("td", _told(told[column]), class_="n") for column in names))
-            for name, told in report.items()
+            tag("tr", tag("td", name), *(tag("td", _cell(counts[column]), class_="n") for column in names))
+            for name, counts in report.items()
         )
         return table("rows by table", [("table", False), *((name.replace("_", " "), True) for name in names)], rows)
 
@@ -185,5 +185,5 @@ def _terms(score: Score) -> Mapping[str, float]:
     return dict.fromkeys(_TERMS, 0.0) | own | (score.match._asdict() if score.match else {})
 
 
-def _told(value: Any) -> str:
+def _cell(value: Any) -> str:
     return "not known" if value is None else f"{value:,}" if type(value) is int else ("yes" if value else "no")

@@ -65,7 +65,7 @@ class Known:
         return self.rows[table] + self.beyond_limit.get(table, 0)
 
     def _kept(self, shown: Sequence[Shown]) -> Counter[str]:
-        """By table, how many rows are shown; those of links are told as far as the records they connect are."""
+        """By table, how many rows are shown; those of links are counted as far as the records they connect are."""
         kept = Counter(one.record.table for one in walk(shown))
         kept.update({table: self.rows[table] for table in self.links})
         return kept

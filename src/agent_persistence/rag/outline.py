@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from agent_persistence.query.records import Row
-from agent_persistence.rag.rendering.notation import told
+from agent_persistence.rag.rendering.notation import notation
 from agent_persistence.rag.rendering.visible import visible
 from agent_persistence.rag.threads import Threads, threads
 from agent_persistence.rag.times import NEVER, age, moment
@@ -18,14 +18,14 @@ from agent_persistence.schema.contexts.shape import ContextShape, ContextTable, 
 
 _UTC_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):\d\d(?:\.\d+)?(?:\+00:00|Z)\Z")
 _LONGEST_TITLE: Final = 80
-"""Of a record that is told by reference; its own heading has the whole."""
+"""Of a record that is shown by reference; its own heading has the whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
     """One row under its short reference, and the records that belong to it.
 
-    `links` are references to further parents, by the names under which they are told.
+    `links` are references to further parents, by the names under which they are shown.
     """
 
     ref: str
@@ -53,7 +53,7 @@ class Record:
     def title(self) -> str:
         """What names the record for people, as one text; empty where it has none."""
         held = [self.row.get(column) for column in self.entity.title]
-        return " ".join(_short(told(value)) for value in held if value is not None)
+        return " ".join(_short(notation(value)) for value in held if value is not None)
 
     def walk(self) -> Iterator[Record]:
         """This record and all below it, in the order of the prompt."""
@@ -62,22 +62,22 @@ class Record:
             yield from child.walk()
 
     def heading(self) -> dict[str, str]:
-        """What is told beside the reference: title, labels, links, the time to the minute; visible, unescaped."""
+        """What is shown beside the reference: title, labels, links, the time to the minute; visible, unescaped."""
         row, entity = self.row, self.entity
         heading = {entity.title_name: title} if (title := self.title) else {}
-        heading.update({name: told(row[label]) for label, name in entity.labels if row.get(label) is not None})
+        heading.update({name: notation(row[label]) for label, name in entity.labels if row.get(label) is not None})
         heading.update(self.links)
         if entity.time is not None and row.get(entity.time) is not None:
-            heading["at"] = _short(told(row[entity.time]))
+            heading["at"] = _short(notation(row[entity.time]))
         return heading
 
     def texts(self) -> dict[str, str]:
         """What the record says, by visible column: the body alone where there is one, else all that is not NULL."""
         if self.entity.body is not None:
-            return {self.entity.body: told(self.row.get(self.entity.body))}
+            return {self.entity.body: notation(self.row.get(self.entity.body))}
         structure, chosen = self.entity.structure, self.entity.columns
         return {
-            visible(str(column)): _short(told(value))
+            visible(str(column)): _short(notation(value))
             for column, value in self.row.items()
             if value is not None and column not in structure and (chosen is None or column in chosen)
         }
@@ -88,7 +88,7 @@ def outline(rows: Mapping[str, Sequence[Row]], shape: ContextShape) -> list[Reco
 
     Records keep the order of their rows, or stand in the order of time where their table says so. A row whose parent is
     not in the context is a root; one that names another row of its table stands under that one. Links are no records:
-    they are told by the records they lead from.
+    they are shown by the records they lead from.
     """
     return _Growing(rows, shape).grown()
 
@@ -111,7 +111,7 @@ class _Growing:
             else:
                 self._grow(entity, self._rows.get(table, ()))
         for entity in links:
-            self._tell(entity, self._rows.get(entity.table, ()))
+            self._add_links(entity, self._rows.get(entity.table, ()))
         places = {table: place for place, table in enumerate(self._shape.order)}
         return sorted(self._roots, key=lambda root: places[root.table])
 
@@ -126,7 +126,7 @@ class _Growing:
         records = self._made[entity.table] = [made[place] for place in range(len(ordered))]
         for record in records:
             (self._roots if record.parent is None else record.parent.children).append(record)
-        self._tell_threads(entity, records, thread)
+        self._add_threads(entity, records, thread)
 
     def _record(self, ref: str, entity: ContextTable, row: Row, under: Record | None) -> Record:
         parents = [(relation, self._found(relation, row)) for relation in entity.parents]
@@ -134,8 +134,8 @@ class _Growing:
         first = parents[0][1] if parents else None
         return Record(ref, entity, row, under or first, links)
 
-    def _tell_threads(self, entity: ContextTable, records: Sequence[Record], thread: Threads) -> None:
-        """Tell what a record names and does not stand under: by a further relation, or because it lies too deep."""
+    def _add_threads(self, entity: ContextTable, records: Sequence[Record], thread: Threads) -> None:
+        """Show what a record names and does not stand under: by a further relation, or because it lies too deep."""
         for number, relation in enumerate(entity.threads):
             for place, record in enumerate(records):
                 if number > 0 or place in thread.flattened:
@@ -143,16 +143,16 @@ class _Growing:
                     if found is not None and found is not record:
                         record.links[relation.shown_as] = _reference(found)
 
-    def _tell(self, entity: ContextTable, rows: Sequence[Row]) -> None:
-        """What the first parent of a link is told of its other parents, in the order of the link's rows."""
+    def _add_links(self, entity: ContextTable, rows: Sequence[Row]) -> None:
+        """What the first parent of a link shows of its other parents, in the order of the link's rows."""
         first, *others = entity.parents
-        told: dict[tuple[str, str], dict[str, None]] = {}
+        shown: dict[tuple[str, str], dict[str, None]] = {}
         for row in rows:
             record = self._found(first, row)
             for relation in others:
                 found = self._found(relation, row)
                 if record is not None and found is not None:
-                    references = told.setdefault((record.ref, relation.shown_as), {})
+                    references = shown.setdefault((record.ref, relation.shown_as), {})
                     references[_reference(found)] = None
                     record.links[relation.shown_as] = ", ".join(references)
 

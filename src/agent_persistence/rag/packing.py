@@ -106,12 +106,12 @@ class _Packing:
         heap = [(-self._density(place), place) for place in range(len(self.items)) if self._is_eligible(place, section)]
         heapq.heapify(heap)
         while heap:
-            told, place = heapq.heappop(heap)
+            known, place = heapq.heappop(heap)
             if place in self.chosen:
                 continue
             density = self._density(place)
-            if density != -told:
-                if density < -told:  # greater ones were told anew
+            if density != -known:
+                if density < -known:  # greater ones were put in anew
                     heapq.heappush(heap, (-density, place))
                 continue
             if section is not None and self._of(section, self._bundle(place)) > up_to:
@@ -121,7 +121,7 @@ class _Packing:
                     heapq.heappush(heap, (-self._density(below), below))
 
     def take(self, place: int) -> list[int]:
-        """Choose the item and the ancestors it needs, if they fit; tell which items have become denser by it."""
+        """Choose the item and the ancestors it needs, if they fit; give the items that have become denser by it."""
         if place in self.chosen or self._costs[place] > self.left or not self._is_within_caps(place):
             return []
         bundle = self._bundle(place)
@@ -134,7 +134,7 @@ class _Packing:
         return list(self._denser(bundle[-1]))
 
     def _denser(self, top: int) -> Iterator[int]:
-        """What is below the item and has become denser, once all below is told anew; and what may now continue."""
+        """What is below the item and has become denser, once all below is counted anew; and what may now continue."""
         below = list(self._children[top])
         while below:
             place = below.pop()

@@ -69,22 +69,22 @@ def plan(
     Reading begins at the highest tables that filters name, else at the roots. Below them a table holds children of the
     rows found, above them their parents; a table whose link would lead through one that is not read, or by a column
     that may not be read, is left out, so that nobody else's rows slip in. Columns that the schema declares to be
-    vectors, which tell a reader nothing and are long, are not asked for.
+    vectors, which say nothing to a reader and are long, are not asked for.
 
     A filter on a table that may not be read is a TableNotAllowedError; where none may be read, that is a
     ValidationError, since a context would say that nothing was found.
     """
     _check_tables("filters", filters, shape)
-    allowed = {table: told.limit for table, told in shape.tables.items()} | _checked(limits or {}, shape)
+    allowed = {table: entity.limit for table, entity in shape.tables.items()} | _checked(limits or {}, shape)
     warnings: list[str] = []
     steps: dict[str, Step] = {}
     for table in shape.order:
-        told = shape.tables[table]
-        refusal = _refusal(told, readable, named=filters.get(table) is not None, known=shape.order)
+        entity = shape.tables[table]
+        refusal = _refusal(entity, readable, named=filters.get(table) is not None, known=shape.order)
         if refusal:
             warnings.append(f"{table}: {refusal}")
         elif allowed[table]:
-            newest_by, select = _newest_by(told, readable), _select(shape, told, readable, schema)
+            newest_by, select = _newest_by(entity, readable), _select(shape, entity, readable, schema)
             steps[table] = Step(table, allowed[table], filters.get(table), newest_by, select)
         elif filters.get(table) is not None:
             raise ValidationError(table, f"a filter is given for {table}, and a limit of 0 leaves the table out")
@@ -104,9 +104,9 @@ def plan(
     return ReadPlan(tuple(steps.values()), tuple(warnings), follow_relations, tuple(searched), chosen)
 
 
-def _is_named(told: ContextTable) -> bool:
-    """Whether a retriever can name its records: by one key, and where they are told at all."""
-    return len(told.key) == 1 and not told.link
+def _is_named(entity: ContextTable) -> bool:
+    """Whether a retriever can name its records: by one key, and where they are shown at all."""
+    return len(entity.key) == 1 and not entity.link
 
 
 def _nothing_readable(shape: ContextShape, readable: Readable, reasons: Sequence[str]) -> ValidationError:
@@ -121,14 +121,14 @@ def _nothing_readable(shape: ContextShape, readable: Readable, reasons: Sequence
     )
 
 
-def _refusal(told: ContextTable, readable: Readable, *, named: bool, known: Iterable[str]) -> str | None:
+def _refusal(entity: ContextTable, readable: Readable, *, named: bool, known: Iterable[str]) -> str | None:
     """Why the table is not read, if the policy has a say in it; raised where a filter names the table."""
-    table = told.table
+    table = entity.table
     if table not in readable:
         if named:
             raise TableNotAllowedError(table, "query", [name for name in known if name in readable])
         return "not readable under this policy"
-    for key in told.key:
+    for key in entity.key:
         if not _may_read(readable, table, key):
             if named:
                 raise ColumnNotAllowedError(table, key, "a context needs the key of each row, and the policy hides it")
@@ -136,33 +136,33 @@ def _refusal(told: ContextTable, readable: Readable, *, named: bool, known: Iter
     return None
 
 
-def _newest_by(told: ContextTable, readable: Readable) -> tuple[str, ...]:
-    ordered = (*(() if told.time is None else (told.time,)), *told.key)
-    return tuple(column for column in ordered if _may_read(readable, told.table, column))
+def _newest_by(entity: ContextTable, readable: Readable) -> tuple[str, ...]:
+    ordered = (*(() if entity.time is None else (entity.time,)), *entity.key)
+    return tuple(column for column in ordered if _may_read(readable, entity.table, column))
 
 
-def _select(shape: ContextShape, told: ContextTable, readable: Readable, schema: Schema) -> tuple[str, ...] | None:
+def _select(shape: ContextShape, entity: ContextTable, readable: Readable, schema: Schema) -> tuple[str, ...] | None:
     """The columns that are said, with those that the shape needs; else what is declared without the vectors, if any."""
-    if told.columns is not None:
-        wanted = dict.fromkeys((*told.columns, *_needed(shape, told)))
-        return tuple(column for column in wanted if _may_read(readable, told.table, column))
+    if entity.columns is not None:
+        wanted = dict.fromkeys((*entity.columns, *_needed(shape, entity)))
+        return tuple(column for column in wanted if _may_read(readable, entity.table, column))
     declared = {
-        name: column for name, column in schema.columns(told.table).items() if _may_read(readable, told.table, name)
+        name: column for name, column in schema.columns(entity.table).items() if _may_read(readable, entity.table, name)
     }
     without = tuple(name for name, column in declared.items() if not _VECTOR.match(column.type))
     return None if len(without) == len(declared) else without
 
 
-def _needed(shape: ContextShape, told: ContextTable) -> Iterator[str]:
-    """The columns by which rows hang together and that prompts tell beside the others."""
-    yield from sorted(told.structure)
-    if told.body is not None:
-        yield told.body
-    for table in shape.children[told.table]:
+def _needed(shape: ContextShape, entity: ContextTable) -> Iterator[str]:
+    """The columns by which rows hang together and that prompts show beside the others."""
+    yield from sorted(entity.structure)
+    if entity.body is not None:
+        yield entity.body
+    for table in shape.children[entity.table]:
         for relation in shape.tables[table].parents:
-            if relation.parent == told.table:
+            if relation.parent == entity.table:
                 yield from relation.references
-    for relation in told.threads:
+    for relation in entity.threads:
         yield from relation.references
 
 

@@ -1,4 +1,4 @@
-"""The rows found as a context tells them: in a fixed order of rows and columns, and redacted. Pure."""
+"""The rows found as a context shows them: in a fixed order of rows and columns, and redacted. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Prepared:
     redacted: Mapping[str, int] = field(default_factory=dict)
 
     def question(self, query: str | None) -> str:
-        """The query as the rows tell what it asks for: redacted where they are."""
+        """The query as the rows show what it asks for: redacted where they are."""
         return query or "" if self.redactor is None else self.redactor.text(visible(query or ""))
 
     def wanted(self, query: str | None) -> frozenset[str]:
@@ -40,21 +40,21 @@ def prepared(
     """The rows newest first, columns in the order of the schema and others by name.
 
     What is invisible is removed before redaction, since it could hide an address from a detector. Keys are put back
-    after it: they tell which rows belong together, and stay out of prompts.
+    after it: they say which rows belong together, and stay out of prompts.
     """
     rows = {
-        table: [_in_order(row, tuple(schema.columns(table))) for row in newest_first(told, found.get(table, ()))]
-        for table, told in shape.tables.items()
+        table: [_in_order(row, tuple(schema.columns(table))) for row in newest_first(entity, found.get(table, ()))]
+        for table, entity in shape.tables.items()
     }
     if redaction is None:
         return Prepared(rows)
     redactor = redaction.session()
-    told = redactor.tables({table: [visible_value(row) for row in given] for table, given in rows.items()})
+    redacted = redactor.tables({table: [visible_value(row) for row in given] for table, given in rows.items()})
     counts = {
         table: sum(count for kind, count in kinds.items() if kind != "dropped")
         for table, kinds in redactor.counts().items()
     }
-    return Prepared({table: _with_keys(shape, table, rows[table], told[table]) for table in rows}, redactor, counts)
+    return Prepared({table: _with_keys(shape, table, rows[table], redacted[table]) for table in rows}, redactor, counts)
 
 
 def _in_order(row: Row, columns: Sequence[str]) -> Row:
@@ -68,8 +68,8 @@ def _with_keys(shape: ContextShape, table: str, rows: Sequence[Row], redacted: S
     relations = [one for one in (*entity.parents, *entity.threads) if one.references == shape.tables[one.parent].key]
     keys = [*entity.key, *(column for one in relations for column in one.columns)]
     return [
-        {**told, **{column: row[column] for column in keys if column in row}}
-        for row, told in zip(rows, redacted, strict=True)
+        {**safe, **{column: row[column] for column in keys if column in row}}
+        for row, safe in zip(rows, redacted, strict=True)
     ]
 
 
@@ -79,9 +79,9 @@ def divided(
     """The rows of the context's lists, and those in reserve."""
     shown: dict[str, list[Row]] = {table: [] for table in shape.tables}
     reserve: dict[str, list[Row]] = {table: [] for table in shape.tables}
-    for table, told in shape.tables.items():
+    for table, entity in shape.tables.items():
         for row in rows[table]:
-            (reserve if record_id(table, told.key_of(row)) in reserved else shown)[table].append(row)
+            (reserve if record_id(table, entity.key_of(row)) in reserved else shown)[table].append(row)
     return shown, reserve
 
 

@@ -32,7 +32,7 @@ MOST_TURNS: Final = 999
 """How many turns are read around those with words of the question."""
 RETRIEVER: Final = "retriever"
 AROUND: Final = "what was found"
-"""What is told to have failed where the records around those found could not be read."""
+"""What is reported to have failed where the records around those found could not be read."""
 
 
 async def read(
@@ -104,7 +104,7 @@ class _Reading:
             self._found.beyond_limit[step.table] = len(newest[step.limit :])
             if len(newest) == step.limit == self._facade.max_rows:
                 self._found.full.add(step.table)
-        except Exception as error:  # every failure is raised by run() or told in the warnings
+        except Exception as error:  # every failure is raised by run() or reported in the warnings
             self._fail(step.table, error, siblings)
         finally:
             self._settled[step.table].set()
@@ -115,13 +115,13 @@ class _Reading:
 
     async def _read_ahead(self, step: Step, above: Sequence[str]) -> list[Row] | None:
         """The rows that `_newest` would find, asked for before it is known what they belong to; None where it cannot be
-        told so, or what they belong to was cut at its limit."""
+        done, or what they belong to was cut at its limit."""
         if step.table not in self._ahead:
             return None
         held: list[Filters] = [self._ahead[step.table], *([] if step.filters is None else [step.filters])]
         try:
             rows = await self._query(step, [held], self._most(step))
-        except PersistenceError:  # the ordinary way tells what is wrong, if anything is
+        except PersistenceError:  # the ordinary way says what is wrong, if anything is
             return None
         await self._wait(above)
         found = self._found
@@ -170,7 +170,7 @@ class _Reading:
         return [all_of(*held) for held in self._conditions(step)]
 
     async def _sought(self, step: Step, conditions: Sequence[Sequence[Filters]]) -> list[Row]:
-        """Rows with the words, the newest of each; none where the database does not tell, which is no failure."""
+        """Rows with the words, the newest of each; none where the database does not say, which is no failure."""
         asked = [
             partial(self._query, step, [[*held, word] for held in conditions], ROWS_A_WORD) for word in step.sought
         ]
@@ -183,9 +183,9 @@ class _Reading:
     async def _query(self, step: Step, alternatives: Sequence[Sequence[Filters]], limit: int | None) -> list[Row]:
         """The newest rows that meet all conditions of one of the alternatives, each of them once."""
         answers = await together([partial(self._asked, step, conditions, limit) for conditions in alternatives])
-        told = self._tables[step.table]
+        entity = self._tables[step.table]
         rows = [row for answer in answers for row in answer]
-        return newest_first(told, rows if len(answers) < 2 else _distinct(told, rows))[:limit]
+        return newest_first(entity, rows if len(answers) < 2 else _distinct(entity, rows))[:limit]
 
     async def _asked(self, step: Step, conditions: Sequence[Filters], limit: int | None) -> list[Row]:
         with self._found.timeline.request(step.table) as request:
@@ -266,11 +266,11 @@ class _Reading:
 
     async def _turns(self, step: Step) -> dict[str, list[Row]]:
         """The turns of the talks in which words were found."""
-        told, rows = self._tables[step.table], self._found.worded.get(step.table, ())
-        talks = best_talks(told, self._plan.words, rows)
+        entity, rows = self._tables[step.table], self._found.worded.get(step.table, ())
+        talks = best_talks(entity, self._plan.words, rows)
         if not talks:
             return {step.table: []}
-        conditions = self._holding(step, told.parents[0].columns, talks)
+        conditions = self._holding(step, entity.parents[0].columns, talks)
         return {step.table: await self._query(step, conditions, MOST_TURNS)}
 
     async def _with_parents(self, missing: Named, found: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
@@ -305,8 +305,8 @@ class _Reading:
         return [[*held, among(columns, batch)] for batch in batches_of(values, size_of(columns))]
 
 
-def _distinct(told: ContextTable, rows: Sequence[Row]) -> list[Row]:
+def _distinct(entity: ContextTable, rows: Sequence[Row]) -> list[Row]:
     found: dict[str, Row] = {}
     for row in rows:
-        found.setdefault(repr([row.get(column) for column in told.key]), row)
+        found.setdefault(repr([row.get(column) for column in entity.key]), row)
     return list(found.values())

@@ -24,7 +24,7 @@ def values(row: Row, columns: Iterable[str]) -> Values:
 
 
 def missing_parents(shape: ContextShape, plan: ReadPlan, found: Rows, named: Rows) -> Named:
-    """The parents that the named rows tell and that are not read, in order of appearance."""
+    """The parents that the named rows refer to and that are not read, in order of appearance."""
     if not plan.follows_relations:
         return {}
     tables = [step.table for step in plan.steps]
@@ -35,9 +35,9 @@ def missing_parents(shape: ContextShape, plan: ReadPlan, found: Rows, named: Row
                 known = _held(found, relation.parent, relation.references)
                 known |= _held(named, relation.parent, relation.references)
                 for row in named.get(table, ()):
-                    told = values(row, relation.columns)
-                    if told and told not in known:
-                        missing.setdefault((relation.parent, relation.references), {})[told] = None
+                    held = values(row, relation.columns)
+                    if held and held not in known:
+                        missing.setdefault((relation.parent, relation.references), {})[held] = None
     return {asking: list(held) for asking, held in missing.items()}
 
 

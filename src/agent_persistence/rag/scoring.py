@@ -28,7 +28,7 @@ from agent_persistence.schema.contexts.shape import ContextTable
 Importance: TypeAlias = str | Callable[[Row], float]
 Key: TypeAlias = str | int
 RecordId: TypeAlias = tuple[str, str]
-"""A table, and a key as text: a function may tell the key 12 as "12"."""
+"""A table, and a key as text: a function may give the key 12 as "12"."""
 
 RECENCY_OF_ANSWERS: Final = 0.02
 """What recency weighs where a question is asked: enough to part equals."""
@@ -42,7 +42,7 @@ class Scoring:
     what the context says); a record without a time has none. Its weight is by default 1, and with a question 0.02: then
     it decides between records that answer equally well. `importance` names for a table the column to take it from, or a
     function of the row: a number from 0 to 1, beyond which it is cut. Relevance, from 0 to 1, is how well the words of
-    the query match, with what a retriever says. `entity_weights` multiply the scores of a table, by 1 unless told.
+    the query match, with what a retriever says. `entity_weights` multiply the scores of a table, by 1 by default.
     `pins` are (table, key) of records that are shown before all others. Tables that a context does not have are refused
     when it is built.
     """
@@ -83,7 +83,7 @@ class Scoring:
 class Score(NamedTuple):
     """Why a record stands where it stands: each term times its weight; their sum times `entity_weight` is `score`.
 
-    `match` tells what the words of the question found: in the record, around it and above it.
+    `match` says what the words of the question found: in the record, around it and above it.
     """
 
     ref: str
@@ -114,12 +114,12 @@ def scores(
 
     Recency is 1 for what is of now or later, and 0 for what has no time. `now` is by default the newest time among the
     records, so that equal records give equal scores on any day. `answers` says that there is a question, which recency
-    does not outvote unless the scoring says so; `matches` are told with the scores.
+    does not outvote unless the scoring says so; `matches` are given with the scores.
     """
     times_s = [None if (time := record.time) is NEVER else time.timestamp() for record in records]
     now_s = max((time for time in times_s if time is not None), default=0.0) if now is None else now.timestamp()
     tables = {record.table: record.entity for record in records}
-    rules = {table: _rule(told, scoring) for table, told in tables.items()}
+    rules = {table: _rule(entity, scoring) for table, entity in tables.items()}
     recency = scoring.recency_weight
     if recency is None:
         recency = RECENCY_OF_ANSWERS if answers else 1.0
@@ -151,9 +151,9 @@ class _Rule(NamedTuple):
     weight: float
 
 
-def _rule(told: ContextTable, scoring: Scoring) -> _Rule:
-    table = told.table
-    half_life_s = scoring.half_lives.get(table, told.half_life).total_seconds()
+def _rule(entity: ContextTable, scoring: Scoring) -> _Rule:
+    table = entity.table
+    half_life_s = scoring.half_lives.get(table, entity.half_life).total_seconds()
     return _Rule(table, half_life_s, scoring.importance.get(table), scoring.entity_weights.get(table, 1.0))
 
 
@@ -168,13 +168,13 @@ def _importance(record: Record, rule: Importance) -> float:
     return float(min(max(value, 0), 1))
 
 
-def _by_table(option: str, told: Any) -> Mapping[str, Any]:
-    if not isinstance(told, Mapping):
-        raise ConfigurationError(f"{option} is a mapping by table, not {printable(told)}")
-    for table in told:
+def _by_table(option: str, by_table: Any) -> Mapping[str, Any]:
+    if not isinstance(by_table, Mapping):
+        raise ConfigurationError(f"{option} is a mapping by table, not {printable(by_table)}")
+    for table in by_table:
         if type(table) is not str:
             raise ConfigurationError(f"{option}: {printable(table)} is no table")
-    return MappingProxyType(dict(told))
+    return MappingProxyType(dict(by_table))
 
 
 def _pinned(pins: Iterable[Any]) -> frozenset[RecordId]:

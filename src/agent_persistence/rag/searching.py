@@ -12,7 +12,7 @@ from agent_persistence.query.records import Row
 from agent_persistence.rag.ranking.dates import IsMeant
 from agent_persistence.rag.ranking.matching import Corpus, Match, WordMatches
 from agent_persistence.rag.ranking.words import Word
-from agent_persistence.rag.rendering.notation import told as notation
+from agent_persistence.rag.rendering.notation import notation
 from agent_persistence.rag.scope import values
 from agent_persistence.rag.scoring import RecordId, record_id
 from agent_persistence.schema.contexts.shape import ContextShape, ContextTable, Relation
@@ -49,7 +49,7 @@ class Asked:
 class BestRows:
     """The rows of a context, newest first: by table those within its limit, and those that only a budget may show.
 
-    Rows come with those they belong to, on top of the limits. `matches` tell how well the rows match, those that do.
+    Rows come with those they belong to, on top of the limits. `matches` say how well the rows match, those that do.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
@@ -71,24 +71,26 @@ class _World:
         authors: list[str] = []
         days: list[str] = []
         of_talks = 0
-        for table, told in shape.tables.items():
+        for table, entity in shape.tables.items():
             given = rows.get(table, ())[::-1]
             start = len(self.rows)
             self.rows += given
             self.spans[table] = range(start, len(self.rows))
-            spoken += texts(told, given, hides)
-            parents += self._parents(told, given)
-            numbers = _talks(told, given, of_talks)
+            spoken += texts(entity, given, hides)
+            parents += self._parents(entity, given)
+            numbers = _talks(entity, given, of_talks)
             of_talks = max(numbers, default=-1) + 1 or of_talks
             talks += numbers
-            authors += _authors(told, given)
-            days += [""] * len(given) if told.time is None else [str(row.get(told.time) or "")[:10] for row in given]
+            authors += _authors(entity, given)
+            days += (
+                [""] * len(given) if entity.time is None else [str(row.get(entity.time) or "")[:10] for row in given]
+            )
         self.searched = Corpus(spoken, parents, talks, authors, days)
 
-    def _parents(self, told: ContextTable, rows: Sequence[Row]) -> list[int]:
-        if not told.parents:
+    def _parents(self, entity: ContextTable, rows: Sequence[Row]) -> list[int]:
+        if not entity.parents:
             return [-1] * len(rows)
-        relation = told.parents[0]
+        relation = entity.parents[0]
         places = self._holding(relation)
         return [places.get(_held(row, relation.columns), -1) for row in rows]
 
@@ -105,18 +107,18 @@ class _World:
         """The places of the records named that are in the table."""
         if not named:
             return
-        told = self._tables[table]
+        entity = self._tables[table]
         for place in self.spans[table]:
-            if record_id(table, told.key_of(self.rows[place])) in named:
+            if record_id(table, entity.key_of(self.rows[place])) in named:
                 yield place
 
     def by_place(self, scores: Mapping[RecordId, float]) -> dict[int, float]:
         """The scores of the records by their places."""
-        told = {table for table, _ in scores}
+        scored = {table for table, _ in scores}
         return {
             place: scores[record]
             for table in self.spans
-            if table in told
+            if table in scored
             for place in self.spans[table]
             if (record := record_id(table, self._tables[table].key_of(self.rows[place]))) in scores
         }
@@ -176,7 +178,7 @@ class RowMatches:
         }
 
     def add(self, meant: Mapping[RecordId, float]) -> None:
-        """Count what is said of the meaning of records, on a scale of its own from 0; of one told twice the better."""
+        """Count what is said of the meaning of records, on a scale of its own from 0; of one said twice the better."""
         for record, score in meant.items():
             self._meant[record] = max(score, self._meant.get(record, 0.0))
         if self._meant:
@@ -203,7 +205,7 @@ def _best_rows(shape: ContextShape, world: _World, matches: WordMatches, wanted:
         within[table] = {*best[: wanted.limits.get(table, 0)], *named}
         beyond[table] = {*best, *within[table]}
     if wanted.follows_relations:
-        links = [table for table, told in shape.tables.items() if told.link]
+        links = [table for table, entity in shape.tables.items() if entity.link]
         for chosen, most in ((within, wanted.limits), (beyond, wanted.most)):
             chosen.update((table, set()) for table in links)
             world.add_parents(chosen)
@@ -211,11 +213,11 @@ def _best_rows(shape: ContextShape, world: _World, matches: WordMatches, wanted:
             world.add_parents(chosen)
         beyond = {table: beyond[table] | within[table] for table in beyond}
     answered = BestRows()
-    for table, told in shape.tables.items():
+    for table, entity in shape.tables.items():
         answered.rows[table] = [world.rows[place] for place in sorted(within[table], reverse=True)]
         answered.reserve[table] = [world.rows[place] for place in sorted(beyond[table] - within[table], reverse=True)]
         for place in filter(matches.scores.__getitem__, beyond[table]):
-            answered.matches[record_id(table, told.key_of(world.rows[place]))] = matches.match(place)
+            answered.matches[record_id(table, entity.key_of(world.rows[place]))] = matches.match(place)
     return answered
 
 
@@ -226,31 +228,31 @@ def _best(scores: Sequence[float], span: range, most: int) -> list[int]:
     return heapq.nlargest(most, span, key=lambda place: (scores[place], place))
 
 
-def texts(told: ContextTable, rows: Sequence[Row], hides: Hides) -> list[str]:
+def texts(entity: ContextTable, rows: Sequence[Row], hides: Hides) -> list[str]:
     """What the rows say: title and body, or without a body all columns but those that are keys and times."""
-    spoken = {*told.title, *(() if told.body is not None else (label for label, _ in told.labels))}
-    there = (told.body,) if told.body is not None else dict.fromkeys(column for row in rows for column in row)
-    others = [column for column in there if column not in told.structure - spoken and column not in told.title]
-    columns = [column for column in (*told.title, *others) if not hides(told.table, column)]
+    spoken = {*entity.title, *(() if entity.body is not None else (label for label, _ in entity.labels))}
+    there = (entity.body,) if entity.body is not None else dict.fromkeys(column for row in rows for column in row)
+    others = [column for column in there if column not in entity.structure - spoken and column not in entity.title]
+    columns = [column for column in (*entity.title, *others) if not hides(entity.table, column)]
     if len(columns) == 1:
         found = [row.get(columns[0]) for row in rows]
         return [text if isinstance(text, str) else notation(text) for text in found]
     return [" ".join(notation(row.get(column)) for column in columns) for row in rows]
 
 
-def _talks(told: ContextTable, rows: Sequence[Row], first: int) -> list[int]:
+def _talks(entity: ContextTable, rows: Sequence[Row], first: int) -> list[int]:
     """For turns the number of their talk, which is their first parent; the numbers begin with the first."""
-    if not told.is_turn:
+    if not entity.is_turn:
         return [-1] * len(rows)
     numbers: dict[Any, int] = {}
-    columns = told.parents[0].columns
+    columns = entity.parents[0].columns
     return [numbers.setdefault(_held(row, columns), first + len(numbers)) for row in rows]
 
 
-def _authors(told: ContextTable, rows: Sequence[Row]) -> list[str]:
+def _authors(entity: ContextTable, rows: Sequence[Row]) -> list[str]:
     """Who a turn is of: the second parent where there is one, such as the user who wrote it, else the first label."""
-    columns = told.parents[1].columns if len(told.parents) > 1 else tuple(label for label, _ in told.labels[:1])
-    if told.body is None or not columns:
+    columns = entity.parents[1].columns if len(entity.parents) > 1 else tuple(label for label, _ in entity.labels[:1])
+    if entity.body is None or not columns:
         return [""] * len(rows)
     return [" ".join(str(row.get(column) or "") for column in columns) for row in rows]
 

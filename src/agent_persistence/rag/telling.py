@@ -42,7 +42,7 @@ class TokenUse:
 class Prompt:
     """A prompt, and what is to be known about it.
 
-    `refs` are the references of the records in it, in their order. `report` tells by table how many rows were fetched,
+    `refs` are the references of the records in it, in their order. `report` says by table how many rows were fetched,
     kept in the prompt, dropped by the budget and by the limit, and clipped; how many values were redacted; and whether
     more rows exist than the limit let through.
     """
@@ -79,7 +79,7 @@ class Settings:
     requests: Sequence[TimedRequest] = ()
 
 
-class Telling:
+class Prompts:
     """The records of one state of a context's rows, their scores, and the prompts that were made of them."""
 
     def __init__(self, rows: Mapping[str, Sequence[Row]], settings: Settings) -> None:
@@ -101,14 +101,14 @@ class Telling:
     def scores(self) -> list[Score]:
         """Best first."""
         if self._scores is None:
-            told = self._settings
+            settings = self._settings
             self._scores = scores(
                 self.records,
-                told.scoring,
-                told.relevance,
-                told.now,
-                matches=told.answered.matches,
-                answers=told.answers,
+                settings.scoring,
+                settings.relevance,
+                settings.now,
+                matches=settings.answered.matches,
+                answers=settings.answers,
             )
         return self._scores
 
@@ -188,12 +188,12 @@ class Telling:
             [table for table in answered.failures if table in tables],
             answered.full,
             self._settings.unread,
-            [table for table, told in tables.items() if told.link],
+            [table for table, entity in tables.items() if entity.link],
         )
 
 
 def state(rows: Mapping[str, Sequence[Row]]) -> list[tuple[Any, ...]]:
-    """What is compared to tell whether rows have changed since."""
+    """What is compared to know whether rows have changed since."""
     return [(table, *row, *row.values()) for table, given in rows.items() for row in given]
 
 

@@ -10,7 +10,7 @@ from agent_persistence.query.records import Row
 from agent_persistence.schema.contexts.shape import Relation
 
 DEEPEST: Final = 6
-"""How many rows stand one in the other; what lies deeper stands beside the row it names, and tells it."""
+"""How many rows stand one in the other; what lies deeper stands beside the row it names, and refers to it."""
 
 
 @dataclass(frozen=True, slots=True)

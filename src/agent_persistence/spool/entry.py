@@ -73,33 +73,33 @@ class Entry:
     def to_json(self) -> str:
         """The entry as a text. SpoolError where something in it has no form that `from_json` reads."""
         try:
-            return json.dumps(self._told(), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+            return json.dumps(self._document(), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         except (TypeError, ValueError, KeyError):
             raise SpoolError("something in the write has no form in which it could be kept") from None
 
-    def _told(self) -> Json:
+    def _document(self) -> Json:
         operation = self.operation
-        told: dict[str, Json] = {"actor": self.actor}
+        document: dict[str, Json] = {"actor": self.actor}
         if not self.own:
-            told["as"] = {"claims": self.claims, "role": self.role}
+            document["as"] = {"claims": self.claims, "role": self.role}
         if isinstance(operation, Unit):
-            told["unit"] = {"key": operation.key, "parts": list(map(_part, operation.parts))}
+            document["unit"] = {"key": operation.key, "parts": list(map(_part, operation.parts))}
         else:
-            told |= _operation(operation)
-        return told
+            document |= _operation(operation)
+        return document
 
     @classmethod
     def from_json(cls, text: str, *, resent: bool) -> Entry:
         """The entry of a text. SpoolError where it is none that `to_json` writes."""
         try:
-            told = json.loads(text)
-            named = told.get("as")
-            operation = _unit(told["unit"]) if "unit" in told else _restored(told)
+            document = json.loads(text)
+            named = document.get("as")
+            operation = _unit(document["unit"]) if "unit" in document else _restored(document)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             raise SpoolError("an entry of the spool is none that this version writes") from None
         if named is None:
-            return cls(operation, actor=told["actor"], resent=resent)
-        return cls(operation, False, named["claims"], named["role"], told["actor"], resent)
+            return cls(operation, actor=document["actor"], resent=resent)
+        return cls(operation, False, named["claims"], named["role"], document["actor"], resent)
 
 
 def parts_of(operation: Operation) -> Sequence[Operation]:
@@ -116,26 +116,26 @@ def _part(part: UnitPart) -> Json:
     return {**_operation(part.operation), "expect": part.expect}
 
 
-def _unit(told: Mapping[str, Json]) -> Unit:
-    parts = tuple(UnitPart(_restored(part), part["expect"]) for part in told["parts"])
-    return Unit(", ".join(distinct(part.operation.table for part in parts)), parts, told["key"])
+def _unit(document: Mapping[str, Json]) -> Unit:
+    parts = tuple(UnitPart(_restored(part), part["expect"]) for part in document["parts"])
+    return Unit(", ".join(distinct(part.operation.table for part in parts)), parts, document["key"])
 
 
 def _operation(operation: Any) -> dict[str, Json]:
     """The fields of an operation by name; a reference in a record stands beside it."""
     if _SINGLE[operation.verb] is not type(operation):
         raise TypeError
-    told: dict[str, Json] = {"verb": operation.verb, "table": operation.table}
+    fields: dict[str, Json] = {"verb": operation.verb, "table": operation.table}
     for name in ("generated_key", "returning", "referred", "on_conflict", "max_affected", "lock"):
         value = getattr(operation, name, None)
         if value is not None and (value != () or name == "returning"):  # no columns are not all of them
-            told[name] = list(value) if isinstance(value, tuple) else value
+            fields[name] = list(value) if isinstance(value, tuple) else value
     if records := [record for _, record in operation.given()]:
-        told["records"] = [{k: v for k, v in record.items() if not isinstance(v, Reference)} for record in records]
-        told["refer"] = list(_references(records))
+        fields["records"] = [{k: v for k, v in record.items() if not isinstance(v, Reference)} for record in records]
+        fields["refer"] = list(_references(records))
     if operation.filter is not None:
-        told["filters"] = _filter(operation.filter)
-    return told
+        fields["filters"] = _filter(operation.filter)
+    return fields
 
 
 def _references(records: Sequence[Record]) -> Iterator[Json]:
@@ -145,23 +145,23 @@ def _references(records: Sequence[Record]) -> Iterator[Json]:
                 yield [index, name, _place(value)]
 
 
-def _restored(told: Mapping[str, Json]) -> Any:
-    kind = _SINGLE[told["verb"]]
-    records = [dict(record) for record in told.get("records", ())]
-    for index, name, place in told.get("refer", ()):
+def _restored(fields: Mapping[str, Json]) -> Any:
+    kind = _SINGLE[fields["verb"]]
+    records = [dict(record) for record in fields.get("records", ())]
+    for index, name, place in fields.get("refer", ()):
         records[index][name] = Reference(*place)
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name in ("generated_key", "returning", "referred", "on_conflict", "max_affected", "lock")
-        if (value := told.get(name)) is not None
+        if (value := fields.get(name)) is not None
     }
-    if "filters" in told:
-        given["filters"] = _read_filter(told["filters"])
+    if "filters" in fields:
+        given["filters"] = _read_filter(fields["filters"])
     if issubclass(kind, BatchWrite):
         given["records"] = tuple(records)
     elif records:
         given["changes" if kind is Update else "record"] = records[0]
-    return kind(told["table"], **given)
+    return kind(fields["table"], **given)
 
 
 def _place(reference: Reference) -> list[Json]:
@@ -197,8 +197,8 @@ def filter_text(predicate: Filter) -> str:
     return json.dumps(_filter(predicate))
 
 
-def _read_filter(told: Mapping[str, Json]) -> Filter:
-    match told:
+def _read_filter(fields: Mapping[str, Json]) -> Filter:
+    match fields:
         case {"all": terms}:
             return AllOf(tuple(map(_read_filter, terms)))
         case {"any": terms}:
@@ -206,11 +206,11 @@ def _read_filter(told: Mapping[str, Json]) -> Filter:
         case {"not": term}:
             return Not(_read_filter(term))
         case _:
-            return Comparison(Operator(told["is"]), _read_operand(told), told["column"])
+            return Comparison(Operator(fields["is"]), _read_operand(fields), fields["column"])
 
 
-def _read_operand(told: Mapping[str, Json]) -> Any:
-    match told:
+def _read_operand(fields: Mapping[str, Json]) -> Any:
+    match fields:
         case {"from": place}:
             return Reference(*place)
         case {"text": [text, kind, config]}:
@@ -218,4 +218,4 @@ def _read_operand(told: Mapping[str, Json]) -> Any:
         case {"several": several}:
             return tuple(several)
         case _:
-            return told["value"]
+            return fields["value"]

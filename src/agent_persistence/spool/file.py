@@ -89,9 +89,17 @@ class SpoolFile:
         with self._writing() as db:
             self._check_place(db, place)
             self._check_bounds(db, entry, len(body))
-            told = (self._clock(), json.dumps(entry.tables), entry.rows, len(body), entry.is_fenced, entry.resent, body)
+            values = (
+                self._clock(),
+                json.dumps(entry.tables),
+                entry.rows,
+                len(body),
+                entry.is_fenced,
+                entry.resent,
+                body,
+            )
             added = db.execute(
-                "insert into entry (at, tables, rows, size, fenced, tried, body) values (?, ?, ?, ?, ?, ?, ?)", told
+                "insert into entry (at, tables, rows, size, fenced, tried, body) values (?, ?, ?, ?, ?, ?, ?)", values
             )
             db.executemany("insert into touched values (?, ?)", [(name, added.lastrowid) for name in entry.tables])
 
@@ -113,10 +121,10 @@ class SpoolFile:
             return []
         with self._writing() as db:
             self._check_place(db, place)
-            now, told = self._clock(), f"it waited for longer than max_age_s={self._bounds.max_age_s:g}"
+            now, reason = self._clock(), f"it waited for longer than max_age_s={self._bounds.max_age_s:g}"
             db.execute(
                 "update entry set refused_at = ?, reason = ? where refused_at is null and at < ?",
-                (now, told, now - self._bounds.max_age_s),
+                (now, reason, now - self._bounds.max_age_s),
             )
             found = db.execute(
                 f"select {_SHOWN} from entry where refused_at is null order by id limit ?",  # noqa: S608  columns
@@ -173,7 +181,7 @@ class SpoolFile:
             )
 
     def retry(self, ids: Iterable[int] | None) -> int:
-        """Those set aside wait again, all or the ones named. One that may be applied, which only the ledger can tell,
+        """Those set aside wait again, all or the ones named. One that may be applied, which only the ledger knows,
         keeps its age: the ledger forgets."""
         change = (
             "update entry set refused_at = null, reason = null, at = iif(tried and not fenced, at, ?)"

@@ -73,7 +73,7 @@ class Spool:
     async def retry(self, ids: Iterable[int] | None = None) -> int:
         """The writes set aside wait again, all or those with these `ids`; how many they are.
 
-        One that may be applied already, which only the ledger can tell, keeps its age, and is set aside again once it
+        One that may be applied already, which only the ledger knows, keeps its age, and is set aside again once it
         is older than `max_age_s`.
         """
         return await self._in_thread(self._file.retry, ids)

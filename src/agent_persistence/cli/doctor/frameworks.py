@@ -52,6 +52,6 @@ def _table_check(table: str, reading: ProbeResult, framework: str) -> Check:
     if reading.error is not None:
         return AREA.check(Level.UNCHECKED, str(reading.error), table)
     if reading.denied is None or reading.denied:
-        told = f"there, and not for this role: {framework} can keep no rows in it as this role"
-        return AREA.check(Level.NOTE, told, table, f"{command} with --roles grants it")
+        barred = f"there, and not for this role: {framework} can keep no rows in it as this role"
+        return AREA.check(Level.NOTE, barred, table, f"{command} with --roles grants it")
     return AREA.check(Level.OK, f"all {len(_TABLES[table].columns)} columns, for {framework}", table)

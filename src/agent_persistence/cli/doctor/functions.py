@@ -1,4 +1,4 @@
-"""The policy's functions as the catalogues tell them: whether they are there, may be called, and only read."""
+"""The policy's functions as the catalogues have them: whether they are there, may be called, and only read."""
 
 from __future__ import annotations
 

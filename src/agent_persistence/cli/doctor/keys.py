@@ -22,7 +22,7 @@ _BYPASSES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyKind:
-    """The kind of a key, and the database role it stands for; None where the key does not tell."""
+    """The kind of a key, and the database role it stands for; None where the key does not say."""
 
     kind: str
     role: str | None

@@ -19,7 +19,7 @@ _CATALOGUES: Final = "set DATABASE_URL to read whether row-level security is on"
 async def public_checks(rest: Rest, expected: ExpectedRights, secret: Rest | None = None) -> AsyncIterator[Check]:
     """Which tables give a row to the key that everybody may have, which is that of `rest`.
 
-    Where none comes, the table may be empty; only a row that `secret` reads meanwhile tells that it is kept back.
+    Where none comes, the table may be empty; only a row that `secret` reads meanwhile shows that it is kept back.
     """
     for table, reading in expected.readings.items():
         if not reading.exists:

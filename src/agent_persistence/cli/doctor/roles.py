@@ -1,4 +1,4 @@
-"""What the database's catalogues tell of the policy's tables: columns, the role's rights, row-level security."""
+"""What the database's catalogues say of the policy's tables: columns, the role's rights, row-level security."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TABLES: Final = Area("Tables, by the catalogues")
 RIGHTS: Final = Area("Rights, by the catalogues")
 
 _FEW: Final = 3
-"""Columns that are named; of more, the statement that grants them tells."""
+"""Columns that are named; of more, the statement that grants them says which."""
 
 _ROLE: Final = """
 select rolname, rolsuper, rolbypassrls, has_schema_privilege(rolname, $1, 'usage') as uses_schema

@@ -1,4 +1,4 @@
-"""Row-level security as the catalogues tell it: where it is off, and who could use that."""
+"""Row-level security as the catalogues have it: where it is off, and who could use that."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _MOST_CHARACTERS: Final = 20_000
 
 
 def days_meant(question: str) -> list[IsMeant]:
-    """What tells of a day whether the question means it, for each time that it names, four at most."""
+    """What says of a day whether the question means it, for each time that it names, four at most."""
     return list(_meant(folded(question[:_MOST_CHARACTERS])))[:_MOST]
 
 
@@ -75,27 +75,27 @@ def _meant(question: str) -> Iterator[IsMeant]:
 
 def _is_day(year: str, month: str, day: str) -> IsMeant:
     pattern = re.compile(f"{year or '[0-9]{4}'}-{month:0>2}-{f'{day:0>2}' if day else '[0-9]{2}'}")
-    return lambda told: pattern.fullmatch(told) is not None
+    return lambda text: pattern.fullmatch(text) is not None
 
 
 def _is_weekday(number: int) -> IsMeant:
     known: dict[Day, bool] = {}
 
-    def holds(told: Day) -> bool:
-        if told not in known:
+    def holds(day: Day) -> bool:
+        if day not in known:
             try:
-                known[told] = date.fromisoformat(told).weekday() == number
+                known[day] = date.fromisoformat(day).weekday() == number
             except ValueError:
-                known[told] = False
-        return known[told]
+                known[day] = False
+        return known[day]
 
     return holds
 
 
 def places_of(is_meant: IsMeant, days: Sequence[Day]) -> dict[int, float]:
     """The places of the days that are meant."""
-    told: dict[Day, bool] = {}
+    meant: dict[Day, bool] = {}
     for day in days:
-        if day not in told:
-            told[day] = bool(day) and is_meant(day)
-    return {place: 1.0 for place, day in enumerate(days) if told[day]}
+        if day not in meant:
+            meant[day] = bool(day) and is_meant(day)
+    return {place: 1.0 for place, day in enumerate(days) if meant[day]}

@@ -70,7 +70,7 @@ class Texts:
     def _word(self, word: Word) -> Hits:
         found, blob, starts = Hits(), self._blob, self._starts
         counts = found.counts
-        told: dict[str, float] = {}
+        known: dict[str, float] = {}
         place, end_of_text = -1, 0
         for match in re.finditer(re.escape(word.prefix) + r"[^\W_]*", blob):
             at, end = match.span()
@@ -78,9 +78,9 @@ class Texts:
             while start and blob[start - 1].isalnum():
                 start -= 1
             there = blob[start:end]
-            weight = told.get(there)
+            weight = known.get(there)
             if weight is None:
-                weight = told[there] = _weight(word, there)
+                weight = known[there] = _weight(word, there)
             if weight:
                 if at >= end_of_text:
                     place = bisect_right(starts, at) - 1

@@ -3,7 +3,7 @@
 Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009). To what a record says itself is
 added a share of what the record above it says (a message to Maya matches her name a little), of the turns before and
 after it in the same talk, which ask and answer, and of the whole talk taken as one text. A question that names somebody
-means first what that one said: a name by which one side of a talk calls the other at the beginning of its turns tells
+means first what that one said: a name by which one side of a talk calls the other at the beginning of its turns says
 who is who.
 """
 
@@ -101,10 +101,10 @@ class WordMatches:
         self._of_turns = self._turns()
         self.scores = self._all()
 
-    def reorder(self, told: Mapping[int, float]) -> None:
-        """The records at these places share out their scores anew: the greatest to the one that is told greatest."""
-        order = sorted(told, key=lambda place: (-told[place], -self.scores[place], -place))
-        shares = sorted((self.scores[place] for place in told), reverse=True)
+    def reorder(self, ratings: Mapping[int, float]) -> None:
+        """The records at these places share out their scores anew: the greatest to the one that is rated greatest."""
+        order = sorted(ratings, key=lambda place: (-ratings[place], -self.scores[place], -place))
+        shares = sorted((self.scores[place] for place in ratings), reverse=True)
         for place, share in zip(order, shares, strict=True):
             self._moved[place] = share - self.scores[place]
             self.scores[place] = share
@@ -195,7 +195,7 @@ def _order(talks: Sequence[int]) -> _Order:
 
 
 def bm25(counts: Sequence[Mapping[int, float]], weights: Sequence[float], lengths: Sequence[int]) -> dict[int, float]:
-    """The scores of those texts that have any of the words, whose counts by place are told, by place."""
+    """The scores of those texts that have any of the words, whose counts by place are given, by place."""
     scores: dict[int, float] = {}
     mean = sum(lengths) / len(lengths) if lengths else 1.0
     for found, weight in zip(counts, weights, strict=True):

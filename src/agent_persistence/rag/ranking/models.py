@@ -11,7 +11,7 @@ from agent_persistence.exceptions import AdapterError
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors whose cosine tells how close their meanings are."""
+    """Turns texts into vectors whose cosine says how close their meanings are."""
 
     @property
     def name(self) -> str:

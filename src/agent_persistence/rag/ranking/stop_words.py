@@ -1,4 +1,4 @@
-"""Words that a question is made with and that tell nothing of what it asks for, by language, folded."""
+"""Words that a question is made with and that say nothing of what it asks for, by language, folded."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def cosine_similarity(one: Vector, other: Vector) -> float | None:
     if not length:
         return None
     cosine: float = sum(map(mul, one.values, other.values)) / length
-    return 1 - (1 - max(-1.0, min(1.0, cosine)))  # what its users compute from the distance that pgvector tells
+    return 1 - (1 - max(-1.0, min(1.0, cosine)))  # what its users compute from the distance that pgvector gives
 
 
 def nearest(

@@ -17,7 +17,7 @@ from agent_persistence.rag.ranking.stop_words import STOP_WORDS
 from agent_persistence.rag.rendering.visible import visible
 
 MOST_WORDS: Final = 48
-"""Of a longer question the longest words count: they tell most."""
+"""Of a longer question the longest words count: they say most."""
 _MOST_CHARACTERS: Final = 20_000
 _STEM: Final = 6
 _LEAST_STEM: Final = 3
@@ -45,14 +45,14 @@ _LEAST_LANGUAGE: Final = 2
 class Word:
     """A word to look for: texts are searched for `prefix`, and the words there are this one whose `stem` is the same.
 
-    `told` is the word with its signs on letters. `is_pair` says that two characters are looked for wherever they stand;
-    `is_name` that the question capitalises it.
+    `spelled` is the word with its signs on letters. `is_pair` says that two characters are looked for wherever they
+    stand; `is_name` that the question capitalises it.
     """
 
     text: str
     stem: str
     prefix: str
-    told: str
+    spelled: str
     weight: float = 1.0
     is_pair: bool = False
     is_name: bool = False
@@ -64,12 +64,12 @@ class _Folds(dict[int, str]):
     def __missing__(self, code: int) -> str:
         if unicodedata.category(chr(code)) == "Cf":
             return self.setdefault(code, "")
-        told = unicodedata.normalize("NFKD", chr(code).casefold())
-        told = "".join(_LETTERS.get(character, character) for character in told if not unicodedata.combining(character))
-        told = unicodedata.normalize("NFC", told)
+        fold = unicodedata.normalize("NFKD", chr(code).casefold())
+        fold = "".join(_LETTERS.get(character, character) for character in fold if not unicodedata.combining(character))
+        fold = unicodedata.normalize("NFC", fold)
         if len(self) < 0x4000:
-            self[code] = told
-        return told
+            self[code] = fold
+        return fold
 
 
 _LETTERS: Final = {"\u0649": "\u064a", "\u0131": "i", "\u0142": "l", "\u00f8": "o", "\u0640": ""}
@@ -144,11 +144,11 @@ def _words(word: str) -> Iterator[Word]:
 
 
 def _spaced(fold: str, is_name: bool, word: str) -> Word:
-    told = stem(fold)
-    prefix = told.removesuffix("i") if fold.isascii() else told
+    root = stem(fold)
+    prefix = root.removesuffix("i") if fold.isascii() else root
     while not fold.startswith(prefix) and fold.isascii():
         prefix = prefix[:-1]
-    return Word(fold, told, prefix, unicodedata.normalize("NFC", word.lower()), is_name=is_name)
+    return Word(fold, root, prefix, unicodedata.normalize("NFC", word.lower()), is_name=is_name)
 
 
 def _other_spellings(word: str, fold: str) -> Iterator[str]:

@@ -22,8 +22,8 @@ class Compact:
 
     No content begins a line, since line ends, tabs and backslashes are escaped, and no tag can be read from it, since
     `<` and `>` are `\\u003c` and `\\u003e`. A record stands below the nearest line of what it belongs to. Times are in
-    UTC; of a turn only the minute is told where the day is that of its talk. A turn that replies to another one of its
-    talk tells that.
+    UTC; of a turn only the minute is shown where the day is that of its talk. A turn that replies to another one of its
+    talk shows that.
     """
 
     def __init__(self, shape: ContextShape) -> None:
@@ -54,8 +54,8 @@ class Compact:
         if body is not None:
             yield f"{_heading(record)}: {shown.texts[body].translate(_ESCAPES)}".rstrip(" ")
         else:
-            told = ", ".join(f"{_cell(column)}: {_cell(text)}" for column, text in shown.texts.items())
-            yield f"{_heading(record)}: {told}" if told else _heading(record)
+            fields = ", ".join(f"{_cell(column)}: {_cell(text)}" for column, text in shown.texts.items())
+            yield f"{_heading(record)}: {fields}" if fields else _heading(record)
         for child in shown.children:
             yield from self.lines(child, depth + 1)
 
@@ -65,9 +65,9 @@ class Compact:
 
 def _heading(record: Record) -> str:
     entity, above = record.entity, record.parent
-    told = [record.ref] if entity.in_time_order else [record.ref, entity.tag]
+    parts = [record.ref] if entity.in_time_order else [record.ref, entity.tag]
     if above is not None and above.table == record.table:
-        told.append(f"{entity.threads[0].shown_as}={above.ref}")
+        parts.append(f"{entity.threads[0].shown_as}={above.ref}")
     by_itself = (
         {entity.title_name, *(name for _, name in entity.labels)}
         if entity.title
@@ -75,14 +75,14 @@ def _heading(record: Record) -> str:
     )
     for name, value in record.heading().items():
         if name == "at":
-            told.append(_time(record, value))
+            parts.append(_time(record, value))
         else:
-            told.append(_cell(value) if name in by_itself else f"{name}={_cell(value)}")
-    return " ".join(told)
+            parts.append(_cell(value) if name in by_itself else f"{name}={_cell(value)}")
+    return " ".join(parts)
 
 
 def _time(record: Record, at: str) -> str:
-    """The day; of a turn the minute as well, and its day only where its talk does not tell it."""
+    """The day; of a turn the minute as well, and its day only where its talk does not show it."""
     time = _MINUTE.fullmatch(at)
     if time is None:
         return _cell(at)

@@ -54,12 +54,12 @@ class Html(str):
 
 def tag(name: str, *content: str, **attributes: str | float | None) -> Html:
     """An element; `class_` and `for_` are `class` and `for`, attributes of None are left out."""
-    told = "".join(
+    written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{text(str(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return Html(f"<{name}{told}>{joined(content)}</{name}>")
+    return Html(f"<{name}{written}>{joined(content)}</{name}>")
 
 
 def joined(content: Iterable[str]) -> Html:

@@ -55,11 +55,11 @@ class Json:
         record, indent = shown.record, " " * depth
         members = {"ref": record.ref, **record.heading()}
         members |= {self._free(column, members): value for column, value in _values(shown).items()}
-        told = _json(members)
+        text = _json(members)
         if not shown.children:
-            yield indent + told
+            yield indent + text
             return
-        yield f"{indent}{told[:-1]},"
+        yield f"{indent}{text[:-1]},"
         yield self._groups(shown.children, depth)
         yield f"{indent}}}"
 

@@ -42,11 +42,11 @@ class Markdown:
 
     def lines(self, shown: Shown, depth: int) -> Iterator[str]:
         record = shown.record
-        told = _above(record) | record.heading()
-        heading = "".join(f", {name} {_code(value)}" for name, value in told.items())
+        fields = _above(record) | record.heading()
+        heading = "".join(f", {name} {_code(value)}" for name, value in fields.items())
         body = record.entity.body
         if body is not None and _is_item(shown):
-            yield from _told(f"- {record.ref}{heading}:", shown.texts[body])
+            yield from _labelled(f"- {record.ref}{heading}:", shown.texts[body])
         else:
             yield f"{'#' * min(depth + 1, 6)} {record.entity.tag} {record.ref}{heading}"
             for column, text in shown.texts.items():
@@ -55,7 +55,7 @@ class Markdown:
             yield from self.lines(child, depth + 1)
 
     def text_lines(self, column: str, text: str, depth: int) -> Iterator[str]:
-        return _told(f"- {column if column.isidentifier() else _code(column)}:", text)
+        return _labelled(f"- {column if column.isidentifier() else _code(column)}:", text)
 
 
 def _is_item(shown: Shown) -> bool:
@@ -72,7 +72,7 @@ def _above(record: Record) -> dict[str, str]:
     return {record.entity.threads[0].shown_as: record.parent.ref}
 
 
-def _told(name: str, text: str) -> Iterator[str]:
+def _labelled(name: str, text: str) -> Iterator[str]:
     """The text as a code span beside its name, or below it in a fence where it has several lines."""
     if "\n" not in text:
         yield f"{name} {_code(text)}"

@@ -17,7 +17,7 @@ _PLAIN: Final = re.compile(r"[^\W\d_](?:[\w .@/+%-]*[\w.%])?")
 _WORDS_OF_JSON: Final = frozenset({"true", "false", "null"})
 
 
-def told(value: Any) -> str:
+def notation(value: Any) -> str:
     """A column's value: a text as it is, what is structured in flow style with sorted keys; nothing for None."""
     if value is None:
         return ""

@@ -1,4 +1,4 @@
-"""What of the records a prompt shows: the parts that every format tells in its own signs."""
+"""What of the records a prompt shows: the parts that every format shows in its own signs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Xml:
 
     def __init__(self, shape: ContextShape) -> None:
         self._name = shape.name
-        tags = (told.tag for told in shape.tables.values())
+        tags = (entity.tag for entity in shape.tables.values())
         self._tags = frozenset({shape.name, "without_parent", "note", "field", *tags})
 
     def document(self, page: PromptContent) -> str:
