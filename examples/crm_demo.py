@@ -90,8 +90,8 @@ async def record_a_new_conversation(agent: PersistenceAgent) -> None:
     messages = await agent.batch_write(
         "messages",
         [
-            {"conversation_id": call["id"], "role": "user", "content": "Can you send the board paper before Friday?"},
-            {"conversation_id": call["id"], "role": "assistant", "content": "Yes: two pages, on Thursday by noon."},
+            {"conversation_id": call["id"], "role": "user", "content": "Please send the price list again."},
+            {"conversation_id": call["id"], "role": "assistant", "content": "Sent, with the terms for three years."},
         ],
     )
     console.print(

@@ -15,7 +15,7 @@ from rich.text import Text
 from agent_persistence.cli.help import add, group
 from agent_persistence.cli.options import CONNECTION, AsJson, Kind, PolicyFile, SchemaFile
 from agent_persistence.cli.running import run, running
-from agent_persistence.cli.screen import plain
+from agent_persistence.cli.screen import Screen, plain
 from agent_persistence.cli.status import Status
 from agent_persistence.cli.target import Target
 from agent_persistence.exceptions import ConfigurationError
@@ -44,7 +44,8 @@ def register(app: typer.Typer) -> None:
 def status(file: File = None, as_json: AsJson = False) -> None:
     """Say how many writes wait, for which tables and for how long, and how many were set aside."""
     with running("spool status", as_json=as_json) as screen:
-        found: SpoolStatus = run(_existing(file).status)
+        spool = _named(file)
+        found = run(spool.status) if spool.path.exists() else SpoolStatus()
         screen.document = {**_fields(found), "tables": dict(found.tables)}
         screen.show(Text("\n").join(_status_lines(found)))
         screen.status = Status.FINDINGS if found.refused else Status.FINE
@@ -92,6 +93,7 @@ def retry(ids: Ids = None, file: File = None, as_json: AsJson = False) -> None:
         changed = run(_existing(file).retry, ids or None)
         screen.document = {"retried": changed}
         screen.show(Text(f"{changed} wait again"))
+        _check_all(screen, ids, changed, "set aside")
 
 
 def drop(
@@ -107,6 +109,7 @@ def drop(
         dropped = run(_existing(file).drop, ids or None)
         screen.document = {"dropped": dropped}
         screen.show(Text(f"{dropped} dropped"))
+        _check_all(screen, ids, dropped, "kept")
 
 
 def spool_of(file: Path | None) -> Spool | None:
@@ -115,10 +118,22 @@ def spool_of(file: Path | None) -> Spool | None:
     return Spool(named) if named else None
 
 
-def _existing(file: Path | None) -> Spool:
+def _check_all(screen: Screen, ids: list[int] | None, changed: int, state: str) -> None:
+    """Say so where some of the writes that were named are not there."""
+    if ids and changed < len(set(ids)):
+        screen.note(f"{len(set(ids)) - changed} of the writes named are not {state}; see 'spool show'", style="yellow")
+        screen.status = Status.FINDINGS
+
+
+def _named(file: Path | None) -> Spool:
     spool = spool_of(file)
     if spool is None:
         raise ConfigurationError(f"no spool is named; set {SPOOL_VARIABLE}, or pass --file")
+    return spool
+
+
+def _existing(file: Path | None) -> Spool:
+    spool = _named(file)
     if not spool.path.exists():
         raise ConfigurationError(f"there is no spool {spool.path}; it is made when a write is first kept")
     return spool
@@ -145,7 +160,7 @@ def _status_lines(found: SpoolStatus) -> Iterator[Text]:
     yield Text.assemble((f"{found.waiting} waiting", "bold"), since)
     yield from (Text(f"  {table}: {count}") for table, count in found.tables)
     yield Text(f"{found.refused} set aside", style="yellow" if found.refused else "")
-    yield Text(f"{found.rows} rows, {found.bytes} bytes")
+    yield Text(f"{found.rows} {'row' if found.rows == 1 else 'rows'}, {found.bytes} bytes")
 
 
 def _duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from agent_persistence.exceptions import (
     PersistenceError,
     PersistencePermissionError,
     RowsDroppedError,
+    SpoolError,
     ValidationError,
 )
 
@@ -56,7 +57,7 @@ _MEANINGS = {
 def status_of(error: PersistenceError) -> Status:
     """The status that a command ends with when the error stops it."""
     match error:
-        case ConfigurationError():
+        case ConfigurationError() | SpoolError():
             return Status.CONFIGURATION
         case PersistencePermissionError() | ValidationError():
             return Status.NOT_ALLOWED

@@ -189,7 +189,7 @@ async def _examine_database(patient: _Examination) -> None:
             role = read_key(target.config.supabase_key.get_secret_value()).role
     try:
         async with database_of(target) as database:
-            wanted = Wanted(target.policy, target.schema, role, patient.db_schema)
+            wanted = Wanted(target.policy, target.schema, role, patient.db_schema, target.kind == "local")
             patient.checks += await reach_database(database)
             await patient.note(catalogue_checks(database, wanted))
     except PersistenceError as error:

@@ -55,12 +55,16 @@ where sequence.relkind = 'S' and owner.relname in (select jsonb_array_elements_t
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the policy and the schema say, and the role that should be able to do it; None is the connection's own."""
+    """What the policy and the schema say, and the role that should be able to do it; None is the connection's own.
+
+    A database that `is_private` lets in nobody but its own user.
+    """
 
     policy: TablePolicy
     schema: Schema
     role: str | None
     db_schema: str
+    is_private: bool = False
 
     def tables(self) -> list[str]:
         """The tables that the policy names."""
@@ -85,7 +89,7 @@ async def catalogue_checks(database: Database, wanted: Wanted) -> AsyncIterator[
         async for check in ledger_checks(database, wanted.policy, wanted.schema, found[0]["rolname"]):
             yield check
     role = found[0] if found else {"rolname": wanted.role, "rolsuper": False, "rolbypassrls": False}
-    async for check in security_checks(database, wanted.tables(), role, wanted.db_schema):
+    async for check in security_checks(database, wanted.tables(), role, wanted.db_schema, is_private=wanted.is_private):
         yield check
 
 

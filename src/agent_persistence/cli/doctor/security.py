@@ -26,9 +26,12 @@ order by relname"""
 
 
 async def security_checks(
-    database: Database, tables: Sequence[str], role: Mapping[str, Any], db_schema: str
+    database: Database, tables: Sequence[str], role: Mapping[str, Any], db_schema: str, *, is_private: bool = False
 ) -> AsyncIterator[Check]:
-    """For each table, whether row-level security is on, and what that means for the role and for everybody."""
+    """For each table, whether row-level security is on, and what that means for the role and for everybody.
+
+    A database that `is_private` lets in nobody but its own user.
+    """
     exists = "rolname" in role and "uses_schema" in role
     bypasses = bool(role["rolsuper"] or role["rolbypassrls"])
     for found in await database.rows(_TABLES, db_schema, role["rolname"] if exists else "pg_monitor", listed(tables)):
@@ -37,7 +40,12 @@ async def security_checks(
         elif found["is_on"]:
             yield _on(found, str(role["rolname"]), bypasses or found["is_owner"])
         else:
-            yield _off(found, db_schema)
+            yield _closed(found) if is_private and found["everybody"] else _off(found, db_schema)
+
+
+def _closed(found: Mapping[str, Any]) -> Check:
+    message = "off, which is nobody's door here; elsewhere, as behind PostgREST, the rows would be public"
+    return AREA.check(Level.NOTE, message, found["name"])
 
 
 def _on(found: Mapping[str, Any], role: str, bypasses: bool) -> Check:
