@@ -45,7 +45,7 @@ class Capabilities(Mapping[str, bool]):
     `url_size` says how many bytes of URL a query needs, None where queries need none. `returning`: rows can be changed
     of which only some columns, or none, may be read. `counts_pages`: a query can say how many rows there are without
     its limit. `remembers_units`: units of work are remembered by their keys without more work, so that each is to have
-    one. `server` (host and port) and `namespace` are what observers are told of where the database is.
+    one. `server` (host and port) and `namespace` are what observers learn of where the database is.
     """
 
     can: Mapping[str, bool]

@@ -10,7 +10,7 @@ from agent_persistence.query.identifiers import is_identifier
 
 _COLUMN: Final = re.compile(r"""(?:column "|the '|column (?:\w+\.)?)(\w+)(?:"|' column| does not exist)""")
 _NAME: Final = r'"?[\w$.?*() ,\[\]]{1,100}"?'
-_TOLD: Final = {
+_WORDS: Final = {
     "23502": (
         "a NOT NULL column has no value",
         r'null value in column "\w+" of relation "\w+" violates not-null constraint',
@@ -110,7 +110,7 @@ def described(code: str, message: str, *, error_texts: bool = False) -> str:
     """
     if error_texts and message and (code == "P0001" or code.startswith("PT")):
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message[:_LONGEST_TEXT])
-    words, form = _TOLD.get(code, ("the server's text is left out, because it may hold row content", ""))
+    words, form = _WORDS.get(code, ("the server's text is left out, because it may hold row content", ""))
     own = re.match(form, message) if form else None
     return own.group() if own and (own.end() == len(message) or message[own.end()] == ":") else words
 
@@ -156,8 +156,8 @@ def remedy_of(code: str, message: str, verb: str, table: str) -> str | None:
         return _REMEDIES.get(code)
     named = table if is_identifier(table) else '"' + table.replace('"', '""') + '"'
     if "row-level security" in message:
-        told = f"a row-level security policy of {table} refuses this row for the role of the key"
-        return told + _RETURNED if verb in ("write", "batch_write") else told
+        text = f"a row-level security policy of {table} refuses this row for the role of the key"
+        return text + _RETURNED if verb in ("write", "batch_write") else text
     right = f"EXECUTE ON FUNCTION {named}" if verb == "call" else f"{_PRIVILEGE.get(verb, 'SELECT')} ON {named}"
     return f"the role of the key lacks a right; grant it with: GRANT {right} TO <role>;"
 

@@ -106,7 +106,7 @@ class SixVerbs:
         raise unknown(operation)
 
     def _returning(self, operation: Operation) -> dict[str, Any]:
-        """The columns that may be read, for an adapter that can be told of them."""
+        """The columns that may be read, for an adapter that can be given them."""
         if not self.capabilities.returning:
             return {}
         if isinstance(operation, Count):

@@ -73,11 +73,11 @@ def digest_of(unit: Unit) -> str:
 
 
 def _digest(unit: Unit, stated: Sequence[dict[str, Any]]) -> str:
-    told = [
+    content = [
         one | _where(part, _plain) | {"returning": None, "columns": None}
         for one, part in zip(stated, unit.parts, strict=True)
     ]
-    text = dumps(to_jsonable_python(told), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = dumps(to_jsonable_python(content), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return sha256(text.encode()).hexdigest()
 
 
@@ -92,21 +92,21 @@ def _where(part: UnitPart, operand: Operand) -> dict[str, Any]:
 
 def _stated(part: UnitPart) -> dict[str, Any]:
     """All of the operation but its filter."""
-    told = {"verb": _verb(part), "table": part.operation.table, **expectation(part)}
+    stated = {"verb": _verb(part), "table": part.operation.table, **expectation(part)}
     returning = getattr(part.operation, "returning", None)
     if returning is not None or isinstance(part.operation, BulkWrite):
-        told["returning"] = list(returning or ())
+        stated["returning"] = list(returning or ())
     if isinstance(part.operation, Call):
-        told |= _given(part.operation.arguments)
+        stated |= _given(part.operation.arguments)
     elif records := part.records:
-        told |= _written([*map(operands, records)] if isinstance(part.operation, Update) else records)
+        stated |= _written([*map(operands, records)] if isinstance(part.operation, Update) else records)
     if isinstance(part.operation, Update) and part.operation.computed:
-        told["compute"] = {name: _OPERATORS[type(value)] for name, value in part.operation.computed.items()}
+        stated["compute"] = {name: _OPERATORS[type(value)] for name, value in part.operation.computed.items()}
     if (target := conflict_target(part)) is not None:
-        told["on_conflict"] = list(target)
+        stated["on_conflict"] = list(target)
     if isinstance(part.operation, Require):
-        told["lock"] = part.operation.lock
-    return told
+        stated["lock"] = part.operation.lock
+    return stated
 
 
 def conflict_target(part: UnitPart) -> Sequence[str] | None:
@@ -125,7 +125,7 @@ def _verb(part: UnitPart) -> str:
 
 
 def expectation(part: UnitPart) -> dict[str, int]:
-    """What the number of rows must be: `expect`, `at_least` or `at_most`; of an insert that tells them, all."""
+    """What the number of rows must be: `expect`, `at_least` or `at_most`; of an insert that returns them, all."""
     match part.operation:
         case _ if part.expect is not None:
             return {"expect": part.expect}
@@ -140,14 +140,14 @@ def expectation(part: UnitPart) -> dict[str, int]:
 
 
 def _written(records: Sequence[Record]) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    written: dict[str, Any] = {
         "columns": list(distinct(name for record in records for name in record)),
         "records": [*map(_known, records)],
         **_referring(records),
     }
     if differ_in_keys(records):
-        told["uneven"] = True
-    return told
+        written["uneven"] = True
+    return written
 
 
 def _given(arguments: Record) -> dict[str, Any]:
@@ -190,16 +190,16 @@ def _term(predicate: Filter, operand: Operand) -> dict[str, Any]:
 
 def _comparison(leaf: Comparison, operand: Operand) -> dict[str, Any]:
     base, *steps = _ARROW.split(leaf.column or "") if is_path(leaf.column or "") else [leaf.column or ""]
-    told: dict[str, Any] = {"column": base, "is": leaf.operator.value}
+    term: dict[str, Any] = {"column": base, "is": leaf.operator.value}
     if steps:
-        told["steps"] = [list(pair) for pair in zip(steps[::2], steps[1::2], strict=True)]
+        term["steps"] = [list(pair) for pair in zip(steps[::2], steps[1::2], strict=True)]
     if isinstance(leaf.operand, Reference):
-        return told | {"from": _place(leaf.operand)}
+        return term | {"from": _place(leaf.operand)}
     if isinstance(leaf.operand, TextQuery):
         query = leaf.operand
-        told |= {"value": query.text, "kind": query.kind}
-        return told if query.config is None else told | {"config": query.config}
-    return told if leaf.operand is None else told | {"value": operand(leaf)}
+        term |= {"value": query.text, "kind": query.kind}
+        return term if query.config is None else term | {"config": query.config}
+    return term if leaf.operand is None else term | {"value": operand(leaf)}
 
 
 NOT_EXPECTED: Final = "AP001"
@@ -251,14 +251,14 @@ def unreadable(unit: Unit) -> AdapterError:
 
 def not_installed(unit: Unit, what: str) -> UnsupportedOperationError:
     """The error of a unit for which the database has not what it needs; nothing was applied."""
-    told = "the database is not set up for units of work"
+    problem = "the database is not set up for units of work"
     remedy = f"it lacks {what}, or the role may not use it: {REMEDY}"
-    return UnsupportedOperationError(unit.table, "transactions", told, remedy)
+    return UnsupportedOperationError(unit.table, "transactions", problem, remedy)
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a unit told: the rows of each part, and how many it affected."""
+    """What came of a unit: the rows of each part, and how many it affected."""
 
     rows: Sequence[list[Row]] = field(repr=False)
     counts: Sequence[int]
@@ -302,11 +302,11 @@ def is_met(part: UnitPart, affected: int) -> bool:
     )
 
 
-def resolved(part: UnitPart, told: Sequence[list[Row]]) -> UnitPart:
-    """The part with what earlier ones told in the place of its references."""
+def resolved(part: UnitPart, rows: Sequence[list[Row]]) -> UnitPart:
+    """The part with what earlier ones returned in the place of its references."""
 
     def meant(reference: Reference) -> Any:
-        row = told[reference.part][reference.row]
+        row = rows[reference.part][reference.row]
         if reference.column not in row:
             raise AdapterError(f"the earlier row has no column {printable(reference.column)}", code="42703")
         value = row[reference.column]

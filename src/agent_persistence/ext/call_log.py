@@ -44,19 +44,19 @@ class CallLog:
     def __call__(self, call: CallBegun, /) -> _Logged:
         return _Logged(self, call)
 
-    def _tell(self, call: CallBegun, end: CallEnded) -> None:
+    def _write(self, call: CallBegun, end: CallEnded) -> None:
         level = self._level if end.outcome == "ok" else "warning"
         fields = _fields(call, end)
-        tell = getattr(self._logger, level)
+        write = getattr(self._logger, level)
         if isinstance(self._logger, logging.Logger):
             became = end.error_type or end.outcome
-            tell("%s on %s: %s in %s ms", call.verb, call.table, became, fields["duration_ms"], extra=fields)
+            write("%s on %s: %s in %s ms", call.verb, call.table, became, fields["duration_ms"], extra=fields)
         else:
-            tell(EVENT, **fields)
+            write(EVENT, **fields)
 
 
 class _Logged:
-    """One call; only its end is told."""
+    """One call; only its end is logged."""
 
     __slots__ = ("_call", "_log")
 
@@ -68,7 +68,7 @@ class _Logged:
         """The event says how many attempts there were."""
 
     def ended(self, end: CallEnded, /) -> None:
-        self._log._tell(self._call, end)
+        self._log._write(self._call, end)
 
 
 def _fields(call: CallBegun, end: CallEnded) -> dict[str, Any]:

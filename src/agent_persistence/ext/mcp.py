@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pydantic import SecretBytes, SecretStr
 
 try:
-    from agent_persistence.ext._mcp.server import Door, PersistenceServer, User, Users, bearer, told_tool
+    from agent_persistence.ext._mcp.server import Door, PersistenceServer, User, Users, bearer, listed_tool
     from agent_persistence.ext._mcp.serving import http_app, serve_http, serve_stdio
 except ImportError as error:
     raise ConfigurationError(f"the MCP server needs the SDK mcp: {command_for('mcp')}") from error
@@ -86,6 +86,6 @@ def create_server(
         tools |= built.tools()
     if writes is not None:
         tools |= WritingTools(writes, bounds).tools()
-    listed = [told_tool(tool) for tool in tools.values()]
+    listed = [listed_tool(tool) for tool in tools.values()]
     door = Door(facade=readable, tools=tools, listed=listed, writes=writes, context=built, users=users)
     return PersistenceServer(door, name=name)

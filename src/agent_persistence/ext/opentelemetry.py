@@ -77,12 +77,12 @@ class _Spanned:
         self._token: Token[context.Context] = context.attach(trace.set_span_in_context(self._span))
 
     def attempt_failed(self, attempt: AttemptFailed, /) -> None:
-        told: dict[str, str | int | float] = {
+        attributes: dict[str, str | int | float] = {
             "agent_persistence.attempt": attempt.number,
             "agent_persistence.wait_s": attempt.wait_s,
             **_error(attempt.error_type, attempt.code),
         }
-        self._span.add_event("agent_persistence.attempt_failed", told)
+        self._span.add_event("agent_persistence.attempt_failed", attributes)
 
     def ended(self, end: CallEnded, /) -> None:
         """The measurement is made while the span is current, so that it can be an exemplar, and of the same length."""

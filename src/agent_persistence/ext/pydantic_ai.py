@@ -52,7 +52,7 @@ def toolset(
     """Return a toolset that reads what a façade may read: query_rows, read_row, count_rows, list_columns and, where
     they can be had, search_text, `search` and get_context. The options are those of `ext.mcp.create_server`.
 
-    An error that another call can mend goes back to the model as ModelRetry, in words that tell what was wrong and what
+    An error that another call can mend goes back to the model as ModelRetry, in words that say what was wrong and what
     is allowed, at most `max_retries` times in a row; any other is raised out of the run, as what it is.
     """
     facade = source.readonly()

@@ -166,7 +166,7 @@ class LocalServer:
         self._check_version()
         self._owner.make(self.sockets)
         for file in (self._places.process_file, self._socket.with_name(f"{self._socket.name}.lock")):
-            _forget_stranger(file)
+            _remove_stale_lock(file)
         _shorten(self._places.log)
         data = directory_name(self._places.data, self._owner)
         sockets = str(self.sockets).replace('"', '""')
@@ -201,7 +201,7 @@ class LocalServer:
             raise _failed(self.path, run.stderr.strip())
 
 
-def _forget_stranger(file: Path) -> None:
+def _remove_stale_lock(file: Path) -> None:
     """Remove the lock file of a server that is gone where its process id is by now that of another process, as after a
     restart of the machine or container, or of a zombie: PostgreSQL would take that process for its own."""
     try:

@@ -61,7 +61,7 @@ def _listing(table: Table) -> Iterator[tuple[str, Column]]:
 
 
 def _is_enum(column: Column) -> bool:
-    """Whether the column's values are listed, and its type is none of PostgreSQL's own: as a pulled enum is told."""
+    """Whether the column's values are listed, and its type is none of PostgreSQL's own: as of a pulled enum."""
     name = base_name(column.type)
     return bool(column.one_of) and name not in BUILT_IN and name not in (_UNKNOWN, "citext")
 

@@ -175,7 +175,7 @@ class InMemoryAdapter(Backend):
         return deepcopy(applied.values(unit))
 
     def _known(self, unit: Unit) -> Applied | None:
-        """What the unit told when its key was applied; ConflictError where that was another unit's."""
+        """What the unit returned when its key was applied; ConflictError where that was another unit's."""
         entry = self._ledger.get(unit.key) if unit.key else None
         if entry is not None and entry[0] != digest_of(unit):
             raise other_content(unit)
@@ -195,10 +195,10 @@ class InMemoryAdapter(Backend):
             except AdapterError as error:
                 error.part = index
                 raise
-            told, affected = _told(part, value)
+            part_rows, affected = _rows_and_count(part, value)
             if not is_met(part, affected):
                 raise unmet(part, index, affected)
-            rows.append(told)
+            rows.append(part_rows)
             counts.append(affected)
         return Applied(rows, counts)
 
@@ -383,7 +383,7 @@ def _values(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
     return tuple(row.get(column) for column in columns)
 
 
-def _told(part: UnitPart, value: Any) -> tuple[list[Any], int]:
+def _rows_and_count(part: UnitPart, value: Any) -> tuple[list[Any], int]:
     """The rows of a part, as Applied has them, and how many it affected."""
     match part.operation.returns:
         case "count":

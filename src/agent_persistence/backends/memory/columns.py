@@ -79,7 +79,7 @@ class TableColumns:
     def all_stored(self, records: Sequence[Record]) -> list[Row]:
         """The records' values as their columns store them.
 
-        PostgREST computes the defaults of the columns that it is told of where keys differ (`missing=default`), for
+        PostgREST computes the defaults of the columns that are named to it where keys differ (`missing=default`), for
         every row: an identity that any record gives takes a number for each of them (fromJsonBodyF in SqlFragment.hs).
         """
         for record in records:

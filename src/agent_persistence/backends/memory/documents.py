@@ -72,7 +72,7 @@ def _check_texts(value: Any) -> None:
 
 
 def document_key(value: Any) -> tuple[Any, ...]:
-    """What orders documents and tells equal ones (compareJsonbContainers in jsonb_util.c).
+    """What orders documents and recognises equal ones (compareJsonbContainers in jsonb_util.c).
 
     Object > array > boolean > number > text > null, longer ones above shorter ones; a lone scalar counts as an array
     of one element, just below a real one, so that an empty array comes before it.

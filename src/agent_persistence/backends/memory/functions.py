@@ -33,7 +33,7 @@ async def called(functions: Mapping[str, Function], name: str, arguments: Record
     """What the function returns, as a JSON value that it shares with nobody.
 
     PGRST202 where no function has the name and takes these arguments. What it raises passes if it is an error of this
-    package; else it is told as rejected, by the name of its class.
+    package; else it is reported as rejected, by the name of its class.
     """
     function = _found(functions, name, arguments)
     with _rejected(name):
@@ -80,6 +80,6 @@ def _takes(function: Function, arguments: Record) -> bool:
         inspect.signature(function).bind(**arguments)
     except TypeError:
         return False
-    except ValueError:  # a builtin that does not tell its signature
+    except ValueError:  # a builtin that does not show its signature
         return True
     return True

@@ -173,7 +173,7 @@ def read_double(text: str) -> Any:
 
 
 def read_real(text: str) -> Any:
-    """float4in: the shortest digits that tell the number of 32 bits; an int where there is no point (below 1e6)."""
+    """float4in: the shortest digits that identify the number of 32 bits; an int where there is no point (below 1e6)."""
     value = _read_float(text, "real")
     if isinstance(value, Decimal):
         return value

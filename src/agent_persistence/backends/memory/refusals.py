@@ -1,4 +1,4 @@
-"""What the in-memory adapter raises before it knows the table: a SQLSTATE, or that Python cannot tell."""
+"""What the in-memory adapter raises before it knows the table: a SQLSTATE, or that Python cannot know."""
 
 from __future__ import annotations
 

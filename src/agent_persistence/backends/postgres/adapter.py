@@ -86,7 +86,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
     `prepare` has the server parse and plan a statement once for each connection, from its second time on; by default
     that is done where no pooler stands between, which each connection finds out.
     `error_texts` repeats in errors what functions and triggers of the database raise (P0001, PTxxx), row content
-    included if they tell it. `ledger_schema` is where `agent-persistence sql install` has made the ledger, which units
+    included if they hold it. `ledger_schema` is where `agent-persistence sql install` has made the ledger, which units
     of work with a key need.
     """
 
@@ -191,8 +191,8 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         if simplified(query.filters) == FALSE:
             return Result([], total=0)
         answer = await self._run("query", query.table, sql.page(await self._selection(query)))
-        told = _read(answer.value or b"{}", "query", query.table, writes=False)
-        return Result(told["rows"], total=told["total"])
+        page = _read(answer.value or b"{}", "query", query.table, writes=False)
+        return Result(page["rows"], total=page["total"])
 
     async def _selection(self, query: Query) -> sql.Selection:
         predicate = simplified(query.filters)
@@ -219,7 +219,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
                 raise AdapterError(f"query on {query.table}: it has no column {printable(column)}", code="42703")
 
     async def _counted(self, count: Count) -> int:
-        """The number of rows; SQL counts where any one column may be read, so that it need not be told which."""
+        """The number of rows; SQL counts where any one column may be read, so that it need not know which."""
         predicate = simplified(count.filters)
         if predicate == FALSE:
             return 0
@@ -358,14 +358,14 @@ class PostgresAdapter(Unpicklable, UsersBackend):
         return FilterFacts(self._named(table), types, tables)
 
     async def _facts(self, table: str) -> TableFacts:
-        """What the catalogue tells of the table; asked once, and again after an error that may come of a change.
+        """What the catalogue says of the table; asked once, and again after an error that may come of a change.
 
         That a table or its key is missing is not remembered: it may be made any time.
         """
         if table in self._tables:
             return self._tables[table]
         answer = await self._run("get_columns", table, catalogue.ask_table(self._db_schema, table))
-        facts = TableFacts.told(read_json(answer.value or b"null"))
+        facts = TableFacts.of(read_json(answer.value or b"null"))
         if facts.primary_key:
             self._tables[table] = facts
         return facts
@@ -373,7 +373,7 @@ class PostgresAdapter(Unpicklable, UsersBackend):
     async def _overloads(self, function: str) -> tuple[FunctionFacts, ...]:
         if not self._functions.get(function):
             answer = await self._run("call", function, catalogue.ask_function(self._db_schema, function))
-            self._functions[function] = FunctionFacts.told(read_json(answer.value or b"[]"))
+            self._functions[function] = FunctionFacts.all_of(read_json(answer.value or b"[]"))
         return self._functions[function]
 
     async def _rows(self, operation: Operation, statement: Statement, **about: Any) -> list[Row]:

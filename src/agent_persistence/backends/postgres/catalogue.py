@@ -97,7 +97,7 @@ class TableFacts:
     ones."""
 
     @classmethod
-    def told(cls, answer: Mapping[str, Any] | None) -> TableFacts:
+    def of(cls, answer: Mapping[str, Any] | None) -> TableFacts:
         if answer is None:
             return cls()
         return cls(
@@ -126,7 +126,7 @@ class FunctionFacts:
     returns_nothing: bool
 
     @classmethod
-    def told(cls, answer: Sequence[Mapping[str, Any]]) -> tuple[FunctionFacts, ...]:
+    def all_of(cls, answer: Sequence[Mapping[str, Any]]) -> tuple[FunctionFacts, ...]:
         return tuple(cls(**{**one, "arguments": _types(one["arguments"])}) for one in answer)
 
     def takes(self, given: Collection[str]) -> bool:
@@ -134,8 +134,8 @@ class FunctionFacts:
         return set(needed) <= set(given) <= self.arguments.keys()
 
 
-def _types(told: Sequence[Sequence[str]]) -> dict[str, Type]:
-    return {name: Type(*type_) for name, *type_ in told}
+def _types(listed: Sequence[Sequence[str]]) -> dict[str, Type]:
+    return {name: Type(*type_) for name, *type_ in listed}
 
 
 def chosen(function: str, found: Sequence[FunctionFacts], arguments: Record) -> FunctionFacts:
@@ -162,14 +162,14 @@ def call(function: str, facts: FunctionFacts, arguments: Record) -> Statement:
     given += [f"variadic {text}" for name, text in named.items() if name == facts.variadic]
     called = f"{function}({', '.join(given)})"
     source = f"(select * from {called})" if facts.returns_rows else called
-    told = "null::text" if facts.returns_nothing else f"to_json({ROW})::text"
+    column = "null::text" if facts.returns_nothing else f"to_json({ROW})::text"
     if facts.returns_set:
-        told = f"coalesce(json_agg({ROW}), '[]')::text"
-    return Statement(f"select {told} from {source} as {ROW}", parameters.in_order())
+        column = f"coalesce(json_agg({ROW}), '[]')::text"
+    return Statement(f"select {column} from {source} as {ROW}", parameters.in_order())
 
 
 def _argument(value: Any, type_: Type, parameters: Parameters) -> str:
-    """What stands for the value, or for that which an earlier part of the transaction told."""
+    """What stands for the value, or for that which an earlier part of the transaction returned."""
     if isinstance(value, Reference):
         return f"{earlier_value(value, parameters, as_text=not type_.is_json)}::{type_.name}"
     return parameters.add(as_text(value, type_))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agent_persistence.backends.postgres.dsn import Server
 from agent_persistence.backends.postgres.errors import Moment, Refusal, as_lost, as_refused, as_too_many, as_unset
-from agent_persistence.backends.postgres.libpq import LostError, Told, Wire
+from agent_persistence.backends.postgres.libpq import LostError, StatementResult, Wire
 from agent_persistence.backends.postgres.preparing import Preparing
 from agent_persistence.backends.postgres.statements import Statement
 from agent_persistence.backends.postgres.transactions import COMMIT, ROLLBACK, Load, Transaction, TransactionResult
@@ -94,16 +94,16 @@ class _Course:
     async def _committed(self) -> TransactionResult:
         transaction = self._transaction
         if transaction.load is not None:
-            told = await self._loaded(transaction.load)
+            result = await self._loaded(transaction.load)
         elif transaction.at_most is not None:
-            told = await self._asked(transaction.until_commit())
-            if told.affected > transaction.at_most:
+            result = await self._asked(transaction.until_commit())
+            if result.affected > transaction.at_most:
                 raise as_too_many(transaction)
         else:
             return await self._at_once()
         self._moment = Moment.COMMITTING
         await self._asked([COMMIT])
-        return TransactionResult(told.value, told.affected)
+        return TransactionResult(result.value, result.affected)
 
     async def _at_once(self) -> TransactionResult:
         """In one round trip, without BEGIN and COMMIT: a segment of the pipeline is a transaction, which ends with it.
@@ -113,51 +113,51 @@ class _Course:
         statements = self._transaction.whole()
         self._moment = Moment.SENT
         self._wire.send(statements)
-        told = await self._heard_all(statements)
+        results = await self._heard_all(statements)
         parts = [one.statement for one in self._transaction.parts]
         return TransactionResult(
-            told[-1].value,
-            told[-1].affected,
-            told=tuple(
+            results[-1].value,
+            results[-1].affected,
+            parts=tuple(
                 (one.value, one.affected)
-                for statement, one in zip(statements, told, strict=True)
+                for statement, one in zip(statements, results, strict=True)
                 if parts and any(statement is part for part in parts)
             ),
         )
 
-    async def _loaded(self, load: Load) -> Told:
+    async def _loaded(self, load: Load) -> StatementResult:
         transaction = self._transaction
         await self._asked(transaction.before_copy())
         copied = await self._copied(load)
         closing = transaction.after_copy()
         return await self._asked(closing) if closing else copied
 
-    async def _copied(self, load: Load) -> Told:
-        told = await self._wire.copy(load.copy, load.chunks)
-        if told.refusal:
-            raise _RefusedError(load.copy, told.refusal)
-        return told
+    async def _copied(self, load: Load) -> StatementResult:
+        result = await self._wire.copy(load.copy, load.chunks)
+        if result.refusal:
+            raise _RefusedError(load.copy, result.refusal)
+        return result
 
-    async def _asked(self, statements: Sequence[Statement]) -> Told:
+    async def _asked(self, statements: Sequence[Statement]) -> StatementResult:
         self._wire.send(statements)
         return (await self._heard_all(statements))[-1]
 
-    async def _heard_all(self, statements: Sequence[Statement]) -> list[Told]:
-        """What each of the statements told. The server's last words before it went are an answer as well; a refusal
+    async def _heard_all(self, statements: Sequence[Statement]) -> list[StatementResult]:
+        """What came of each of the statements. The server's last words before it went are an answer as well; a refusal
         behind the answers to all is that of the commit."""
-        told: list[Told] = []
+        results: list[StatementResult] = []
         try:
-            await self._wire.receive(told)
+            await self._wire.receive(results)
         except LostError:
             self.broken = True
-            if not told or told[-1].refusal is None:
+            if not results or results[-1].refusal is None:
                 raise
-        for statement, one in zip((*statements, COMMIT), told, strict=False):
+        for statement, one in zip((*statements, COMMIT), results, strict=False):
             if one.refusal is not None:
                 if statement is COMMIT:
                     self._moment = Moment.COMMITTING
                 raise _RefusedError(statement, one.refusal)
-        return told
+        return results
 
     async def _roll_back(self) -> None:
         """The transaction is over. One that cannot be ended leaves the connection broken."""
@@ -169,12 +169,12 @@ class _Course:
             self.broken = True
 
     def _as_error(self, refused: _RefusedError) -> AdapterError:
-        error = self._told(refused)
+        error = self._error_of(refused)
         if self._is_of_preparing(refused):
             error.state = FailureState.RETRYABLE
         return error
 
-    def _told(self, refused: _RefusedError) -> AdapterError:
+    def _error_of(self, refused: _RefusedError) -> AdapterError:
         if refused.statement is self._transaction.settings:
             return as_unset(refused.refusal, self._transaction)
         part = self._transaction.part_of(refused.statement)

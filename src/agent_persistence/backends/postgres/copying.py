@@ -66,7 +66,7 @@ def chunked(columns: Sequence[str], records: Sequence[Record], facts: TableFacts
 
 
 def _fields(values: Sequence[Any], type_: Type) -> list[str]:
-    """The values of one column as they are written: one search tells for all of them that nothing is to be escaped."""
+    """The values of one column as they are written: one search shows for all of them that nothing is to be escaped."""
     kinds = {*map(type, values)}
     if kinds <= _NUMBERS:
         return to_json(values).decode()[1:-1].split(",")

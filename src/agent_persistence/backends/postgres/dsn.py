@@ -94,7 +94,7 @@ def _default_mode(given: Mapping[str, str], allow_plaintext: bool) -> str:
 
 
 def _hosts(given: Mapping[str, str]) -> list[str]:
-    """Where the connections go: the addresses, if they are told beside the names."""
+    """Where the connections go: the addresses, if they are given beside the names."""
     return (given.get("hostaddr") or given["host"]).split(",")
 
 

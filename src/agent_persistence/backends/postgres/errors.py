@@ -1,7 +1,8 @@
 """What a failure over a PostgreSQL connection says about the database, and the error that it becomes. Pure.
 
 A transaction has two moments: until its statement has been answered nothing of it is applied, whatever happens; once
-its end may have arrived, only an answer tells. Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html.
+its end may have arrived, only an answer says whether it is.
+Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _is_one_of(code: str, known: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error that was told: its code and what names the constraint. `message` may hold row content.
+    """An error that was reported: its code and what names the constraint. `message` may hold row content.
 
     `is_hearsay` where a pooler made it up: PostgreSQL itself names the place in its source.
     """
@@ -73,22 +74,22 @@ def as_refused(refusal: Refusal, moment: Moment, asked: Transaction) -> AdapterE
     code = refusal.code
     if refusal.is_hearsay and moment is Moment.SENT:
         moment = Moment.COMMITTING  # the server, of which this is said, may have come that far
-    told = _without_key(described(code, refusal.message, error_texts=asked.error_texts))
+    description = _without_key(described(code, refusal.message, error_texts=asked.error_texts))
     about: dict[str, Any] = {
         "state": state_of(code, moment, writes=asked.writes),
         "code": code,
         "hint": _without_key(remedy_of(code, refusal.message, asked.verb, asked.table) or ""),
-        "column": named_column(told),
+        "column": named_column(description),
     }
-    text = f"{asked} {told} ({code})"
+    text = f"{asked} {description} ({code})"
     if code.startswith("23"):
         return ConflictError(text, constraint=refusal.constraint, **about)
     return error_class(code, None, refusal.message)(text, **about)
 
 
-def _without_key(told: str) -> str:
+def _without_key(text: str) -> str:
     """Words that are said over HTTP too, where a key stands for a role."""
-    return told.replace(" of the key", "")
+    return text.replace(" of the key", "")
 
 
 def as_unset(refusal: Refusal, asked: Transaction) -> AdapterError:

@@ -135,7 +135,7 @@ def _comparison(leaf: Comparison, known: FilterFacts, parameters: Parameters) ->
 
 
 def _referred(column: str, reference: Reference, known: FilterFacts, parameters: Parameters) -> str:
-    """A value that an earlier part told, as one of the column's type; `->` reads jsonb, `->>` text."""
+    """A value that an earlier part returned, as one of the column's type; `->` reads jsonb, `->>` text."""
     value = earlier_value(reference, parameters, as_text=True)
     if is_path(column):
         return value if column.rpartition("->")[2].startswith(">") else f"{value}::jsonb"

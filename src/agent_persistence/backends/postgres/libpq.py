@@ -38,8 +38,8 @@ class LostError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What one statement told: the first column of its first row, the number of rows, or the server's refusal."""
+class StatementResult:
+    """What came of one statement: the first column of its first row, the number of rows, or the server's refusal."""
 
     value: bytes | None = field(default=None, repr=False)
     affected: int = 0
@@ -105,8 +105,8 @@ class Wire:
             self._pg.send_query_prepared(name, parameters)
         self._asked.append(None)
 
-    async def receive(self, told: list[Told]) -> None:
-        """Add to `told` what each statement of the next segment told; LostError where the connection ends before."""
+    async def receive(self, results: list[StatementResult]) -> None:
+        """Add to `results` those of the next segment's statements; LostError where the connection ends before."""
         try:
             await self._flushed()
             ends = 0
@@ -116,47 +116,47 @@ class Wire:
                 if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
                     return
                 if result is not None:
-                    self._hear(result, told)
+                    self._hear(result, results)
         except (psycopg.Error, OSError, anyio.ClosedResourceError) as error:
             raise LostError from error
         raise LostError
 
-    def _hear(self, result: PGresult, told: list[Told]) -> None:
+    def _hear(self, result: PGresult, results: list[StatementResult]) -> None:
         prepared = self._asked.popleft() if self._asked else None
         if prepared is not None and result.status == ExecStatus.COMMAND_OK:
             return
         if prepared is not None:
             self._prepared.forget(prepared)
         if result.status != ExecStatus.PIPELINE_ABORTED:
-            told.append(_told(result))
+            results.append(_read_result(result))
 
     async def _look_for_pooler(self) -> None:
         """Find out whether the process that answers is the one that logged this connection in; a pooler's is not."""
         if not self._prepared.is_undecided:
             return
-        told: list[Told] = []
+        results: list[StatementResult] = []
         self.send([_WHO_ANSWERS])
-        await self.receive(told)
-        self._prepared.is_direct = told[0].value == b"%d" % self._pg.backend_pid
+        await self.receive(results)
+        self._prepared.is_direct = results[0].value == b"%d" % self._pg.backend_pid
 
-    async def copy(self, statement: Statement, chunks: Iterable[bytes]) -> Told:
-        """Send the rows that a COPY … FROM STDIN takes; what it told."""
+    async def copy(self, statement: Statement, chunks: Iterable[bytes]) -> StatementResult:
+        """Send the rows that a COPY … FROM STDIN takes; what came of it."""
         try:
             self._pg.exit_pipeline_mode()
             self._pg.send_query(statement.text.encode())
             await self._flushed()
-            told = await self._result()
-            if told is not None and told.status == ExecStatus.COPY_IN:
+            result = await self._result()
+            if result is not None and result.status == ExecStatus.COPY_IN:
                 await self._put(chunks)
-                told = await self._result()
+                result = await self._result()
             while await self._result() is not None:
                 pass
             self._pg.enter_pipeline_mode()
         except (psycopg.Error, OSError, anyio.ClosedResourceError) as error:
             raise LostError from error
-        if told is None:
+        if result is None:
             raise LostError
-        return _told(told)
+        return _read_result(result)
 
     async def _put(self, chunks: Iterable[bytes]) -> None:
         for chunk in chunks:
@@ -191,25 +191,25 @@ class Wire:
         self._pg.finish()
 
 
-def _told(result: PGresult) -> Told:
+def _read_result(result: PGresult) -> StatementResult:
     if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
-        return Told(refusal=_refusal(result))
+        return StatementResult(refusal=_refusal(result))
     if not result.ntuples or not result.nfields:
-        return Told(affected=result.command_tuples or 0)
+        return StatementResult(affected=result.command_tuples or 0)
     counted = result.get_value(0, 1) if result.nfields > 1 else None
-    return Told(result.get_value(0, 0), int(counted) if counted and counted.isdigit() else 0)
+    return StatementResult(result.get_value(0, 0), int(counted) if counted and counted.isdigit() else 0)
 
 
 def _refusal(result: PGresult) -> Refusal:
     code, message, constraint, source = (
-        (result.error_field(about) or b"").decode(errors="replace") for about in _TOLD_OF_ERRORS
+        (result.error_field(about) or b"").decode(errors="replace") for about in _FIELDS_OF_ERRORS
     )
     if not code:  # libpq's own: the connection broke
         raise LostError
     return Refusal(code, message, constraint or None, is_hearsay=not source)
 
 
-_TOLD_OF_ERRORS: Final = (
+_FIELDS_OF_ERRORS: Final = (
     DiagnosticField.SQLSTATE,
     DiagnosticField.MESSAGE_PRIMARY,
     DiagnosticField.CONSTRAINT_NAME,
@@ -227,8 +227,8 @@ async def _addresses(options: Mapping[str, str]) -> dict[str, str]:
     found = [
         (host, address, port) for host, port in zip(hosts, ports, strict=True) for address in await _looked_up(host)
     ]
-    told = (",".join(one) for one in zip(*found, strict=True))
-    return dict(zip(("host", "hostaddr", "port"), told, strict=True))
+    joined = (",".join(one) for one in zip(*found, strict=True))
+    return dict(zip(("host", "hostaddr", "port"), joined, strict=True))
 
 
 async def _looked_up(host: str) -> list[str]:

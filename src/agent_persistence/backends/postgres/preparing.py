@@ -60,7 +60,7 @@ class PreparedStatements:
         return None if name is None or text in self._preparing.as_text or not self._may_prepare() else name
 
     def new_name(self, text: str) -> bytes | None:
-        """The name under which to prepare a statement now: the second time that it is sent, if there is room for it."""
+        """The name under which to prepare a statement now: the second time that it is sent, if not too many are."""
         if not self._may_prepare() or len(self._names) >= MOST_PREPARED or text in self._preparing.as_text:
             return None
         if text not in self._seen:

@@ -1,7 +1,7 @@
 """The verbs as SQL: rows go in and come out as JSON, which PostgreSQL itself reads and writes. Pure.
 
 A record is read by `json_populate_record`, as PostgREST has it read, and a row is written by `json_agg`, so that both
-adapters take and tell the same values.
+adapters take and return the same values.
 """
 
 # ruff: noqa: S608  every name is quoted by `statements`, every value is a parameter
@@ -23,7 +23,7 @@ from agent_persistence.query.predicates import Filter
 from agent_persistence.query.records import Record, differ_in_keys, distinct
 
 ROW: Final = "_agent_persistence_row"
-"""The alias of what comes back: a column of this name would be told in its place."""
+"""The alias of what comes back: a column of this name would come in its place."""
 MAX_PARAMETERS: Final = 65_535
 """The protocol counts them by 16 bits."""
 _AS_JSON: Final = f"select coalesce(json_agg({ROW}), '[]')::text, count(*)::text from"
@@ -59,8 +59,8 @@ def page(selection: Selection) -> Statement:
     text = _selected(selection, parameters, 0, "")
     everything = f"{selection.known.rows}{where(selection.predicate, selection.known, parameters)}"
     total = f"(select count(*) from {everything})"
-    told = f"json_build_object('rows', coalesce(json_agg({ROW}), '[]'), 'total', {total})::text, count(*)::text"
-    return Statement(f"select {told} from ({text}) as {ROW}", parameters.in_order())
+    columns = f"json_build_object('rows', coalesce(json_agg({ROW}), '[]'), 'total', {total})::text, count(*)::text"
+    return Statement(f"select {columns} from ({text}) as {ROW}", parameters.in_order())
 
 
 def _selected(selection: Selection, parameters: Parameters, depth: int, link: str) -> str:
@@ -121,7 +121,7 @@ def insert(
     """
     parameters = Parameters()
     text = inserting(table, records, parameters, on_conflict=on_conflict, merges=merges)
-    return _telling(text, parameters.in_order(), returning)
+    return _returning(text, parameters.in_order(), returning)
 
 
 def inserting(
@@ -185,7 +185,7 @@ def update(
     """Set the columns. Whether wrong values are refused where no row is selected is the planner's choice."""
     parameters = Parameters()
     text = updating(known, changes, predicate, parameters)
-    return _telling(text, parameters.in_order(), returning)
+    return _returning(text, parameters.in_order(), returning)
 
 
 def updating(known: FilterFacts, changes: Record, predicate: Filter | None, parameters: Parameters) -> str:
@@ -215,15 +215,15 @@ def _new(table: str, column: str, value: Any) -> str:
 def delete(known: FilterFacts, predicate: Filter | None, *, returning: Sequence[str] | None = None) -> Statement:
     parameters = Parameters()
     text = f"delete from {known.rows}{where(predicate, known, parameters)}"
-    return _telling(text, parameters.in_order(), returning)
+    return _returning(text, parameters.in_order(), returning)
 
 
-def _telling(text: str, parameters: tuple[str | None, ...], returning: Sequence[str] | None) -> Statement:
+def _returning(text: str, parameters: tuple[str | None, ...], returning: Sequence[str] | None) -> Statement:
     """The statement with these columns of its rows as a JSON array; without any, it needs no right to SELECT."""
     if returning is not None and not returning:
         return Statement(text, parameters)
-    told = "*" if returning is None else names(returning)
-    return Statement(f"with {ROW} as ({text} returning {told}) {_AS_JSON} {ROW}", parameters)
+    columns = "*" if returning is None else names(returning)
+    return Statement(f"with {ROW} as ({text} returning {columns}) {_AS_JSON} {ROW}", parameters)
 
 
 def settings(

@@ -75,11 +75,11 @@ def _object(record: Record, parameters: Parameters) -> str:
 
 
 SETTING: Final = "agent_persistence.part_"
-"""Where a transaction keeps the rows that a part of a unit of work told, until it ends."""
+"""Where a transaction keeps the rows that a part of a unit of work returned, until it ends."""
 
 
 def earlier_value(reference: Reference, parameters: Parameters, *, as_text: bool = False) -> str:
-    """The value that an earlier part of the transaction told, as JSON or as its text."""
+    """The value that an earlier part of the transaction returned, as JSON or as its text."""
     arrow = "->>" if as_text else "->"
     rows = f"current_setting('{SETTING}{reference.part}')::json"
     return f"({rows}->{reference.row}{arrow}{parameters.add(reference.column)}::text)"

@@ -28,7 +28,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A statement for a table, for which `settings` hold, with what tells an error of it."""
+    """A statement for a table, for which `settings` hold, with what an error says of it."""
 
     verb: str
     table: str
@@ -44,7 +44,7 @@ class Transaction:
     error_texts: bool = False
     """Whether an error may repeat what the database's author wrote."""
     parts: tuple[Transaction, ...] = field(default=(), repr=False)
-    """What is carried out in order in place of a statement, each with what tells an error of it."""
+    """What is carried out in order in place of a statement, each with what an error says of it."""
     place: int | None = None
     """Which part of a unit of work this is, from 0."""
     refused: Callable[[str], AdapterError | None] | None = field(default=None, repr=False)
@@ -88,7 +88,7 @@ def _given(statement: Statement | None) -> tuple[Statement, ...]:
 
 @dataclass(frozen=True, slots=True)
 class TransactionResult:
-    """What a transaction that was committed told, or why it was not.
+    """What came of a transaction that was committed, or why it was not.
 
     `value` is its first column of its first row, `affected` the number of rows.
     """
@@ -96,5 +96,5 @@ class TransactionResult:
     value: bytes | None = field(default=None, repr=False)
     affected: int = 0
     error: AdapterError | None = None
-    told: tuple[tuple[bytes | None, int], ...] = field(default=(), repr=False)
+    parts: tuple[tuple[bytes | None, int], ...] = field(default=(), repr=False)
     """The same of each part."""

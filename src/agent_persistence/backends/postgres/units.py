@@ -1,7 +1,7 @@
-"""A unit of work as one transaction: its statements, and what they told as values. Pure.
+"""A unit of work as one transaction: its statements, and what they returned as values. Pure.
 
-The statements leave in one round trip, so that none can wait for what another told: rows that later statements refer to
-are kept by the server, in settings that end with the transaction.
+The statements leave in one round trip, so that none can wait for what another returned: rows that later statements
+refer to are kept by the server, in settings that end with the transaction.
 """
 
 # ruff: noqa: S608  every name is quoted by `quoted`, every value is a parameter
@@ -84,12 +84,12 @@ class WritingUnit:
         return Transaction(unit.verb, unit.table, None, settings, role, True, parts=parts, error_texts=error_texts)
 
     def applied(self, result: TransactionResult) -> Applied:
-        told = result.told if self._unit.key is None else result.told[2:-2]
+        parts = result.parts if self._unit.key is None else result.parts[2:-2]
         try:
-            rows = [[] if value is None else read_json(value) for value, _ in told]
+            rows = [[] if value is None else read_json(value) for value, _ in parts]
         except ValueError:
             raise unreadable(self._unit) from None
-        return Applied(rows, [affected for _, affected in told])
+        return Applied(rows, [affected for _, affected in parts])
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ class WritingUnit:
         return Transaction(
             operation.verb,
             operation.table,
-            self._telling(index, text, parameters),
+            self._returning(index, text, parameters),
             check=self._check(part),
             writes=True,
             place=index,
@@ -112,8 +112,8 @@ class WritingUnit:
     def _call(self, index: int, call: Call) -> Transaction:
         """The function's value as the only one of a list."""
         asked = self._calls[index]
-        kept = f"set_config('{SETTING}{index}', '[' || coalesce((select value from told), 'null') || ']', true)"
-        text = f"with told(value) as ({asked.text}) select {kept}, set_config('{SETTING}{index}_count', '1', true)"
+        kept = f"set_config('{SETTING}{index}', '[' || coalesce((select value from result), 'null') || ']', true)"
+        text = f"with result(value) as ({asked.text}) select {kept}, set_config('{SETTING}{index}_count', '1', true)"
         return Transaction(call.verb, call.table, Statement(text, asked.parameters), writes=True, place=index)
 
     def _check(self, part: UnitPart) -> Statement | None:
@@ -138,7 +138,7 @@ class WritingUnit:
                 return f"select from {table}{chosen}{lock}", parameters
         raise unknown(operation)
 
-    def _telling(self, index: int, text: str, parameters: Parameters) -> Statement:
+    def _returning(self, index: int, text: str, parameters: Parameters) -> Statement:
         """The statement with its rows as JSON, how many they are, and a refusal where they are not as many as expected.
 
         The refusal is a text that is no number, which holds the marker: PostgreSQL's error repeats it.
@@ -146,7 +146,7 @@ class WritingUnit:
         part = self._unit.parts[index]
         shown = _shown(part)
         if not isinstance(part.operation, Require):
-            text += f" returning {'*' if shown is None else names(shown) or '1 as told'}"
+            text += f" returning {'*' if shown is None else names(shown) or '1 as one'}"
         rows = "'[]'" if shown == () else f"coalesce(json_agg({sql.ROW}), '[]')::text"
         if self._unit.key is not None or index in self._referred:
             rows = f"set_config('{SETTING}{index}', {rows}, true)"
@@ -175,7 +175,7 @@ class WritingUnit:
         return self._own(Statement("select pg_advisory_xact_lock(hashtextextended($1, 0))::text", (key,)))
 
     def _looked_up(self) -> Transaction:
-        """Refused where the key was applied: a statement that is under way cannot be told to leave out the rest."""
+        """Refused where the key was applied: a statement that is under way cannot be made to leave out the rest."""
         text = f"select ($2::text || key)::integer::text from {self._ledger} where {self._ours}"
         return self._own(Statement(text, (self._unit.key, self._marker)), refused=self._before)
 
@@ -208,9 +208,9 @@ class WritingUnit:
         text = f"select json_build_object('digest', digest, 'result', result)::text from {self._ledger}"
         return Statement(f"{text} where {self._ours}", (self._unit.key,))
 
-    def remembered(self, told: bytes | None) -> Applied:
-        """What the unit told when it was applied; ConflictError where the key is another unit's."""
-        entry: dict[str, Any] = {} if told is None else read_json(told)
+    def remembered(self, answer: bytes | None) -> Applied:
+        """What the unit returned when it was applied; ConflictError where the key is another unit's."""
+        entry: dict[str, Any] = {} if answer is None else read_json(answer)
         if entry.get("digest") != digest_of(self._unit):
             raise other_content(self._unit)
         return Applied.of(entry["result"], self._unit)

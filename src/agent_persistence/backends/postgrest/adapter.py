@@ -88,13 +88,13 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
 
     `key` is a publishable, secret or legacy JWT key; `access_token` is a user's JWT beside it, a `RefreshingToken`, or
     a callable (plain or async) that returns the token of whoever asks, and is asked for every call. `client` is an
-    httpx.AsyncClient of the caller's, used in place of connections of our own and never closed. `schema` tells columns
-    where the server does not, `db_schema` is the database schema the tables are in. `http://` is refused but for
-    loopback or `allow_http`. `transport="auto"` sends over httptools what runs under asyncio, where the extra `fast`
-    has installed it, and over httpx's engine all else; "httptools" and "httpx" stand for one alone. A connection that
-    was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is closed; nothing under way is cut.
+    httpx.AsyncClient of the caller's, used in place of connections of our own and never closed. `schema` declares
+    columns where the server does not, `db_schema` is the database schema the tables are in. `http://` is refused but
+    for loopback or `allow_http`. `transport="auto"` sends over httptools what runs under asyncio, where the extra
+    `fast` has installed it, and over httpx's engine all else; "httptools" and "httpx" stand for one alone. A connection
+    that was idle for `max_idle_s` seconds, or was made `max_age_s` seconds ago, is closed; nothing under way is cut.
     `error_texts` repeats in errors what functions and triggers of the database raise (P0001, PTxxx), row content
-    included if they tell it.
+    included if they hold it.
     """
 
     def __init__(
@@ -186,8 +186,10 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
             case Call():
                 return Result(await self._called(operation, user))
             case GetColumns(table=table):
-                told = await self._send(rendering.render_openapi(), partial(parsing.parse_columns, table=table), user)
-                return Result(told or list(self._schema.columns(table)) or None)
+                columns = await self._send(
+                    rendering.render_openapi(), partial(parsing.parse_columns, table=table), user
+                )
+                return Result(columns or list(self._schema.columns(table)) or None)
         raise unknown(operation)
 
     def url_size(self, query: Query) -> int:
@@ -257,7 +259,7 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         return tuple(included)
 
     def _check_direction(self, table: str, other: str, link: RowLink) -> None:
-        """Refuse a way from a table to itself, of which PostgREST tells neither direction."""
+        """Refuse a way from a table to itself, whose directions PostgREST does not distinguish."""
         if table == other:
             raise UnsupportedOperationError(
                 table,
@@ -290,8 +292,8 @@ class SupabaseAdapter(Unpicklable, UsersBackend):
         if isinstance(operation, Update):
             changes = operation.changes
             if operation.computed:
-                told = "PostgREST sets values alone; what is computed goes by way of the function of a unit of work"
-                raise UnsupportedOperationError(table, "computed", told, f"update through a service, and {REMEDY}")
+                problem = "PostgREST sets values alone; what is computed goes by way of the function of a unit of work"
+                raise UnsupportedOperationError(table, "computed", problem, f"update through a service, and {REMEDY}")
             request = rendering.render_update(table, changes, predicate, max_affected=most, returning=shown)
             keys = self._expected.changed(table, predicate, changes, shown)
         else:

@@ -107,7 +107,7 @@ class ExpectedRows:
             elif (
                 isinstance(value, (str, int))
                 if name in known.shown_as_sent
-                else (name not in known.columns and _tells_itself(value))
+                else (name not in known.columns and _comes_back_as_sent(value))
             ):
                 found[name] = value
         return found
@@ -128,7 +128,7 @@ def _is_shown_as_sent(type_name: str) -> bool:
     return type_name.partition("(")[0] in _SHOWN_AS_SENT
 
 
-def _tells_itself(value: Any) -> bool:
+def _comes_back_as_sent(value: Any) -> bool:
     return type(value) is int or (isinstance(value, str) and _UUID.fullmatch(value) is not None)
 
 

@@ -18,14 +18,14 @@ from agent_persistence.exceptions import AdapterError, ConflictError, FailureSta
 def parse_error(response: Response, verb: str, table: str, *, now: datetime | None = None) -> AdapterError:
     """The error that a response is: its class by the code, its state by the tables below."""
     body = response.json()
-    told = {name: text for name, text in body.items() if isinstance(text, str)} if isinstance(body, dict) else {}
-    code = _code(told.get("code")) or _proxy_status_code(response)
-    message = told.get("message", "")
+    fields = {name: text for name, text in body.items() if isinstance(text, str)} if isinstance(body, dict) else {}
+    code = _code(fields.get("code")) or _proxy_status_code(response)
+    message = fields.get("message", "")
     about: dict[str, Any] = {
         "state": _state(response.status, code),
         "status": response.status,
         "code": code,
-        "hint": _hint(response.status, code, message, told.get("hint"), verb, table),
+        "hint": _hint(response.status, code, message, fields.get("hint"), verb, table),
         "retry_after_s": retry_after_s(response.headers.get("retry-after"), now or datetime.now(UTC)),
     }
     summary = _summary(response.status, code, message, error_texts=response.error_texts)
@@ -89,10 +89,10 @@ _GATEWAY: Final = {
 """By status, what the gateway of hosted Supabase says before the request reaches PostgREST, and what helps."""
 
 
-def _hint(status: int, code: str | None, message: str, told: str | None, verb: str, table: str) -> str | None:
+def _hint(status: int, code: str | None, message: str, hint: str | None, verb: str, table: str) -> str | None:
     remedy = remedy_of(code, message, verb, table) if code else None
-    if told and re.fullmatch(r"Perhaps you meant [\w .,:'\"()]{1,200}", told):
-        return f"{told.rstrip('.')}; {remedy}" if remedy else told
+    if hint and re.fullmatch(r"Perhaps you meant [\w .,:'\"()]{1,200}", hint):
+        return f"{hint.rstrip('.')}; {remedy}" if remedy else hint
     if remedy:
         return remedy
     if code == "22P02" and verb in _FILTERED and re.match("invalid input syntax for type json", message):
@@ -117,9 +117,9 @@ _NO_JSON: Final = (
 )
 
 
-def _code(told: str | None) -> str | None:
+def _code(text: str | None) -> str | None:
     """A SQLSTATE or a code of PostgREST's; what a gateway calls a code is none."""
-    return told if told and re.fullmatch(r"[0-9A-Z]{5}|PGRST[0-9A-Z]{3}", told, re.ASCII) else None
+    return text if text and re.fullmatch(r"[0-9A-Z]{5}|PGRST[0-9A-Z]{3}", text, re.ASCII) else None
 
 
 def _proxy_status_code(response: Response) -> str | None:

@@ -108,7 +108,7 @@ def parse_unshown(response: Response, verb: str, table: str) -> Result:
 
 
 def parse_stored(response: Response, verb: str, table: str, sent: int) -> int:
-    """How many rows are stored, where the response confirms a write without telling them; or the error that it is.
+    """How many rows are stored, where the response confirms a write without listing them; or the error that it is.
 
     A server that does not count, though `count=exact` asked for it, is taken to have stored what was `sent`.
     MisdeliveredError where there is JSON, which no answer to `return=minimal` has.
@@ -140,7 +140,7 @@ def _confirmed(response: Response, verb: str) -> FailureState:
 
 
 def parse_count(response: Response, table: str) -> Result:
-    """The number of rows that the response tells, or the error that it is."""
+    """The number of rows that the response reports, or the error that it is."""
     if not 200 <= response.status < 300:
         raise parse_error(response, "count", table)
     total = _total(response)
@@ -179,7 +179,7 @@ def parse_value(response: Response, function: str, *, may_write: bool = False) -
 
 
 def parse_columns(response: Response, table: str) -> list[str] | None:
-    """The table's columns in the OpenAPI description, or None where it does not tell, or not to this key."""
+    """The table's columns in the OpenAPI description, or None where it does not list them, or not to this key."""
     if response.status == 429 or response.status >= 500:
         raise parse_error(response, "get_columns", table)
     try:

@@ -58,8 +58,8 @@ def render_insert(
     Without `on_conflict` (None) a conflict is an error; with it the row is merged, by the primary key if it is empty,
     or left as it is unless `merges`.
     `returning` are the columns of the stored rows that come back, all of them by default. Their number comes beside
-    them, or alone, for which PostgREST needs no right to SELECT: by it rows that a trigger dropped are told from an
-    answer that was cut.
+    them, or alone, for which PostgREST needs no right to SELECT: by it rows that a trigger dropped are
+    distinguished from an answer that was cut.
     """
     prefer = [_wanted(returning), "count=exact"]
     parameters = [("select", _names(returning))] if returning else []
@@ -176,7 +176,7 @@ def _embedding_of(filters: Filter | None, include: Sequence[Include], numbers: I
 def _selection(select: Sequence[str] | None, embedding: _Embedding) -> str:
     """What comes back of each row: https://docs.postgrest.org/en/v14/references/api/resource_embedding.html.
 
-    The column of the foreign key tells it from others between the same tables. Of rows without columns nothing does.
+    The column of the foreign key says which one is meant between the same tables. Of rows without columns nothing does.
     """
     columns = ["*"] if select is None else map(_selected, select)
     if not embedding.embedded:

@@ -56,8 +56,8 @@ def parse_unit(response: Response, unit: Unit) -> list[Any]:
 
 def _refused(response: Response, unit: Unit) -> PersistenceError:
     body = response.json()
-    told = body if isinstance(body, dict) else {}
-    code, index = told.get("code"), _place(told.get("hint"), unit)
+    fields = body if isinstance(body, dict) else {}
+    code, index = fields.get("code"), _place(fields.get("hint"), unit)
     if code == OTHER_CONTENT:
         return other_content(unit)
     if code == NOT_UNDERSTOOD:
@@ -68,7 +68,7 @@ def _refused(response: Response, unit: Unit) -> PersistenceError:
         return parse_error(response, unit.verb, unit.table)
     part = unit.parts[index]
     if code == NOT_EXPECTED:
-        found = re.match("[0-9]+", str(told.get("message")))
+        found = re.match("[0-9]+", str(fields.get("message")))
         return unmet(part, index, None if found is None else int(found[0]), status=response.status)
     error = parse_error(response, part.operation.verb, part.operation.table)
     error.part = index

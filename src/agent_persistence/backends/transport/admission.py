@@ -34,8 +34,8 @@ class _Emptying:
                 await self._emptied.wait()
         return not self.under_way
 
-    def _tell(self) -> None:
-        """Tell those who wait, if nobody is within any more."""
+    def _wake(self) -> None:
+        """Wake those who wait, if nobody is within any more."""
         if self._emptied is not None and not self.under_way:
             self._emptied.set()
 
@@ -51,7 +51,7 @@ class UnderWay(_Emptying):
 
     def __exit__(self, *_: object) -> None:
         self._within -= 1
-        self._tell()
+        self._wake()
 
     @property
     def under_way(self) -> int:
@@ -84,7 +84,7 @@ class Slots(_Emptying):
     async def take(self, *, writing: bool) -> None:
         """Take a slot, which must be released. Too many that wait are an OverloadedError.
 
-        A call whose deadline passes while it waits is told so by its attempt: nothing was sent.
+        A call whose deadline passes while it waits learns so from its attempt: nothing was sent.
         """
         if not self.take_free(writing=writing):
             await self._wait(self._writes if writing else self._reads)
@@ -106,7 +106,7 @@ class Slots(_Emptying):
         line.free += 1
         if self._reads.length or self._writes.length:
             self._admit()
-        self._tell()
+        self._wake()
 
     def _admit(self) -> None:
         """Give what is free to those who wait."""

@@ -62,15 +62,15 @@ class HttpTransport(Protocol):
 
 T = TypeVar("T")
 Asked = TypeVar("Asked")
-Told = TypeVar("Told")
+Answer = TypeVar("Answer")
 _Asked = TypeVar("_Asked", contravariant=True)
-_Told = TypeVar("_Told", covariant=True)
+_Answer = TypeVar("_Answer", covariant=True)
 
 
-class Connection(Protocol[_Asked, _Told]):
+class Connection(Protocol[_Asked, _Answer]):
     """One connection, made at the first request and kept alive."""
 
-    async def exchange(self, request: _Asked, /) -> _Told:
+    async def exchange(self, request: _Asked, /) -> _Answer:
         """Send the request once and return its response, or raise AdapterError."""
         ...
 
@@ -89,7 +89,7 @@ class HttpConnection(Connection[Request, Response], Protocol):
     """A connection for HTTP, on which no redirect is followed."""
 
 
-class Pool(Generic[Asked, Told]):
+class Pool(Generic[Asked, Answer]):
     """At most `size` connections for each event loop, which are closed when it ends.
 
     A connection whose request failed or was cancelled is closed, so that no later request can receive its answer. One
@@ -98,10 +98,10 @@ class Pool(Generic[Asked, Told]):
     """
 
     def __init__(self, size: int = MAX_CONNECTIONS, lifetimes: Lifetimes | None = None) -> None:
-        self._here: PerLoop[_Idle[Asked, Told]] = PerLoop(partial(_Idle, size, lifetimes or Lifetimes()))
+        self._here: PerLoop[_Idle[Asked, Answer]] = PerLoop(partial(_Idle, size, lifetimes or Lifetimes()))
         self._closed = False
 
-    def _new_connection(self) -> Connection[Asked, Told]:
+    def _new_connection(self) -> Connection[Asked, Answer]:
         raise NotImplementedError
 
     def _is_writing(self, request: Asked) -> bool:
@@ -111,10 +111,10 @@ class Pool(Generic[Asked, Told]):
         """Requests of one kind share connections; None is a connection of its own, which is closed afterwards."""
         return "any"
 
-    async def send(self, request: Asked) -> Told:
+    async def send(self, request: Asked) -> Answer:
         return await self.ask(request, _itself)
 
-    async def ask(self, request: Asked, parse: Callable[[Told], T]) -> T:
+    async def ask(self, request: Asked, parse: Callable[[Answer], T]) -> T:
         if self._closed:
             raise closed()
         here = self._here.get()
@@ -130,7 +130,7 @@ class Pool(Generic[Asked, Told]):
         finally:
             here.slots.release(writing=writing)
 
-    async def _exchange(self, here: _Idle[Asked, Told], request: Asked, parse: Callable[[Told], T]) -> T:
+    async def _exchange(self, here: _Idle[Asked, Answer], request: Asked, parse: Callable[[Answer], T]) -> T:
         kind = self._kind(request)
         kept = here.fresh(kind) or await here.taken(kind) or here.aged(self._new_connection(), kind)
         fit = False
@@ -175,23 +175,23 @@ class HttpPool(Pool[Request, Response]):
 
 
 @dataclass(slots=True, eq=False)
-class _Kept(Generic[Asked, Told]):
+class _Kept(Generic[Asked, Answer]):
     """A connection, the kind of its requests, until when it may live and until when it may be used again; on the event
     loop's clock."""
 
-    connection: Connection[Asked, Told]
+    connection: Connection[Asked, Answer]
     kind: str | None
     lives_until: float
     good_until: float = inf
 
 
-class _Idle(Generic[Asked, Told]):
+class _Idle(Generic[Asked, Answer]):
     """One event loop's idle connections; the last one used is the first to be used again by requests of its kind."""
 
     def __init__(self, size: int, lifetimes: Lifetimes) -> None:
         self._size = size
         self.slots = Slots(size)
-        self.kept: deque[_Kept[Asked, Told]] = deque()
+        self.kept: deque[_Kept[Asked, Answer]] = deque()
         self.keeper = self._close_at_end()
         self.is_kept = False
         self._call_off: Callable[[], None] | None = None
@@ -203,16 +203,16 @@ class _Idle(Generic[Asked, Told]):
         self.is_kept = True
         await anext(self.keeper)
 
-    def keep(self, kept: _Kept[Asked, Told]) -> None:
+    def keep(self, kept: _Kept[Asked, Answer]) -> None:
         """Add a connection that is fit for another request; it is closed when its time is over."""
         kept.good_until = min(self._now() + self._lifetimes.max_idle_s, kept.lives_until)
         self.kept.append(kept)
         if self._call_off is None:
             self._expire_later()
 
-    async def taken(self, kind: str | None) -> _Kept[Asked, Told] | None:
+    async def taken(self, kind: str | None) -> _Kept[Asked, Answer] | None:
         """A connection of the kind that is still good; those that are not are closed. Where there is none, there is
-        room for a new one."""
+        space for a new one."""
         while (kept := self._last_of(kind)) is not None:
             if (good := self.fresh(kind)) is not None:
                 return good
@@ -222,7 +222,7 @@ class _Idle(Generic[Asked, Told]):
             await _discard(self.kept.popleft().connection)
         return None
 
-    def fresh(self, kind: str | None) -> _Kept[Asked, Told] | None:
+    def fresh(self, kind: str | None) -> _Kept[Asked, Answer] | None:
         """The connection of the kind that was used last, if it is still good."""
         kept = self._last_of(kind)
         if kept is not None and kept.good_until > self._now() and not kept.connection.is_stale():
@@ -230,10 +230,10 @@ class _Idle(Generic[Asked, Told]):
             return kept
         return None
 
-    def _last_of(self, kind: str | None) -> _Kept[Asked, Told] | None:
+    def _last_of(self, kind: str | None) -> _Kept[Asked, Answer] | None:
         return next((kept for kept in reversed(self.kept) if kept.kind == kind), None)
 
-    def aged(self, connection: Connection[Asked, Told], kind: str | None) -> _Kept[Asked, Told]:
+    def aged(self, connection: Connection[Asked, Answer], kind: str | None) -> _Kept[Asked, Answer]:
         """A new connection, whose time begins."""
         return _Kept(connection, kind, self._now() + self._lifetimes.max_age_s)
 
@@ -270,7 +270,7 @@ def _itself(response: T) -> T:
     return response
 
 
-async def _discard(connection: Connection[Asked, Told]) -> None:
+async def _discard(connection: Connection[Asked, Answer]) -> None:
     with anyio.move_on_after(1, shield=True):
         await connection.aclose()
 
@@ -301,7 +301,7 @@ def is_readable(connection: socket.socket | int) -> bool:
 
 
 def watched(connection: socket.socket | int) -> Callable[[], bool]:
-    """What tells, whenever it is called, whether bytes, or the connection's end, have come."""
+    """Says, whenever it is called, whether bytes, or the connection's end, have come."""
     if not hasattr(select, "poll"):  # as on Windows
         return lambda: bool(select.select([connection], [], [], 0)[0])
     waiting = select.poll()

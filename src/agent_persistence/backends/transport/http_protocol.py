@@ -103,9 +103,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """End the connection, and with the error the request that is under way, if there is one."""
         self._is_fit = False
         self._transport.abort()
-        self._tell(error)
+        self._end_request(error)
 
-    def _tell(self, error: BaseException) -> None:
+    def _end_request(self, error: BaseException) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
@@ -132,7 +132,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 self._fail(_too_large())
 
     def eof_received(self) -> None:
-        """The end of a response that tells no other. asyncio closes the transport."""
+        """The end of a response that has no other. asyncio closes the transport."""
         if self._answer is None or self._answer.done() or not self._ends_with_connection():
             return
         try:
@@ -142,7 +142,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_fit = False
-        self._tell(exc if isinstance(exc, OSError) else ClosedEarlyError())
+        self._end_request(exc if isinstance(exc, OSError) else ClosedEarlyError())
         self._ended.set_result(None)
 
     # --- called by the parser -----------------------------------------------------------------------------------------
@@ -207,5 +207,5 @@ def _unasked() -> AdapterError:
 
 
 def _too_large() -> AdapterError:
-    told = f"the response cannot be read: its head is larger than {MAX_HEADER_BYTES} bytes"
-    return AdapterError(told, state=FailureState.AMBIGUOUS)
+    problem = f"the response cannot be read: its head is larger than {MAX_HEADER_BYTES} bytes"
+    return AdapterError(problem, state=FailureState.AMBIGUOUS)

@@ -1,4 +1,4 @@
-"""Keeps an HTTP client's loggers from telling of our requests: URLs hold filter values, headers hold keys."""
+"""Keeps an HTTP client's loggers from showing our requests: URLs hold filter values, headers hold keys."""
 
 from __future__ import annotations
 

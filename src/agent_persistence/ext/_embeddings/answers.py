@@ -18,8 +18,8 @@ def read_vectors(response: Response, expected: int, dimensions: int) -> list[lis
     """The vectors in the order of the texts; AdapterError unless they are as many, and as long, as expected."""
     if not 200 <= response.status < 300:
         raise _refusal(response)
-    told = _json(response)
-    data = told.get("data") if isinstance(told, dict) else None
+    body = _json(response)
+    data = body.get("data") if isinstance(body, dict) else None
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
         _reject("answered with something else than a list of embeddings; is base_url that of its API?")
     if len(data) != expected:
@@ -80,9 +80,9 @@ def _refusal(response: Response) -> AdapterError:
 
 
 def _code(response: Response) -> str | None:
-    """The error's code. A server's own words may repeat the text or the key, so that nothing else of them is told."""
-    told = _json(response)
-    error = told.get("error") if isinstance(told, dict) else None
+    """The error's code. A server's own words may repeat the text or the key, so that nothing else of them is shown."""
+    body = _json(response)
+    error = body.get("error") if isinstance(body, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, str) and re.fullmatch(r"[a-z]+(_[a-z]+){1,5}", code) and len(code) <= 40 else None
 

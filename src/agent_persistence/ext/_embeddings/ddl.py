@@ -55,12 +55,12 @@ def search_sql(
 
 
 def _statements(values: dict[str, str], tenant: str | None, tenant_type: str, roles: str) -> Iterator[str]:
-    told = {"tenant_argument": "", "tenant_of_match": "", "tenant_of_hybrid": ""}
+    tenancy = {"tenant_argument": "", "tenant_of_match": "", "tenant_of_hybrid": ""}
     if tenant is not None:
-        told["tenant_argument"] = f"\n  tenant {tenant_type},"
+        tenancy["tenant_argument"] = f"\n  tenant {tenant_type},"
         for side in ("match", "hybrid"):
-            told[f"tenant_of_{side}"] = f' and d."{tenant}" = {values[side]}.tenant'
+            tenancy[f"tenant_of_{side}"] = f' and d."{tenant}" = {values[side]}.tenant'
     for name in ("vector_column", "match", "hybrid_search"):
-        yield template(name).format(**values, **told)
+        yield template(name).format(**values, **tenancy)
     for side in ("match", "hybrid"):
         yield template("execute_right").format(**values, function=values[side], roles=roles)

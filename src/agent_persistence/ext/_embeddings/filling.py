@@ -90,11 +90,11 @@ class _Filling:
     async def fill(self, rows: Sequence[Row]) -> None:
         """Embed the rows that have a text, and write their vectors."""
         texts = {row[self.key]: text_of_row(self.table, row, self.text_of, self.redaction) for row in rows}
-        told = {key: text for key, text in texts.items() if text.strip()}
-        self.blank += len(texts) - len(told)
-        vectors = await self.embedder.embed(list(told.values())) if told else []
+        filled = {key: text for key, text in texts.items() if text.strip()}
+        self.blank += len(texts) - len(filled)
+        vectors = await self.embedder.embed(list(filled.values())) if filled else []
         places = anyio.CapacityLimiter(_WRITERS)
-        work = [partial(self._update, key, vector, places) for key, vector in zip(told, vectors, strict=True)]
+        work = [partial(self._update, key, vector, places) for key, vector in zip(filled, vectors, strict=True)]
         self.embedded += sum(await together(work))
 
     async def _update(self, key: object, vector: list[float], places: anyio.CapacityLimiter) -> int:

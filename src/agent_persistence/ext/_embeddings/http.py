@@ -153,15 +153,15 @@ def _final(error: AdapterError) -> AdapterError:
     """The error as the caller gets it: what could have gone better another time is "unavailable"."""
     if error.state is FailureState.REJECTED:
         return error
-    told = BackendUnavailableError(
+    unavailable = BackendUnavailableError(
         f"{error}; attempts: {error.attempts}",
         state=error.state,
         status=error.status,
         code=error.code,
         retry_after_s=error.retry_after_s,
     )
-    told.attempts = error.attempts
-    return told
+    unavailable.attempts = error.attempts
+    return unavailable
 
 
 def _url(given: str, *, allow_http: bool) -> httpx.URL:

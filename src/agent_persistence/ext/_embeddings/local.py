@@ -51,8 +51,8 @@ class LocalEmbedder:
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text, in the order given."""
-        told = [text[:_MOST_CHARACTERS] for text in checked_texts(texts)]
-        return await anyio.to_thread.run_sync(_embedded, told) if told else []
+        beginnings = [text[:_MOST_CHARACTERS] for text in checked_texts(texts)]
+        return await anyio.to_thread.run_sync(_embedded, beginnings) if beginnings else []
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -72,8 +72,8 @@ def _model() -> _Model:
 
 def _embedded(texts: Sequence[str]) -> list[list[float]]:
     model = _model()
-    told = model.tokenizer.encode_batch(texts, add_special_tokens=False)
-    return [_unit(model.weights[one.ids].sum(axis=0)) for one in told]
+    encodings = model.tokenizer.encode_batch(texts, add_special_tokens=False)
+    return [_unit(model.weights[one.ids].sum(axis=0)) for one in encodings]
 
 
 def _unit(vector: Any) -> list[float]:

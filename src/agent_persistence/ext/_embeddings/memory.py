@@ -86,12 +86,12 @@ class MemorySearch:
     def _nearest(
         self, rows: list[Row], query_embedding: str, count: int, threshold: float | None
     ) -> list[tuple[Any, float]]:
-        told = [(row[self._key], _text(row[self._vector])) for row in rows if row[self._vector] is not None]
+        stored = [(row[self._key], _text(row[self._vector])) for row in rows if row[self._vector] is not None]
         with _refused("22P02"):
-            self._read = {text: self._read.get(text) or Vector.read(text) for _, text in told}
+            self._read = {text: self._read.get(text) or Vector.read(text) for _, text in stored}
             query = Vector.read(query_embedding)
         with _refused("22000"):
-            return nearest(query, [(key, self._read[text]) for key, text in told], count, threshold=threshold)
+            return nearest(query, [(key, self._read[text]) for key, text in stored], count, threshold=threshold)
 
     def _worded(self, rows: list[Row], query_text: str) -> list[Ref]:
         scores = bm25(frozenset(terms(query_text)), [row[self._text] or "" for row in rows])

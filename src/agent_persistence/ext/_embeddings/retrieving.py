@@ -167,8 +167,8 @@ class HybridRetriever:
 
     def _best_score(self, searched: Iterable[Searched]) -> float:
         """What the first of every ranking has."""
-        told = list(searched)
-        used = (any(one.by_meaning for one in told), any(one.by_words for one in told))
+        tables = list(searched)
+        used = (any(one.by_meaning for one in tables), any(one.by_words for one in tables))
         return best_score((weight for weight, is_used in zip(self._weights, used, strict=True) if is_used), k=self._k)
 
 
@@ -185,8 +185,8 @@ class _Search:
 
     async def rankings(self, tables: Mapping[str, Searched], embed: Callable[[], Awaitable[str]]) -> list[Ranking]:
         """One by meaning and one by words over all tables, and one for each table that the database fuses."""
-        told = await together([partial(self._by_meaning, tables, embed), partial(self._by_words, tables)])
-        return [ranking for rankings in told for ranking in rankings]
+        by_kind = await together([partial(self._by_meaning, tables, embed), partial(self._by_words, tables)])
+        return [ranking for rankings in by_kind for ranking in rankings]
 
     async def _by_meaning(self, tables: Mapping[str, Searched], embed: Callable[[], Awaitable[str]]) -> list[Ranking]:
         asked = {table: searched for table, searched in tables.items() if searched.by_meaning}

@@ -1,4 +1,4 @@
-"""What an embedder is told of a row, and of a question: never more than a redaction leaves."""
+"""What an embedder is given of a row, and of a question: never more than a redaction leaves."""
 
 from __future__ import annotations
 

@@ -80,14 +80,14 @@ def _checked(put: PutOp) -> str:
 
 
 def item(row: Row) -> Item:
-    return Item(**_told(row))
+    return Item(**_fields(row))
 
 
 def found(row: Row, score: float | None = None) -> SearchItem:
-    return SearchItem(**_told(row), score=score)
+    return SearchItem(**_fields(row), score=score)
 
 
-def _told(row: Row) -> dict[str, Any]:
+def _fields(row: Row) -> dict[str, Any]:
     created_at, updated_at = (
         datetime.fromisoformat(row[name]).astimezone(UTC) for name in ("created_at", "updated_at")
     )
@@ -172,7 +172,7 @@ def fits(condition: MatchCondition, namespace: Sequence[str]) -> bool:
 
 
 def fixed_prefix(conditions: Sequence[MatchCondition]) -> tuple[str, ...]:
-    """The labels with which every namespace begins that meets the conditions, as far as one of them tells."""
+    """The labels with which every namespace begins that meets the conditions, as far as one of them says."""
     longest: tuple[str, ...] = ()
     for condition in conditions:
         if condition.match_type == "prefix":

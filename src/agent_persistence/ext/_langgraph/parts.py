@@ -62,8 +62,8 @@ class Namespace:
 def thread_of(thread_id: object) -> str:
     """The thread's id as a text; 1 and "1" are the same thread."""
     if isinstance(thread_id, bool) or not isinstance(thread_id, (str, int)):
-        told = "is missing" if thread_id is None else f"is a text or an int, not {type(thread_id).__name__}"
-        raise ValidationError(TABLE, f"thread_id {told}", "give config={'configurable': {'thread_id': …}}")
+        problem = "is missing" if thread_id is None else f"is a text or an int, not {type(thread_id).__name__}"
+        raise ValidationError(TABLE, f"thread_id {problem}", "give config={'configurable': {'thread_id': …}}")
     return str(thread_id)
 
 
@@ -82,19 +82,19 @@ def checkpoint_parts(
     """The rows of one checkpoint: itself, and the values of the channels that changed with it."""
     place = place_of(config)
     values = checkpoint["channel_values"]
-    told = get_serializable_checkpoint_metadata(config, metadata)
+    plain = get_serializable_checkpoint_metadata(config, metadata)
     bare = {name: value for name, value in checkpoint.items() if name != "channel_values"}
     short = {name: values[name] for name in checkpoint["channel_versions"] if name in values and is_short(values[name])}
-    run_id = told.get("run_id")
+    run_id = plain.get("run_id")
     blobs = [
         _part(place, "blob", str(version), channel, serde, values[channel])
         for channel, version in new_versions.items()
         if channel in values and channel not in short
     ]
-    own = _part(place, "checkpoint", checkpoint["id"], "", serde, (bare, told, short))
+    own = _part(place, "checkpoint", checkpoint["id"], "", serde, (bare, plain, short))
     own["parent_id"] = (config.get("configurable") or {}).get("checkpoint_id") or NULL
     own["run_id"] = NULL if run_id is None else str(run_id)
-    own["metadata"] = searchable(cast("Mapping[str, Any]", told))
+    own["metadata"] = searchable(cast("Mapping[str, Any]", plain))
     others = dict.fromkeys(("parent_id", "run_id", "metadata"), NULL)
     return [*({**blob, **others} for blob in blobs), own]
 

@@ -63,9 +63,9 @@ class Index:
         return scores
 
     def _of(self, row: Row) -> list[Vector]:
-        told: dict[str, str] = json.loads(row["vectors"]) if row["vectors"] else {}
+        texts: dict[str, str] = json.loads(row["vectors"]) if row["vectors"] else {}
         prefix = f"{self._embedder.name}:"
-        return [_vector(text.removeprefix(prefix)) for text in told.values() if text.startswith(prefix)]
+        return [_vector(text.removeprefix(prefix)) for text in texts.values() if text.startswith(prefix)]
 
 
 def _vector(text: str) -> Vector:

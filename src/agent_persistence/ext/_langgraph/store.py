@@ -227,7 +227,7 @@ class Store(BaseStore):
             names |= {items.read(row["namespace"]) for row in rows}
             if len(rows) < PAGE_ROWS:
                 break
-            behind = [{"namespace": gt(rows[-1]["namespace"])}]  # the rest of this namespace tells nothing new
+            behind = [{"namespace": gt(rows[-1]["namespace"])}]  # the rest of this namespace shows nothing new
         matching = {name for name in names if all(items.fits(condition, name) for condition in conditions)}
         cut = matching if op.max_depth is None else {name[: op.max_depth] for name in matching}
         return sorted(cut)[op.offset : op.offset + op.limit]

@@ -1,4 +1,4 @@
-"""The server: which tools there are, as whom a call runs, and what a client is told when it fails."""
+"""The server: which tools there are, as whom a call runs, and what a client learns when it fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from agent_persistence.ext._tools.writing import Writes
 from agent_persistence.runtime.hiding import hidden
 
 LOGGER: Final = "agent_persistence.mcp"
-"""The name of the logger that is told of faults of the server; the standard library writes them to stderr."""
+"""The name of the logger for faults of the server; the standard library writes them to stderr."""
 INTERNAL: Final = "The call failed."
 PROMPT: Final = "context"
 
@@ -63,7 +63,7 @@ class Door:
     facade: ReadOnlyPersistenceFacade
     tools: Tools
     listed: list[types.Tool]
-    """The tools as clients are told of them."""
+    """The tools as clients see them listed."""
     writes: Writes | None
     context: ContextTools | None
     users: Users | None
@@ -134,8 +134,8 @@ async def _user(users: Users, token: SecretStr | None) -> User:
     if token is None:
         raise AccessTokenError("no access token came with the call, and the server is set up for users")
     try:
-        told = users(token.get_secret_value())
-        return _sealed(await told if isawaitable(told) else told)
+        user = users(token.get_secret_value())
+        return _sealed(await user if isawaitable(user) else user)
     except PersistenceError:
         raise
     except Exception as error:  # the boundary to a callable that others write
@@ -148,7 +148,7 @@ def _sealed(user: User) -> User:
     return {option: hidden(value) if option == "access_token" else value for option, value in user.items()}
 
 
-def told_tool(tool: ModelTool[Any]) -> types.Tool:
+def listed_tool(tool: ModelTool[Any]) -> types.Tool:
     """The tool as the protocol describes it."""
     return types.Tool(
         name=tool.name,

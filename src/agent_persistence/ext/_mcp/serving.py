@@ -46,7 +46,7 @@ def http_app(server: PersistenceServer, *, host: str = "127.0.0.1", path: str = 
 
 
 async def serve_http(server: PersistenceServer, *, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve over HTTP at http://host:port/mcp until the process is told to end; its log goes to stderr."""
+    """Serve over HTTP at http://host:port/mcp until the process is asked to end; its log goes to stderr."""
     options = uvicorn.Config(http_app(server, host=host), host=host, port=port, log_level="warning", access_log=False)
     await uvicorn.Server(options).serve()
 

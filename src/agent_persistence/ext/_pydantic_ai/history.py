@@ -105,13 +105,13 @@ class ConversationHistory:
         places: Counter[str] = Counter()
         rows = []
         for message in messages:
-            told = _json(message)
-            run = job or _run(message, told)
-            rows.append(self._row(message, told, run, places[run], tenant))
+            text = _json(message)
+            run = job or _run(message, text)
+            rows.append(self._row(message, text, run, places[run], tenant))
             places[run] += 1
         return rows
 
-    def _row(self, message: ModelMessage, told: str, run: str, position: int, tenant: str | None) -> Row:
+    def _row(self, message: ModelMessage, text: str, run: str, position: int, tenant: str | None) -> Row:
         named = [self.conversation_id, run, position, tenant]
         return {
             "id": str(uuid5(_NAMESPACE, json.dumps(named))),
@@ -119,15 +119,15 @@ class ConversationHistory:
             "run_key": run,
             "position": position,
             "kind": message.kind,
-            "message": told,
+            "message": text,
         }
 
 
 _LOADED: Final = ("run_key", "position", "seq", "message")
 
 
-def _run(message: ModelMessage, told: str) -> str:
-    return f"run:{message.run_id}" if message.run_id else f"message:{sha256(told.encode()).hexdigest()}"
+def _run(message: ModelMessage, text: str) -> str:
+    return f"run:{message.run_id}" if message.run_id else f"message:{sha256(text.encode()).hexdigest()}"
 
 
 def _text(option: str, given: object) -> str:

@@ -16,7 +16,7 @@ from agent_persistence.exceptions import PersistenceError, ValidationError
 from agent_persistence.ext._tools.tool import Tools
 
 _UNCHECKED: Final = SchemaValidator(core_schema.any_schema())
-"""Arguments are checked by the tool itself, whose refusal tells all that is wrong at once."""
+"""Arguments are checked by the tool itself, whose refusal lists all that is wrong at once."""
 
 
 class PersistenceToolset(AbstractToolset[Any]):
@@ -27,7 +27,7 @@ class PersistenceToolset(AbstractToolset[Any]):
         self._tools = tools
         self._id = id
         self._max_retries = max_retries
-        self._told = [
+        self._definitions = [
             ToolDefinition(name=name, description=tool.description, parameters_json_schema=tool.input_schema)
             for name, tool in tools.items()
         ]
@@ -39,10 +39,10 @@ class PersistenceToolset(AbstractToolset[Any]):
 
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
         return {
-            told.name: ToolsetTool(
-                toolset=self, tool_def=told, max_retries=self._max_retries, args_validator=_UNCHECKED
+            definition.name: ToolsetTool(
+                toolset=self, tool_def=definition, max_retries=self._max_retries, args_validator=_UNCHECKED
             )
-            for told in self._told
+            for definition in self._definitions
         }
 
     async def call_tool(self, name: str, tool_args: Any, ctx: RunContext[Any], tool: ToolsetTool[Any]) -> Any:

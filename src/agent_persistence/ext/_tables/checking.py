@@ -15,7 +15,7 @@ from agent_persistence.service import AsyncPersistenceService
 def checked_agent(agent: object, tables: Mapping[str, Table], source: str) -> AllVerbs:
     """The agent, if its schema declares the tables and its policy lets it read, write and delete their rows.
 
-    Else ConfigurationError says what is missing; `source` is the class that tells what the tables look like.
+    Else ConfigurationError says what is missing; `source` is the class that shows what the tables look like.
     """
     if not isinstance(agent, (PersistenceAgent, AsyncPersistenceService)):
         raise ConfigurationError(

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from agent_persistence.query.records import Row
 
 _MARK: Final = "…"
-_ROOM_FOR_CUT: Final = 400
+_BYTES_FOR_CUT: Final = 400
 _LEAST: Final = 16
 
 
@@ -27,14 +27,14 @@ def that_fit(rows: Sequence[Row], max_bytes: int) -> tuple[list[bytes], list[str
     fitting: list[bytes] = []
     left = max_bytes
     for row in rows:
-        told = written(row)
-        left -= len(told) + 1
+        encoded = written(row)
+        left -= len(encoded) + 1
         if left < 0:
             break
-        fitting.append(told)
+        fitting.append(encoded)
     if fitting or not rows:
         return fitting, []
-    cut, columns = shortened(rows[0], max(max_bytes - _ROOM_FOR_CUT, _LEAST))
+    cut, columns = shortened(rows[0], max(max_bytes - _BYTES_FOR_CUT, _LEAST))
     return [cut], columns
 
 
@@ -43,34 +43,34 @@ def shortened(row: Row, max_bytes: int) -> tuple[bytes, list[str]]:
 
     A cut value is a text, also where it was a list or an object. Where not even the names fit, columns are left out.
     """
-    told = {name: written(value) for name, value in row.items()}
-    length = max((len(value) for value in told.values()), default=0)
-    while length > _LEAST and _size(told, length) > max_bytes:
+    encoded = {name: written(value) for name, value in row.items()}
+    length = max((len(value) for value in encoded.values()), default=0)
+    while length > _LEAST and _size(encoded, length) > max_bytes:
         length = length * 3 // 4
-    kept = {name: _cut(row[name], value, length) for name, value in told.items()}
+    kept = {name: _cut(row[name], value, length) for name, value in encoded.items()}
     while len(kept) > 1 and len(written(kept)) > max_bytes:
         kept.popitem()
     cut = [name for name in row if name not in kept or kept[name] is not row[name]]
     return written(kept), cut
 
 
-def _size(told: Mapping[str, bytes], length: int) -> int:
-    return sum(len(name) * 2 + 8 + min(len(value), length) for name, value in told.items())
+def _size(encoded: Mapping[str, bytes], length: int) -> int:
+    return sum(len(name) * 2 + 8 + min(len(value), length) for name, value in encoded.items())
 
 
-def _cut(value: Any, told: bytes, length: int) -> Any:
+def _cut(value: Any, encoded: bytes, length: int) -> Any:
     """The value itself, or a text of the first bytes of it."""
-    if len(told) <= length:
+    if len(encoded) <= length:
         return value
-    text = value if isinstance(value, str) else told.decode()
-    room = length - len(_MARK.encode()) - 2
-    while text and len(written(text)) - 2 > room:
-        text = text[: min(len(text) - 1, len(text) * room // (len(written(text)) - 2))]
+    text = value if isinstance(value, str) else encoded.decode()
+    left = length - len(_MARK.encode()) - 2
+    while text and len(written(text)) - 2 > left:
+        text = text[: min(len(text) - 1, len(text) * left // (len(written(text)) - 2))]
     return text + _MARK
 
 
 def document(rows: Iterable[bytes], rest: Mapping[str, Any], *, name: str = "rows") -> bytes:
     """The answer: the rows under this name, and what else is to be said."""
-    told = written({name: value for name, value in rest.items() if value not in (None, [], {})})
+    encoded = written({name: value for name, value in rest.items() if value not in (None, [], {})})
     begins = written({name: []})[:-2] + b",".join(rows) + b"]"
-    return begins + (b"," + told[1:] if len(told) > 2 else b"}")
+    return begins + (b"," + encoded[1:] if len(encoded) > 2 else b"}")

@@ -40,7 +40,7 @@ class Catalogue:
         return key if readable is None or readable.issuperset(key) else ()
 
     def is_plain(self, table: str, column: str) -> bool:
-        """Whether every row tells the column's value, and values of it come one after another."""
+        """Whether every row shows the column's value, and values of it come one after another."""
         declared = self.facade.schema.column(table, column)
         return "->" not in column and (declared is None or family(declared.type) not in (Family.JSON, Family.ARRAY))
 
@@ -48,14 +48,14 @@ class Catalogue:
         """The declared columns of text."""
         return [name for name, column in self.columns(table).items() if family(column.type) is Family.TEXT]
 
-    def told(self) -> str:
+    def description(self) -> str:
         """The tables, a line each, with their columns as far as these are known and the lines are not too many."""
         lines = [self._line(table) for table in self.tables]
         long = "\n".join(lines)
         return long if len(long) <= _MOST_CHARACTERS else ", ".join(self.tables)
 
     def _line(self, table: str) -> str:
-        columns = ", ".join(f"{name} {told_type(column)}" for name, column in self.columns(table).items())
+        columns = ", ".join(f"{name} {type_text(column)}" for name, column in self.columns(table).items())
         listed = self.facade.readable_columns(table)
         return f"{table}({columns or ', '.join(sorted(listed or ()))})" if columns or listed else table
 
@@ -85,7 +85,7 @@ async def check_tables(facade: ReadOnlyPersistenceFacade, names: Iterable[str]) 
             await facade.query(name, limit=1)
 
 
-def told_type(column: Column) -> str:
+def type_text(column: Column) -> str:
     """The column's type, and its values where they are few and known."""
     values = "|".join(column.one_of) if len(column.one_of) <= _MOST_VALUES else ""
     return f"{column.type}: {values}" if values else column.type

@@ -28,7 +28,7 @@ class Cursors:
     """Writes and reads cursors: the sort values of the last row shown, sealed together with the query they belong to.
 
     One that was changed, or that stands beside another table, other filters or another order than those it was made
-    for, is refused. What it holds goes to the façade as a filter, so that policy and database judge it as they judge
+    for, is refused. What it holds goes to the façade as a filter, so that policy and database check it as they check
     the model's own filters; even a forged one could show nothing that filters could not. With `key` it cannot be
     forged. The key is the same after a restart and in all processes that serve the same clients.
     """
@@ -41,7 +41,7 @@ class Cursors:
 
     def write(self, binding: Sequence[Any], values: Sequence[Any]) -> str:
         """The cursor of a query, described by `binding`, for what comes behind the row with these sort values."""
-        payload = json.dumps([*map(_told, values)], separators=(",", ":")).encode()
+        payload = json.dumps([*map(_as_json, values)], separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(self._mac(binding, payload) + payload).rstrip(b"=").decode()
 
     def read(self, table: str, binding: Sequence[Any], cursor: str) -> list[Any]:
@@ -75,7 +75,7 @@ def _plain(key: object) -> bytes:
             return b""
 
 
-def _told(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     return [str(value)] if isinstance(value, Decimal) else value
 
 

@@ -18,7 +18,7 @@ from agent_persistence.query.ordering import Order
 from agent_persistence.query.predicates import Filter
 from agent_persistence.query.records import Row, distinct
 
-_ROOM_FOR_CURSOR = 0.25
+_SHARE_FOR_CURSOR = 0.25
 """Of the bytes of an answer: sort values may be long, and stand in it twice."""
 
 
@@ -45,7 +45,7 @@ class PageReader:
     max_bytes: int
 
     async def read(self, facade: ReadOnlyPersistenceFacade, page: PageRequest) -> bytes:
-        """The rows, whether there are `more`, and where they begin if it can be told: `next_cursor`.
+        """The rows, whether there are `more`, and where they begin if that is known: `next_cursor`.
 
         Keyset paging, so that no row is seen twice or left out, whatever is written meanwhile. It needs a key that may
         be read; without one a first page is all there is.
@@ -84,18 +84,18 @@ class PageReader:
             select=select,
         )
         shown, more_related = await _with_related(facade, page, rows[: page.limit])
-        told, cut = that_fit(shown, int(self.max_bytes * (1 - _ROOM_FOR_CURSOR)))
-        more = len(told) < len(rows) or (asked == page.limit == len(rows))
+        fitting, cut = that_fit(shown, int(self.max_bytes * (1 - _SHARE_FOR_CURSOR)))
+        more = len(fitting) < len(rows) or (asked == page.limit == len(rows))
         rest: dict[str, Any] = {"more": more, "cut": cut, "more_related": more_related}
-        if more and keys and told:
-            rest["next_cursor"] = self.cursors.write(binding, [rows[len(told) - 1][key.column] for key in keys])
-        return self._within(document(told, rest), told, rest)
+        if more and keys and fitting:
+            rest["next_cursor"] = self.cursors.write(binding, [rows[len(fitting) - 1][key.column] for key in keys])
+        return self._within(document(fitting, rest), fitting, rest)
 
-    def _within(self, made: bytes, told: Sequence[bytes], rest: dict[str, Any]) -> bytes:
+    def _within(self, made: bytes, fitting: Sequence[bytes], rest: dict[str, Any]) -> bytes:
         """The answer without its cursor where sort values are too long for one."""
         if len(made) <= self.max_bytes and len(rest.get("next_cursor", "")) <= MAX_CURSOR:
             return made
-        return document(told, {name: value for name, value in rest.items() if name != "next_cursor"})
+        return document(fitting, {name: value for name, value in rest.items() if name != "next_cursor"})
 
 
 async def _with_related(

@@ -82,7 +82,7 @@ def _readable(catalogue: Catalogue, table: str, relation: ForeignLink) -> Iterat
         yield relation
 
 
-def told_relations(catalogue: Catalogue) -> str:
+def relation_lines(catalogue: Catalogue) -> str:
     """Which tables can be shown with which, a line each."""
     found = {table: distinct(one.table for one in relations(catalogue, table)) for table in catalogue.tables}
     return "\n".join(f"{table}: {', '.join(others)}" for table, others in found.items() if others)

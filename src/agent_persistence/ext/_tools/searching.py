@@ -71,8 +71,8 @@ class SearchTools:
             for one in found[:limit]
             if (one.table, str(one.key)) in rows
         ]
-        told, cut = that_fit(best, self.bounds.max_bytes * 3 // 4)
-        return document(told, {"more": len(told) < len(best), "cut": cut})
+        fitting, cut = that_fit(best, self.bounds.max_bytes * 3 // 4)
+        return document(fitting, {"more": len(fitting) < len(best), "cut": cut})
 
 
 def _by_table(found: Sequence[Relevance]) -> Iterator[tuple[str, list[Relevance]]]:
@@ -113,12 +113,12 @@ class ContextTools:
 
     async def _context(self, facade: ReadOnlyPersistenceFacade, asked: ContextArguments) -> bytes:
         context = await self.build(facade, query=asked.question)
-        room = self.bounds.max_bytes
+        most = self.bounds.max_bytes
         for _ in range(_TRIES):
-            told = written({"context": self.text(context, room), "complete": context.complete})
-            if len(told) <= self.bounds.max_bytes:
-                return told
-            room = room * self.bounds.max_bytes // (len(told) + 1)
+            answer = written({"context": self.text(context, most), "complete": context.complete})
+            if len(answer) <= self.bounds.max_bytes:
+                return answer
+            most = most * self.bounds.max_bytes // (len(answer) + 1)
         raise ValidationError("get_context", "the context does not fit into an answer")
 
     def text(self, context: RAGContext, max_bytes: int | None = None) -> str:

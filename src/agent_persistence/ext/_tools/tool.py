@@ -55,9 +55,9 @@ class ModelTool(Generic[A]):
         schema = self.arguments.model_json_schema()
         schema.pop("description", None)
         schema.pop("title", None)
-        for name, told in schema.get("properties", {}).items():
-            told.pop("title", None)
-            told |= self.properties.get(name, {})
+        for name, property_ in schema.get("properties", {}).items():
+            property_.pop("title", None)
+            property_ |= self.properties.get(name, {})
         return schema
 
     async def call(self, source: object, given: Mapping[str, Any] | None) -> Document:
@@ -74,8 +74,8 @@ class ModelTool(Generic[A]):
         try:
             return self.arguments.model_validate(dict(given))
         except PydanticValidationError as error:
-            told = error.errors(include_url=False, include_input=False, include_context=False)
-            problems = [f"{'.'.join(map(_shown, one['loc']))}: {one['msg']}" for one in told[:_MOST_PROBLEMS]]
+            errors = error.errors(include_url=False, include_input=False, include_context=False)
+            problems = [f"{'.'.join(map(_shown, one['loc']))}: {one['msg']}" for one in errors[:_MOST_PROBLEMS]]
         raise ValidationError(self.name, problems)
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr
 
 from agent_persistence.exceptions import ConfigurationError, ConflictError, TableNotAllowedError, ValidationError
 from agent_persistence.ext._tools.bounding import document, that_fit
-from agent_persistence.ext._tools.catalogue import told_type
+from agent_persistence.ext._tools.catalogue import type_text
 from agent_persistence.ext._tools.inputs import FilterObject, Table
 from agent_persistence.ext._tools.reading import PAGE, AnswerBounds
 from agent_persistence.ext._tools.tool import ModelTool, ToolArguments, Tools
@@ -23,7 +23,7 @@ from agent_persistence.policy.tables import table_names
 from agent_persistence.query.records import NULL, Row
 
 MAX_CHANGED: Final = 100
-"""The most rows that one call of `update_rows` may be told to change."""
+"""The most rows that one call of `update_rows` may be asked to change."""
 _NAMESPACE: Final = UUID("6f5b3f0e-3c0c-5d5e-9c57-6b0a3c9a8f41")
 """Of the keys of rows that `write_row` makes from request keys (RFC 9562, section 5.5)."""
 _WRITTEN: Final[Mapping[str, Any]] = {
@@ -126,7 +126,7 @@ class WritingTools:
             yield ModelTool(
                 name="write_row",
                 title="Write a row",
-                description=self._told("Insert one row.", self.writes.write, keys=False),
+                description=self._description("Insert one row.", self.writes.write, keys=False),
                 arguments=WriteArguments,
                 run=self._write,
                 **_changing(self.writes.write, destroys=False),
@@ -135,7 +135,7 @@ class WritingTools:
             yield ModelTool(
                 name="upsert_row",
                 title="Insert or merge a row",
-                description=self._told(
+                description=self._description(
                     f"Insert one row, or merge it into the one that is there{self._merged_by()}; columns that it"
                     " does not name stay.",
                     self.writes.upsert,
@@ -148,13 +148,15 @@ class WritingTools:
             yield ModelTool(
                 name="update_rows",
                 title="Change rows",
-                description=self._told("Set columns of the rows that match, in all or none.", self.writes.update),
+                description=self._description(
+                    "Set columns of the rows that match, in all or none.", self.writes.update
+                ),
                 arguments=UpdateArguments,
                 run=self._update,
                 **_changing(self.writes.update, destroys=True),
             )
 
-    def _told(self, does: str, tables: Iterable[str], *, keys: bool = True) -> str:
+    def _description(self, does: str, tables: Iterable[str], *, keys: bool = True) -> str:
         lines = [f"{table}({', '.join(self._columns(table, keys=keys))})" for table in sorted(tables)]
         return "\n".join([f"{does} Columns that may be written:", *lines])
 
@@ -163,13 +165,13 @@ class WritingTools:
         writable = self.writes.agent.service.policy.writable(table)
         declared = self.writes.agent.schema.columns(table)
         left_out = () if keys else (self.writes.key(table),)
-        known = {name: f"{name} {told_type(column)}" for name, column in declared.items()}
+        known = {name: f"{name} {type_text(column)}" for name, column in declared.items()}
         names = [name for name in declared if writable is None or name in writable] or sorted(writable or ())
         return [known.get(name, name) for name in names if name not in left_out]
 
     def _merged_by(self) -> str:
-        told = [f"{table} by {', '.join(columns)}" for table, columns in self.writes.merges_by.items() if columns]
-        return f" ({'; '.join(told)})" if told else ""
+        keys = [f"{table} by {', '.join(columns)}" for table, columns in self.writes.merges_by.items() if columns]
+        return f" ({'; '.join(keys)})" if keys else ""
 
     async def _write(self, agent: PersistenceAgent, asked: WriteArguments) -> bytes:
         """The row; the one that is there, if this call came before."""
@@ -198,8 +200,8 @@ class WritingTools:
         return self._shown(await agent.update(asked.table, changes, filters, max_affected=asked.max_rows))
 
     def _shown(self, rows: list[Row]) -> bytes:
-        told, cut = that_fit(rows, self.bounds.max_bytes * 3 // 4)
-        return document(told, {"changed": len(rows), "cut": cut})
+        fitting, cut = that_fit(rows, self.bounds.max_bytes * 3 // 4)
+        return document(fitting, {"changed": len(rows), "cut": cut})
 
 
 def _changing(tables: Iterable[str], *, destroys: bool) -> dict[str, Any]:
@@ -219,8 +221,8 @@ def _check_named(table: str, named: frozenset[str], verb: str) -> None:
 
 async def _key_of(agent: PersistenceAgent, asked: WriteArguments) -> str:
     """The key of the row: the same for the same call of the same user, another one for anything else."""
-    told = [asked.table, asked.request_key, asked.record, *_principal(await agent._identify())]
-    return str(uuid5(_NAMESPACE, json.dumps(told, sort_keys=True, default=str)))
+    named = [asked.table, asked.request_key, asked.record, *_principal(await agent._identify())]
+    return str(uuid5(_NAMESPACE, json.dumps(named, sort_keys=True, default=str)))
 
 
 def _principal(identity: Identity) -> tuple[Any, Any, Any]:
