@@ -127,8 +127,8 @@ class TableNotAllowedError(PersistencePermissionError):
         )
         guess = f" (did you mean {meant[0]}?)" if meant else ""
         kind, remedy = _REMEDIES.get(verb, _READ)
-        self._told = f"{verb} on {kind} {printable(table)} is not allowed{guess}; allowed here: {names}."
-        super().__init__(f"{self._told} To allow it, name it in {remedy}.")
+        self._refusal = f"{verb} on {kind} {printable(table)} is not allowed{guess}; allowed here: {names}."
+        super().__init__(f"{self._refusal} To allow it, name it in {remedy}.")
 
     @property
     def caller_can_fix(self) -> bool:
@@ -137,7 +137,7 @@ class TableNotAllowedError(PersistencePermissionError):
 
     def for_model(self) -> str:
         """What was refused, and what is allowed."""
-        return self._told
+        return self._refusal
 
 
 _READ = ("table", "PERSIST_READ_TABLES, which replaces the whole list, or in policy=TablePolicy(read={…})")
@@ -163,12 +163,12 @@ class ColumnNotAllowedError(PersistencePermissionError):
     def __init__(self, table: str, column: object, reason: str, remedy: str = "") -> None:
         self.table = table
         self.column = column
-        self._told = f"{printable(column)} is not allowed as a column of {printable(table)[1:-1]}: {reason}"
-        super().__init__(f"{self._told}; {remedy}" if remedy else self._told)
+        self._refusal = f"{printable(column)} is not allowed as a column of {printable(table)[1:-1]}: {reason}"
+        super().__init__(f"{self._refusal}; {remedy}" if remedy else self._refusal)
 
     def for_model(self) -> str:
         """What was refused, and why."""
-        return self._told
+        return self._refusal
 
 
 class ReadOnlyError(PersistencePermissionError, AttributeError):
@@ -200,8 +200,8 @@ class UnsupportedOperationError(ValidationError):
 
     def __init__(self, table: object, capability: str, problem: str | None = None, remedy: str = "") -> None:
         self.capability = capability
-        told = problem or f"this adapter does not support {capability!r}; its `capabilities` say so"
-        super().__init__(table, told, remedy)
+        lacking = f"this adapter does not support {capability!r}; its `capabilities` say so"
+        super().__init__(table, problem or lacking, remedy)
 
 
 class AdapterError(PersistenceError):
@@ -278,7 +278,7 @@ class ConflictError(AdapterError):
 class ExpectationFailedError(AdapterError):
     """An update, a delete or a unit of work met another number of rows than it expects, and nothing was applied.
 
-    `found` is how many there were, None where the backend does not tell; `expected` is a number, or "at least 1".
+    `found` is how many there were, None where the backend does not say; `expected` is a number, or "at least 1".
     Read again, and decide anew.
     """
 
@@ -296,7 +296,7 @@ class ExpectationFailedError(AdapterError):
 class RowsDroppedError(AdapterError):
     """The database confirmed the write and stored fewer rows than were sent.
 
-    `rows` are those that it told it stored, with the columns that were asked for. Where it stored none the state is
+    `rows` are those that it reported as stored, with the columns that were asked for. Where it stored none the state is
     "rejected", else "applied". What a trigger that keeps a row out does with it elsewhere is its own affair.
     """
 

@@ -181,18 +181,18 @@ def _split(names: str) -> frozenset[str]:
     return frozenset(name.strip() for name in names.split(",") if name.strip())
 
 
-_TELLING: Final = frozenset({"READ", "WRITE", "DENY", "ALLOW", "ALLOWED", "TABLES", "LOGGING"})
+_RULE_WORDS: Final = frozenset({"READ", "WRITE", "DENY", "ALLOW", "ALLOWED", "TABLES", "LOGGING"})
 
 
 def _refuse_misspelt(variables: Iterable[str]) -> None:
     """A rule that nobody reads would be worse than none."""
     for variable in variables:
         name = variable.upper()
-        tells = not _TELLING.isdisjoint(name.split("_"))
-        if variable in _KNOWN or not (tells or name.startswith("PERS")):
+        is_of_rules = not _RULE_WORDS.isdisjoint(name.split("_"))
+        if variable in _KNOWN or not (is_of_rules or name.startswith("PERS")):
             continue
         meant = get_close_matches(name, _KNOWN, n=1, cutoff=0.85)
-        if meant or (tells and name.startswith("PERSIST_")):
+        if meant or (is_of_rules and name.startswith("PERSIST_")):
             guess = f"did you mean {meant[0]}? " if meant else ""
             raise ConfigurationError(
                 f"{printable(variable)} is not a known variable; {guess}known: {', '.join(_KNOWN)}"

@@ -341,8 +341,8 @@ class AsyncPersistenceService(AllVerbs, Closing):
                 raise UnsupportedOperationError(unit.table, capability)
         most = self._policy.max_batch
         if len(unit.parts) > most:
-            told = f"a unit of {len(unit.parts)} operations is above the policy's max_batch of {most}"
-            raise ValidationError(unit.table, told)
+            problem = f"a unit of {len(unit.parts)} operations is above the policy's max_batch of {most}"
+            raise ValidationError(unit.table, problem)
         sent = replace(unit, key=unit_id) if unit.key is None and self._has_ledger else unit
         context = self._context(writes=True)
         chain = self._chain_of_units
@@ -365,7 +365,7 @@ class AsyncPersistenceService(AllVerbs, Closing):
     async def check(self, operation: Operation) -> None:
         """Raise what the rules of this service (policy, schema, masks, tenant) have against the operation.
 
-        Nothing is sent, nobody is told, and your middleware is not asked.
+        Nothing is sent, nothing is reported, and your middleware is not asked.
         """
         await self._rules(operation, self._context(writes=operation.writes))
 

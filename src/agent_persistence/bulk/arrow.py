@@ -199,7 +199,7 @@ def _of_scalars(kind: Any, declared: str, *, is_document: bool) -> Reading:
 
 
 def _of_numbers(kind: Any, declared: str) -> Reading:
-    """Most arrays hold nothing but finite numbers, which one question tells."""
+    """Most arrays hold nothing but finite numbers, which one question shows."""
     pyarrow, compute = import_module("pyarrow"), import_module("pyarrow.compute")
     one_by_one = _each(partial(_number, declared=declared))
 

@@ -67,7 +67,7 @@ class ImportTarget:
         return None
 
     def check_all(self, names: Iterable[str]) -> None:
-        """As `check`; where several names are refused, one error tells of all."""
+        """As `check`; where several names are refused, one error names all."""
         refused: list[ValidationError | ColumnNotAllowedError] = []
         for name in names:
             try:
@@ -141,7 +141,7 @@ class Shape:
     @classmethod
     def of(cls, header: Sequence[str], columns: Columns, target: ImportTarget, spelling: Spelling = PLAIN) -> Shape:
         """The shape of records below this header; what is wrong with the header, all of it, is a ValidationError."""
-        given = told_apart(header) if isinstance(columns, Mapping) else tuple(name.strip() for name in header)
+        given = distinct_headings(header) if isinstance(columns, Mapping) else tuple(name.strip() for name in header)
         names = tuple(renamed(name, columns, target) for name in given)
         kept = [name for name in names if name is not None]
         _check_names(given, kept, columns, target)
@@ -194,7 +194,7 @@ def _problems(error: ValidationError | ColumnNotAllowedError) -> Sequence[str]:
     return [problem.partition("; ")[0] for problem in error.problems]
 
 
-def told_apart(header: Sequence[str]) -> tuple[str, ...]:
+def distinct_headings(header: Sequence[str]) -> tuple[str, ...]:
     """The headings, so that each can be named: the second `Phone` is `Phone (2)`, one without a text `(column 3)`."""
     found: dict[str, int] = {}
     names = []

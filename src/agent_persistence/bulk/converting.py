@@ -24,7 +24,7 @@ Converter: TypeAlias = Callable[[str], Any]
 def converter(type_name: str) -> Converter | None:
     """What makes a JSON value of a text, or None where the text is the value.
 
-    Nothing that PostgreSQL would tell apart is lost: a number becomes a JSON number only if it is spelled as one, so
+    Nothing that PostgreSQL distinguishes is lost: a number becomes a JSON number only if it is spelled as one, so
     that `1.50` stays a text, which PostgreSQL reads.
     """
     plain = re.sub(r"\s*\([^)]*\)", "", type_name).strip().lower()

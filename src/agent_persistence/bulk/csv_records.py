@@ -35,7 +35,7 @@ class Dialect(NamedTuple):
         return (self.null, *self.more_nulls)
 
     def check(self) -> None:
-        """Refuse what could not be told from a quote, a line end or a field."""
+        """Refuse what would look like a quote, a line end or a field."""
         if len(str(self.delimiter)) != 1 or self.delimiter in '"\r\n\0':
             raise ConfigurationError(
                 f"delimiter is one character, neither quote nor line end, not {self.delimiter!r:.20}"
@@ -158,8 +158,8 @@ def is_sum(fields: list[str | None], text: str) -> bool:
 def ragged(fields: list[str | None], width: int) -> str:
     """Why a record of another number of fields is none."""
     count = len(fields)
-    told = f"{count} field{'s' if count > 1 else ''}, where {width} belong"
-    return f"{told}; perhaps a note below or above the rows" if count == 1 < width - 1 else told
+    problem = f"{count} field{'s' if count > 1 else ''}, where {width} belong"
+    return f"{problem}; perhaps a note below or above the rows" if count == 1 < width - 1 else problem
 
 
 def csv_records(lines: Iterable[str], dialect: Dialect, skip_lines: int = 0) -> Iterator[Record]:

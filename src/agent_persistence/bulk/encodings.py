@@ -21,7 +21,7 @@ _WESTERN: Final = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿŒœŠšŽžŸ€–—‘�
 
 
 class FoundEncoding(NamedTuple):
-    """The encoding, None where a mark or UTF-8 itself tells it; and whether it was only inferred."""
+    """The encoding, None where a mark or UTF-8 itself shows it; and whether it was only inferred."""
 
     name: str | None
     is_guessed: bool
@@ -30,7 +30,7 @@ class FoundEncoding(NamedTuple):
 def found_encoding(head: bytes, *, is_whole: bool) -> FoundEncoding | None:
     """The encoding of a text that begins with these bytes; None where nothing fits.
 
-    UTF-8 and marked texts are certain. UTF-16 without a mark is told by its zeros, Western European by its letters, and
+    UTF-8 and marked texts are certain. UTF-16 without a mark is seen by its zeros, Western European by its letters, and
     others by charset-normalizer, where the extra `files` is installed: these are guesses.
     """
     if head.startswith(_MARKS):

@@ -114,7 +114,7 @@ def planner(
 
 
 def _check_recognisable(chunk: Chunk, table: str, unique: Sequence[Sequence[str]]) -> None:
-    """Refuse rows that nothing tells from those of an earlier try."""
+    """Refuse rows that nothing distinguishes from those of an earlier try."""
     for columns in unique:
         if all(record.get(column) not in (None, NULL) for record in chunk.records for column in columns):
             return

@@ -70,7 +70,7 @@ class Inferred:
 
 
 def infer(texts: Mapping[str, Sequence[str]], columns: Mapping[str, Column], given: Iterable[str]) -> Inferred:
-    """What the texts of the columns tell of null, trim, decimal, date_format and list_separator; those in `given` are
+    """What the texts of the columns say of null, trim, decimal, date_format and list_separator; those in `given` are
     not asked for."""
     found, asked = Inferred(), _ASKED - set(given)
     bare = {name: [text for text in map(trimmed, values) if text] for name, values in texts.items()}
@@ -166,7 +166,7 @@ def _infer_dates(name: str, kind: str, values: list[str], found: Inferred) -> No
     is_date = kind == "date"
     formats = _DAYS if is_date else tuple(day + hour for hour, day in product(_TIMES, _DAYS))
     read = {each: _moments(failing, each, is_date=is_date) for each in formats}
-    whole = {each: told for each, told in read.items() if None not in told}
+    whole = {each: moments for each, moments in read.items() if None not in moments}
     if not whole:
         most = max(read, key=lambda each: sum(one is not None for one in read[each]))
         if sum(one is not None for one in read[most]) > len(failing) / 2:
@@ -177,7 +177,7 @@ def _infer_dates(name: str, kind: str, values: list[str], found: Inferred) -> No
             )
         return
     first = next(iter(whole))
-    other = next((each for each, told in whole.items() if told != whole[first]), None)
+    other = next((each for each, moments in whole.items() if moments != whole[first]), None)
     if other is not None:
         found.problems.append(
             f"{name} holds dates that may mean two days each: say date_format={first!r} or date_format={other!r}"

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
-from agent_persistence.bulk.columns import told_apart
+from agent_persistence.bulk.columns import distinct_headings
 from agent_persistence.bulk.csv_records import Dialect, Record, csv_records
 from agent_persistence.bulk.headings import matches
 from agent_persistence.bulk.spelling import trimmed
@@ -22,8 +22,8 @@ _FIGURES: Final = re.compile(r"[-+]?[\d.,/:-]*\d[\d.,/:-]*")
 
 
 def headings(record: Record) -> tuple[str, ...]:
-    """The fields of a record as headings that can be told apart."""
-    return told_apart([field or "" for field in record[2]])
+    """The fields of a record as headings, no two of which are alike."""
+    return distinct_headings([field or "" for field in record[2]])
 
 
 def best_delimiter(lines: Sequence[str], begin: int, columns: Collection[str]) -> str | None:

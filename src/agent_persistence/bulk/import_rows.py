@@ -16,7 +16,7 @@ import anyio.to_thread
 from agent_persistence.bulk.columns import REST as REST, Columns
 from agent_persistence.bulk.job import ImportJob, import_target
 from agent_persistence.bulk.looking import look
-from agent_persistence.bulk.pace import Tell
+from agent_persistence.bulk.pace import Report
 from agent_persistence.bulk.rejecting import Rejects
 from agent_persistence.bulk.settings import (
     Format,
@@ -79,7 +79,7 @@ class ImportOptions(TypedDict, total=False):
     chunk_rows: int
     chunk_bytes: int
     concurrency: int
-    progress: Tell | None
+    progress: Report | None
     rejects: Rejects
     max_rejects: int | None
     resume: str | os.PathLike[str] | None
@@ -111,7 +111,7 @@ async def bulk_import(
     chunk_rows: int = CHUNK_ROWS,
     chunk_bytes: int = CHUNK_BYTES,
     concurrency: int = 4,
-    progress: Tell | None = None,
+    progress: Report | None = None,
     rejects: Rejects = None,
     max_rejects: int | None = 1_000,
     resume: str | os.PathLike[str] | None = None,
@@ -143,7 +143,7 @@ async def bulk_import(
     target = await target.pinned()
     service = _service(target)
     if type(table) is not str or table not in service.policy.write:
-        await service.bulk_write(table, [])  # refused by the guard, and told to the audit hooks
+        await service.bulk_write(table, [])  # refused by the guard, and reported to the audit hooks
         raise TableNotAllowedError(table, "bulk_write", service.policy.write)
     found_by = names("on_conflict", on_conflict)
     if on_duplicate == "ignore":
@@ -192,8 +192,8 @@ async def look_at(
 ) -> FileLook:
     """Look at the beginning of a file, and return what it is and with which options it fits the table.
 
-    `given` are options of `bulk_import` that are certain; what is found beside them is only told, and counts when it is
-    passed on: `bulk_import(agent, "leads", path, **look.options)`. Nothing is written. What is wrong
+    `given` are options of `bulk_import` that are certain; what is found beside them is only shown, and counts when
+    it is passed on: `bulk_import(agent, "leads", path, **look.options)`. Nothing is written. What is wrong
     with the file, also that it cannot be opened, are the look's `problems`.
     """
     service = _service(target)
@@ -208,9 +208,9 @@ def _key_of_duplicates(service: AsyncPersistenceService, table: str) -> tuple[st
     known = [key for key in keys.least(table) if key != (keys.column(table),)]
     if len(known) == 1:
         return known[0]
-    told = " and ".join(f"({', '.join(key)})" for key in known) or "none"
+    names = " and ".join(f"({', '.join(key)})" for key in known) or "none"
     raise ConfigurationError(
-        f'on_duplicate="ignore" needs the key by which rows of {table} are duplicates, in on_conflict=; known: {told}'
+        f'on_duplicate="ignore" needs the key by which rows of {table} are duplicates, in on_conflict=; known: {names}'
     )
 
 

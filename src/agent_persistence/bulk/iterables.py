@@ -30,16 +30,16 @@ class GivenReader:
         """The next item's row."""
         self._number += 1
         try:
-            told = dict(as_mapping(self._target.table, given, "the item", only_set=self._only_set))
+            fields = dict(as_mapping(self._target.table, given, "the item", only_set=self._only_set))
         except ValidationError as error:
             return Reject(self._number, "; ".join(error.problems), None, type(given).__name__)
-        record = with_columns(told, self._columns, self._target)
+        record = with_columns(fields, self._columns, self._target)
         if not record:
-            return Reject(self._number, "the item names no column", None, told)
+            return Reject(self._number, "the item names no column", None, fields)
         problem = self._target.moment_in(record)
         if problem is not None:
-            return Reject(self._number, str(problem), problem.column, told)
-        return Row(self._number, record, told, _size(record))
+            return Reject(self._number, str(problem), problem.column, fields)
+        return Row(self._number, record, fields, _size(record))
 
     def reject_head(self) -> str:
         return ""

@@ -18,7 +18,7 @@ from agent_persistence.bulk.iterables import GivenReader
 from agent_persistence.bulk.journal import Journal, Ledger, NoJournal
 from agent_persistence.bulk.keyed import Keyed, check_keyed, tenant_key
 from agent_persistence.bulk.opening import Opened
-from agent_persistence.bulk.pace import Pace, Tell
+from agent_persistence.bulk.pace import Pace, Report
 from agent_persistence.bulk.parquet import parquet_reader, stream_reader
 from agent_persistence.bulk.reading import text_reader
 from agent_persistence.bulk.rejecting import Called, Reader, Rejects, RejectsFile, Rendering, Sink
@@ -47,7 +47,7 @@ class ImportJob:
     chunk_rows: int
     chunk_bytes: int
     concurrency: int
-    progress: Tell | None
+    progress: Report | None
     rejects: Rejects
     max_rejects: float
     resume: str | os.PathLike[str] | None
@@ -146,7 +146,7 @@ class ImportJob:
         if not is_path(self.source):
             raise ConfigurationError("resume= needs the path of a file, which can be read again from its beginning")
         types = {name: column.type for name, column in self.service.schema.columns(self.table).items()}
-        head = {"table": self.table, "types": types, "on_conflict": self.found_by, **self.reading.told()}
+        head = {"table": self.table, "types": types, "on_conflict": self.found_by, **self.reading.as_json()}
         head |= {} if self.shard == WHOLE else {"shard": [self.shard.index, self.shard.count]}
         head |= {"on_duplicate": "ignore"} if self.ignores else {}
         return Journal(self.resume, {**head, "source": source_identity(self.source)}, identity)

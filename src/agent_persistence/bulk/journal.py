@@ -158,8 +158,8 @@ def _replayed(entries: list[dict[str, Any]], head: Mapping[str, Any], path: Path
     done = Done()
     for entry in entries:
         match entry:
-            case {"head": told}:
-                _check_same(told, json.loads(json.dumps(head)), path)
+            case {"head": earlier}:
+                _check_same(earlier, json.loads(json.dumps(head)), path)
             case {"plan": [first, end]}:
                 if first >= done.records and (first, end) not in done.planned:
                     done.planned.append((first, end))
@@ -178,8 +178,8 @@ def _replayed(entries: list[dict[str, Any]], head: Mapping[str, Any], path: Path
     return done
 
 
-def _check_same(told: Mapping[str, Any], head: Mapping[str, Any], path: Path) -> None:
-    differing = [name for name in {**told, **head} if told.get(name) != head.get(name)]
+def _check_same(earlier: Mapping[str, Any], head: Mapping[str, Any], path: Path) -> None:
+    differing = [name for name in {**earlier, **head} if earlier.get(name) != head.get(name)]
     if differing:
         raise ConfigurationError(
             f"the journal {path} is of another import: {', '.join(sorted(differing))} differ(s)."

@@ -65,12 +65,12 @@ def _row(number: int, text: str, columns: Columns, target: ImportTarget) -> Item
     if isinstance(text, Unreadable):
         return Reject(number, text.problem, None, text)
     try:
-        told = strict_json(text.strip())
+        parsed = strict_json(text.strip())
     except ValueError as error:
         return Reject(number, f"the line {error}", None, text)
-    if not isinstance(told, dict):
+    if not isinstance(parsed, dict):
         return Reject(number, "the line is no JSON object", None, text)
-    record = with_columns(told, columns, target)
+    record = with_columns(parsed, columns, target)
     if not record:
         return Reject(number, "the object names no column", None, text)
     problem = target.moment_in(record)
@@ -89,7 +89,7 @@ def _is_rounded(value: Any, column: Column | None) -> bool:
     return isinstance(value, (dict, list)) and is_rounded(value)
 
 
-def with_columns(told: dict[str, Any], columns: Columns, target: ImportTarget) -> dict[str, Any]:
+def with_columns(fields: dict[str, Any], columns: Columns, target: ImportTarget) -> dict[str, Any]:
     """The record under the names of the table's columns."""
-    named = ((renamed(name, columns, target), value) for name, value in told.items())
+    named = ((renamed(name, columns, target), value) for name, value in fields.items())
     return {name: value for name, value in named if name is not None}

@@ -18,7 +18,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""A byte order mark and the encoding it tells; that of UTF-32 begins as that of UTF-16 does."""
+"""A byte order mark and the encoding it names; that of UTF-32 begins as that of UTF-16 does."""
 
 
 class Unreadable(str):
@@ -73,7 +73,7 @@ def _encoding_of(blocks: Iterable[bytes], encoding: str | None) -> tuple[str, It
     first = b""
     while len(first) < 4 and (more := next(rest, b"")):
         first += more
-    marked = next(((mark, told) for mark, told in _MARKS if first.startswith(mark)), None)
+    marked = next(((mark, name) for mark, name in _MARKS if first.startswith(mark)), None)
     chosen = known_encoding(encoding) if encoding else marked[1] if marked else "utf-8"
     if chosen == "utf-8":
         first = first.removeprefix(codecs.BOM_UTF8)

@@ -37,7 +37,7 @@ _MARKED: Final = re.compile(r"sep=(.)\r?", re.IGNORECASE)
 
 def look(path: str | os.PathLike[str], target: ImportTarget, given: Mapping[str, Any], *, rows: int = 5) -> FileLook:
     """What the file is. Of a text the first 256 KB are read, of a spreadsheet all of it; nothing is sent."""
-    return _Looking(path, target, dict(given), rows).told()
+    return _Looking(path, target, dict(given), rows).result()
 
 
 class _Looking:
@@ -54,7 +54,7 @@ class _Looking:
         self._left_out: tuple[str, ...] = ()
         self._lines: list[str] = []
 
-    def told(self) -> FileLook:
+    def result(self) -> FileLook:
         preview: tuple[Mapping[str, Any] | Reject, ...] = ()
         try:
             head, is_whole = self._head()

@@ -92,7 +92,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _size(file: IO[bytes]) -> int | None:
     try:
-        told = os.fstat(file.fileno())
+        status = os.fstat(file.fileno())
     except (OSError, AttributeError, ValueError):
         return None
-    return told.st_size if stat.S_ISREG(told.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

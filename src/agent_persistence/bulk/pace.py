@@ -1,4 +1,4 @@
-"""How fast an import goes, told to the caller now and then."""
+"""How fast an import goes, reported to the caller now and then."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Final, TypeAlias
 from agent_persistence.bulk.opening import Opened
 from agent_persistence.bulk.values import Progress
 
-Tell: TypeAlias = Callable[[Progress], object]
+Report: TypeAlias = Callable[[Progress], object]
 INTERVAL_S: Final = 0.1
 
 
 class Pace:
-    """Counts, and calls `tell` at most every INTERVAL_S, and once more at the end."""
+    """Counts, and calls `report` at most every INTERVAL_S, and once more at the end."""
 
-    def __init__(self, tell: Tell | None, clock: Callable[[], float], source: Opened | None) -> None:
-        self._tell = tell
+    def __init__(self, report: Report | None, clock: Callable[[], float], source: Opened | None) -> None:
+        self._report = report
         self._clock = clock
         self._began = clock()
-        self._told = self._began
+        self._reported_at = self._began
         self._source = source
         self.rows_read = 0
         self.rows_written = 0
@@ -34,15 +34,15 @@ class Pace:
         return self._source.bytes_read if self._source else 0
 
     def step(self) -> None:
-        """Tell the progress, unless that was done a moment ago."""
+        """Report the progress, unless that was done a moment ago."""
         now = self._clock()
-        if self._tell is not None and now - self._told >= INTERVAL_S:
-            self._told = now
-            self._tell(self._progress(is_final=False))
+        if self._report is not None and now - self._reported_at >= INTERVAL_S:
+            self._reported_at = now
+            self._report(self._progress(is_final=False))
 
     def end(self) -> None:
-        if self._tell is not None:
-            self._tell(self._progress(is_final=True))
+        if self._report is not None:
+            self._report(self._progress(is_final=True))
 
     def _progress(self, *, is_final: bool) -> Progress:
         return Progress(

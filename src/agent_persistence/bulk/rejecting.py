@@ -96,6 +96,6 @@ class Called:
 
     async def put(self, rejects: Sequence[Reject]) -> None:
         for reject in rejects:
-            told = self._function(reject)
-            if isawaitable(told):
-                await told
+            result = self._function(reject)
+            if isawaitable(result):
+                await result

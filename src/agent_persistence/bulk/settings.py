@@ -59,9 +59,9 @@ class SourceOptions:
         skip_lines: int = 0,
         sheet: str | None = None,
     ) -> SourceOptions:
-        """The options, checked; what is not said of a path is told by its ending."""
-        told = _format(source, format)
-        check_columns(columns, has_header=told in _TABULAR)
+        """The options, checked; what is not said of a path is taken from its ending."""
+        chosen = _format(source, format)
+        check_columns(columns, has_header=chosen in _TABULAR)
         if encoding is not None:
             encoding = known_encoding(encoding)
         is_tabbed = is_path(source) and _suffix(source) == ".tsv"
@@ -72,7 +72,7 @@ class SourceOptions:
         spelling.check()
         if type(skip_lines) is not int or skip_lines < 0:
             raise ConfigurationError(f"skip_lines is a number of lines, not {skip_lines!r:.40}")
-        return cls(told, columns, dialect, encoding, spelling, skip_lines, sheet)
+        return cls(chosen, columns, dialect, encoding, spelling, skip_lines, sheet)
 
     @classmethod
     def made(cls, source: object, options: Mapping[str, Any]) -> SourceOptions:
@@ -99,10 +99,10 @@ class SourceOptions:
             options.get("sheet"),
         )
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The options as JSON."""
         columns = self.columns
-        more = {**self.spelling.told(), "skip_lines": self.skip_lines, "sheet": self.sheet}
+        more = {**self.spelling.as_json(), "skip_lines": self.skip_lines, "sheet": self.sheet}
         return {
             "format": self.format,
             "columns": dict(columns) if isinstance(columns, Mapping) else columns and list(columns),
@@ -168,12 +168,12 @@ def _format(source: object, format: str | None) -> ReadAs:
 def source_identity(path: str | os.PathLike[str]) -> dict[str, Any]:
     """By what a file is known again: its size, when it was changed, and the hash of its beginning."""
     try:
-        told = Path(path).stat()
+        status = Path(path).stat()
         with Path(path).open("rb") as file:
             digest = sha256(file.read(_HEAD_BYTES)).hexdigest()
     except OSError as error:
         raise ConfigurationError(f"the source {path} cannot be opened: {error.strerror}") from error
-    return {"size": told.st_size, "mtime_ns": told.st_mtime_ns, "beginning": digest}
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "beginning": digest}
 
 
 def names(option: str, given: object) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ from typing import Final
 from agent_persistence.exceptions import ConfigurationError
 
 BLOCK_ROWS: Final = 5_000
-"""Rows of one shard in a row: as many as a chunk has unless told otherwise."""
+"""Rows of one shard in a row: as many as a chunk has unless asked otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

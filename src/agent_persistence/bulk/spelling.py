@@ -59,7 +59,7 @@ class Spelling:
         if self.list_separator is not None and not str(self.list_separator):
             raise ConfigurationError("list_separator is the text between two items of a list, such as ';'")
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """What differs from PostgreSQL's spelling, as JSON."""
         given = {
             "decimal": self.decimal,

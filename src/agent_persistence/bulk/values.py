@@ -1,4 +1,4 @@
-"""What an import tells: about a row that is refused, about its progress, about how it ended."""
+"""What an import reports: a row that is refused, its progress, how it ended."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class FileLook:
     """What a file is, and what it takes to import it.
 
     `kind` says it in words. `options` are those for `bulk_import`: what was given, and what was found beside it, which
-    `found` tells with the reason of each. `problems` are what no finding solves, each with what helps; with any of them
+    `found` names with the reason of each. `problems` are what no finding solves, each with what helps; with any of them
     the file does not fit. `columns` is by heading the column it goes into, of those that are taken, `left_out` the rest
     of the headings. `rows` are the first ones as they would be stored, or the reason why one would not.
     """

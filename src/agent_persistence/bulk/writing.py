@@ -63,7 +63,7 @@ class _Borrowed(WritingVerbs):
 
 
 class DryRun(_Borrowed):
-    """Applies every rule of the service to the rows, tells nobody and sends nothing."""
+    """Applies every rule of the service to the rows, reports nothing and sends nothing."""
 
     def __init__(self, target: Writing, service: AsyncPersistenceService) -> None:
         super().__init__(target)

@@ -38,8 +38,8 @@ class RowHandle(Handle[T_co]):
         self._row = row
 
     def __getitem__(self, column: str) -> Any:
-        """The column's value: that of a key that was made here, or a reference to what the database will tell."""
-        return self._unit._told(self._index, self._row, column)
+        """The column's value: that of a key that was made here, or a reference to what the database will return."""
+        return self._unit._value_of(self._index, self._row, column)
 
 
 class BatchHandle(Handle[T_co]):

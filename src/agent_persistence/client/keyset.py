@@ -31,8 +31,8 @@ def ordering(schema: Schema, table: str, order_by: object) -> tuple[str, ...]:
         columns = key
     if not key and tuple(columns) != ("id",):
         asked = ", ".join(map(printable, columns))
-        told = f"ties of {asked} need the table's key, which is not known" if asked else "it has no key to page by"
-        raise ValidationError(table, f"{told}; use query with a limit, or order by id", "or declare it in the Schema")
+        reason = f"ties of {asked} need the table's key, which is not known" if asked else "it has no key to page by"
+        raise ValidationError(table, f"{reason}; use query with a limit, or order by id", "or declare it in the Schema")
     for name in columns:
         _check_ordering(table, name, declared.column(name) if declared else None)
     return distinct((*columns, *(key or ("id",))))

@@ -127,7 +127,7 @@ class ReadOnlyTable(Generic[Model]):
                 yield self._fitted(row)
 
     async def get_columns(self) -> list[str] | None:
-        """Return the table's column names in their order, or None where neither server nor schema tells them."""
+        """Return the table's column names in their order, or None where neither server nor schema names them."""
         return await self._reader.get_columns(self._name)
 
     def _check_whole(self, select: object) -> None:

@@ -189,7 +189,7 @@ class UnitOfWork:
         return Unit(", ".join(distinct(part.operation.table for part in parts)), parts, self._key)
 
     def _add(self, part: UnitPart) -> int:
-        """The operation's number, from 0; the operations that it refers to are told what of them is taken."""
+        """The operation's number, from 0; the operations that it refers to learn what of them is taken."""
         if self._is_committed:
             raise ValidationError(part.operation.table, "the unit of work was committed; make another one")
         references = list(part.references())
@@ -201,7 +201,7 @@ class UnitOfWork:
         self._referred.append([])
         return len(self._parts) - 1
 
-    def _told(self, index: int, row: int, column: str) -> Any:
+    def _value_of(self, index: int, row: int, column: str) -> Any:
         part = self._parts[index]
         operation = part.operation
         if type(column) is not str:

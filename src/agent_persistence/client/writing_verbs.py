@@ -264,8 +264,8 @@ class WritingVerbs(ABC):
         return UnitOfWork(self, key)
 
     async def _commit(self, unit: Unit, unit_id: str) -> Result:
-        told = "units of work are made by a service, an agent or a view of one"
-        raise UnsupportedOperationError(unit.table, "transactions", told)
+        problem = "units of work are made by a service, an agent or a view of one"
+        raise UnsupportedOperationError(unit.table, "transactions", problem)
 
     def _bulk_of(self, table: str, records: object, on_conflict: object = None) -> BulkWrite:
         """What `bulk_write` sends; an import says more of it than the verb may."""
@@ -307,8 +307,8 @@ class WritingVerbs(ABC):
     ) -> tuple[str, ...] | None:
         if on_duplicate == "error":
             if on_conflict is not None:
-                told = 'on_conflict names the key by which duplicates are ignored, which needs on_duplicate "ignore"'
-                raise ValidationError(table, f"{told}; to merge with the row that is there, upsert")
+                problem = 'on_conflict names the key by which duplicates are ignored, which needs on_duplicate "ignore"'
+                raise ValidationError(table, f"{problem}; to merge with the row that is there, upsert")
             return None
         if on_duplicate != "ignore":
             raise ValidationError(table, 'on_duplicate is "error" or "ignore"')

@@ -55,8 +55,8 @@ def _check_supported(operation: Operation, lacks: frozenset[str]) -> None:
 
 
 def _late(operation: Operation, state: FailureState) -> AdapterError:
-    told = "reached its deadline" if state is FailureState.NOT_SENT else "got no answer in time"
-    return AdapterError(f"{operation.verb} on {operation.table} {told}", state=state)
+    reason = "reached its deadline" if state is FailureState.NOT_SENT else "got no answer in time"
+    return AdapterError(f"{operation.verb} on {operation.table} {reason}", state=state)
 
 
 def _foreign(adapter: PersistenceAdapter, operation: Operation, error: Exception) -> AdapterError:

@@ -86,11 +86,11 @@ class _Journey:
         failed = [seat for seat in self.seats if seat.failure is not None]
         if failed:
             raise self._reason(failed)
-        told = [seat.result for seat in self.seats if seat.result is not None]
+        results = [seat.result for seat in self.seats if seat.result is not None]
         return Result(
-            [one.value for one in told],
-            max((one.attempts for one in told), default=1),
-            spooled=any(one.spooled for one in told),
+            [one.value for one in results],
+            max((one.attempts for one in results), default=1),
+            spooled=any(one.spooled for one in results),
         )
 
     def _reason(self, failed: Sequence[_Seat]) -> BaseException:
@@ -153,15 +153,15 @@ class _Seat:
             await self._journey.send(context, call_next)
         self.reached.set()
         await self._settled.wait()
-        return self._told(operation)
+        return self._outcome(operation)
 
     async def settle(self) -> None:
-        """It is told what came of all, and has ended."""
+        """It learns what came of all, and has ended."""
         self._settled.set()
         if self._has_begun:
             await self._ended.wait()
 
-    def _told(self, operation: Operation) -> Result:
+    def _outcome(self, operation: Operation) -> Result:
         sent = self._journey.sent
         if sent is None:
             raise _HeldBackError(operation)

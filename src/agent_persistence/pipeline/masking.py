@@ -46,8 +46,8 @@ class Masking:
     returns, `writes` on the records that any verb stores.
 
     Declared primary and foreign keys stay as they are unless the Redaction names them. A column that `reads` hides may
-    be neither filtered by, sorted by nor looked up by, since that would tell its values; `rows` are the policy's own
-    filters by table, which tell nothing. A column that is dropped is absent from rows, and from lists of columns.
+    be neither filtered by, sorted by nor looked up by, since that would show its values; `rows` are the policy's own
+    filters by table, which show nothing. A column that is dropped is absent from rows, and from lists of columns.
 
     A column that `writes` drops is not stored; one that it does not name is refused where it would be dropped, so that
     nothing is lost silently. An upsert finds its row by values that are stored as they are, or pseudonymised. What a
@@ -95,17 +95,17 @@ class Masking:
         return replace(result, value=out.value(operation.table, result.value))
 
     def _check(self, operation: Operation, out: _Mask) -> None:
-        """Refuse what would tell a hidden value by other means than a row."""
+        """Refuse what would show a hidden value by other means than a row."""
         if isinstance(operation, Call):
             return out.check_named(operation)
-        self._check_telling(operation, (), out)
+        self._check_deciding_columns(operation, (), out)
         for each in related(operation, but=self._own):
-            self._check_telling(each.query, (each.link.theirs,), out)
+            self._check_deciding_columns(each.query, (each.link.theirs,), out)
         return None
 
-    def _check_telling(self, operation: Operation, linked: Sequence[str], out: _Mask) -> None:
+    def _check_deciding_columns(self, operation: Operation, linked: Sequence[str], out: _Mask) -> None:
         own: tuple[Comparison | Exists, ...] = (*self._rows.get(operation.table, ()), *self._own)
-        for column in (*_telling(operation, own), *linked):
+        for column in (*_deciding_columns(operation, own), *linked):
             if not out.shows(operation.table, column):
                 raise ColumnNotAllowedError(
                     operation.table,
@@ -151,7 +151,7 @@ class _Mask:
         """Refuse to store many keys as the same: the write of another row would be taken for one that is there."""
         for table, columns in keys.items():
             for column in columns:
-                if not self._tells_apart(table, column):
+                if not self._keeps_distinct(table, column):
                     raise ConfigurationError(
                         f"{self._option}: {table}.{column} is a primary key, whose masked values are not told apart;"
                         " say allow() or pseudonymize() for it in the Redaction"
@@ -160,7 +160,7 @@ class _Mask:
     def check_target(self, table: str, columns: Iterable[str]) -> None:
         """Refuse to look for a row by values of which many are stored as the same."""
         for column in columns:
-            if not self._tells_apart(table, column):
+            if not self._keeps_distinct(table, column):
                 raise ColumnNotAllowedError(
                     table,
                     column,
@@ -172,8 +172,8 @@ class _Mask:
         """The record as it is to be stored."""
         for column, value in record.items():
             if isinstance(value, Deferred) and not self.shows(table, column):
-                told = "it is masked, and a value that only the database knows cannot be"
-                raise ColumnNotAllowedError(table, column, told)
+                problem = "it is masked, and a value that only the database knows cannot be"
+                raise ColumnNotAllowedError(table, column, problem)
             if self.drops(table, column) and not self._names(table, column):
                 raise ColumnNotAllowedError(
                     table,
@@ -183,8 +183,8 @@ class _Mask:
                 )
         stored = self.row(table, record)
         if record and not stored:
-            told = "every column of the record is masked and dropped"
-            raise ValidationError(table, told, f"that is what the Redaction for {self._option} says")
+            problem = "every column of the record is masked and dropped"
+            raise ValidationError(table, problem, f"that is what the Redaction for {self._option} says")
         return stored
 
     def value(self, table: str, value: Any) -> Any:
@@ -204,16 +204,16 @@ class _Mask:
         masked = self._redaction.row(table, plain)
         for path in hidden.keys() - plain.keys():
             base = base_column(path)
-            told = self._redaction.row(table, {**plain, base: hidden[path]})  # beside what is known of the others
-            if base in told:
-                masked[path] = told[base]
+            redacted = self._redaction.row(table, {**plain, base: hidden[path]})  # beside what is known of the others
+            if base in redacted:
+                masked[path] = redacted[base]
         return {
             name: masked[name] if name in hidden else value
             for name, value in row.items()
             if name in masked or name not in hidden
         }
 
-    def _tells_apart(self, table: str, column: str) -> bool:
+    def _keeps_distinct(self, table: str, column: str) -> bool:
         return isinstance(self._action(table, column), (_ALLOW, _PSEUDONYMIZE))
 
     def _action(self, table: str, column: str) -> Action:
@@ -234,7 +234,7 @@ def _with_columns(keys: Mapping[str, frozenset[str]], rows: Mapping[str, Filter]
     }
 
 
-def _telling(operation: Operation, own: Sequence[Comparison | Exists]) -> Iterator[str]:
+def _deciding_columns(operation: Operation, own: Sequence[Comparison | Exists]) -> Iterator[str]:
     """The columns whose values decide which rows come back, and in which order; but for conditions that are `own`."""
     leaves: tuple[Comparison | Exists, ...] = (*comparisons(operation.filter), *existence(operation.filter))
     for leaf in leaves:

@@ -1,4 +1,4 @@
-"""Lets observers watch calls: they are told names and counts, and nothing they do changes a call."""
+"""Lets observers watch calls: they are given names and counts, and nothing they do changes a call."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Observer(Protocol):
 class Observing:
     """Outermost; runs once per caller's call, refusals included.
 
-    Observers are told of the beginning in the order given and of the end in the reverse one, so that the first is
+    Observers hear of the beginning in the order given and of the end in the reverse one, so that the first is
     around the others.
     """
 
@@ -170,7 +170,7 @@ def _restore(token: Token[_Watch | None]) -> None:
 
 
 def attempt_failed(number: int, error: BaseException | None, wait_s: float) -> None:
-    """Tell the observers of the current call, if there are any, that its `number`th attempt failed."""
+    """Report to the observers of the current call, if there are any, that its `number`th attempt failed."""
     watch = _watched.get()
     if watch is not None:
         watch.attempt_failed(AttemptFailed(number, type(error).__name__, _code(error), wait_s))

@@ -27,7 +27,7 @@ from agent_persistence.schema.client_keys import ClientKeys, uuid7
 class Remembering:
     """Runs once per request of a call, right above the retries.
 
-    A write that tells nobody whether it was applied (a table whose keys the database makes, a merge, a change of many
+    A write of which nobody sees if it was applied (a table whose keys the database makes, a merge, a change of many
     rows, a function that writes) becomes a unit of one operation under a key of its own: sent again it is applied once.
     A write that a key of ours fences already goes as it is, and costs nothing; so does one that ignores duplicates,
     which no second try can double. Unless `every` such write was asked for, only changes that the database computes go

@@ -70,9 +70,9 @@ class Tenancy:
         result = await call_next(own.asking_also_for(tenant.column) if unasked else own, context)
         if operation.returns == "count":
             return result
-        told = result.value if isinstance(result.value, list) else [result.value]
-        _check(operation, [row for row in told if row is not None], tenant)  # None is a record that was ignored
-        rows = [row and _without(row, tenant.column) for row in told] if unasked else told
+        returned = result.value if isinstance(result.value, list) else [result.value]
+        _check(operation, [row for row in returned if row is not None], tenant)  # None is a record that was ignored
+        rows = [row and _without(row, tenant.column) for row in returned] if unasked else returned
         if isinstance(operation, Read):
             return replace(result, value=only_row(operation.table, operation.id_column, rows))
         return replace(result, value=rows if isinstance(result.value, list) else rows[0])
@@ -101,8 +101,8 @@ async def _called(call: Call, tenant: TenantScope, context: CallContext, call_ne
     if name in call.arguments and call.arguments[name] != tenant.value:
         raise ColumnNotAllowedError(call.table, name, "it takes the tenant of this service, and no other")
     result = await call_next(replace(call, arguments={**call.arguments, name: tenant.value}), context)
-    told = result.value if isinstance(result.value, list) else [result.value]
-    _check(call, [row for row in told if isinstance(row, dict) and tenant.column in row], tenant)
+    returned = result.value if isinstance(result.value, list) else [result.value]
+    _check(call, [row for row in returned if isinstance(row, dict) and tenant.column in row], tenant)
     return result
 
 

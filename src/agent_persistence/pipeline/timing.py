@@ -41,10 +41,10 @@ class Timing:
             self._metrics.record(operation.verb, table, duration_s, failed=failed)
             if self._log:
                 shown = table if table == DENIED or is_identifier(table) else printable(table)
-                _tell(f"[persistence] op={operation.verb} table={shown} ms={duration_s * 1000:.2f}")
+                _print(f"[persistence] op={operation.verb} table={shown} ms={duration_s * 1000:.2f}")
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     """Print the line if stdout still works: a call that is settled must not fail for it."""
     with suppress(OSError, ValueError):
         print(line)

@@ -36,7 +36,7 @@ MAX_PLACES: Final = 3
 
 
 class Validation:
-    """Runs once per caller's call; all problems of the call are told in one ValidationError.
+    """Runs once per caller's call; all problems of the call are reported in one ValidationError.
 
     Columns must be declared; NULL and values outside `one_of` are not written where the column forbids them; a value
     or operator that PostgreSQL takes for no column of this type is refused, while its exact coercion is left to the

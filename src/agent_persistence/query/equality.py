@@ -55,7 +55,7 @@ def _same_number(sent: Any, stored: Any) -> bool:
 def may_be_same(sent: Any, stored: Any) -> bool:
     """Whether the stored value of a scalar column can be what was sent, however its type reads and prints it.
 
-    Told apart are numbers, UUIDs, and texts of which the ASCII letters and digits differ in more than their case: a
+    Distinguished are numbers, UUIDs, and texts of which the ASCII letters and digits differ in more than their case: a
     collation may ignore the rest, and a trigger may take blanks away.
     """
     if stored is None or same(sent, stored):

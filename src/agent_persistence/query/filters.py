@@ -311,8 +311,8 @@ _RANGE: Final = re.compile(r"\s*(?:empty|[\[(][^,]*,[^,]*[\])]|\{.*\})\s*", re.D
 
 def _range(operator: Operator, value: object) -> str:
     if not isinstance(value, str) or _RANGE.fullmatch(value) is None:
-        told = "a text" if isinstance(value, str) else type(value).__name__
-        raise _malformed(f"{operator.function} takes a range such as '[1,5)' or '[2026-01-01,2026-02-01)', not {told}")
+        shown = "a text" if isinstance(value, str) else type(value).__name__
+        raise _malformed(f"{operator.function} takes a range such as '[1,5)' or '[2026-01-01,2026-02-01)', not {shown}")
     return _text(operator, value)
 
 

@@ -19,7 +19,7 @@ from agent_persistence.exceptions import ValidationError, printable
 Record: TypeAlias = Mapping[str, Any]
 """One row to be written, by column name. In an operation its values are JSON; None there is SQL NULL."""
 Row: TypeAlias = dict[str, Any]
-"""One row as the server tells it: JSON values by column name. A number that no float holds exactly is a Decimal."""
+"""One row as the server gives it: JSON values by column name. A number that no float holds exactly is a Decimal."""
 
 MAX_DEPTH: Final = 100
 _PLAIN: Final = 1e300

@@ -13,7 +13,7 @@ from agent_persistence.query.records import Deferred
 
 @dataclass(frozen=True, slots=True)
 class Reference(Deferred):
-    """A column of a row that the `part`th operation of a unit, from 0, tells. It stands in for a whole value."""
+    """A column of a row that the `part`th operation of a unit, from 0, returns. It stands in for a whole value."""
 
     belongs: ClassVar[str] = "a column of a handle stands in records and filters of its own unit of work alone"
 

@@ -31,25 +31,25 @@ def located(place: str) -> Iterator[None]:
         raise ConfigurationError(f"{place}: {error}") from error.__cause__
 
 
-def entries(told: object, *, known: Collection[str] | None = None, needed: Iterable[str] = ()) -> dict[str, Any]:
+def entries(given: object, *, known: Collection[str] | None = None, needed: Iterable[str] = ()) -> dict[str, Any]:
     """The entries of a mapping with str keys, which are all of `known` and among them `needed`."""
-    if not isinstance(told, Mapping):
-        raise ConfigurationError(f"a mapping is needed here, not {type(told).__name__}")
-    for key in told:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"a mapping is needed here, not {type(given).__name__}")
+    for key in given:
         if not isinstance(key, str) or (known is not None and key not in known):
             allowed = f"; keys are {', '.join(known)}" if known is not None else ""
             raise ConfigurationError(f"unknown key {printable(key)}{did_you_mean(key, known or ())}{allowed}")
-    missing = [key for key in needed if key not in told]
+    missing = [key for key in needed if key not in given]
     if missing:
         raise ConfigurationError(f"{', '.join(missing)} is missing")
-    return dict(told)
+    return dict(given)
 
 
-def items(told: object) -> list[Any]:
+def items(given: object) -> list[Any]:
     """The items of a list."""
-    if not isinstance(told, (list, tuple)):
-        raise ConfigurationError(f"a list is needed here, not {type(told).__name__}")
-    return list(told)
+    if not isinstance(given, (list, tuple)):
+        raise ConfigurationError(f"a list is needed here, not {type(given).__name__}")
+    return list(given)
 
 
 def several(option: str, given: object) -> tuple[Any, ...]:

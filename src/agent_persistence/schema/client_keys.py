@@ -69,12 +69,12 @@ class ClientKeys:
             return given
         if given is None and (len(known) == 1 or not records):
             return known[0] if known else ()
-        told = " and ".join(f"({', '.join(key)})" for key in known) or "no known key"
+        named = " and ".join(f"({', '.join(key)})" for key in known) or "no known key"
         raise ValidationError(
             table,
             f"no record has the columns ({', '.join(map(printable, given))}), so that none could be a duplicate"
             if given is not None
-            else f"by which key a record is a duplicate is not known: the records name {told}",
+            else f"by which key a record is a duplicate is not known: the records name {named}",
             "name its columns in on_conflict=, as in on_conflict=['email']",
         )
 

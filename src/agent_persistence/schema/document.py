@@ -17,9 +17,9 @@ _COLUMN_KEYS: Final = ("type", "nullable", "default", "default_json", "generated
 _DEFAULTS: Final = frozenset({"default", "default_json", "generated"})
 
 
-def table(told: object) -> Table:
+def table(document: object) -> Table:
     """The table that the mapping describes."""
-    given = entries(told, known=_TABLE_KEYS, needed=("columns",))
+    given = entries(document, known=_TABLE_KEYS, needed=("columns",))
     with located("columns"):
         given["columns"] = entries(given["columns"])
     columns = {name: _column(name, column) for name, column in given["columns"].items()}
@@ -28,15 +28,15 @@ def table(told: object) -> Table:
     return Table(**given | {"columns": columns, "foreign_keys": links})
 
 
-def _foreign_key(told: object) -> ForeignKey:
-    return ForeignKey(**entries(told, known=_LINK_KEYS, needed=("column", "table")))
+def _foreign_key(document: object) -> ForeignKey:
+    return ForeignKey(**entries(document, known=_LINK_KEYS, needed=("column", "table")))
 
 
-def _column(name: str, told: object) -> Column:
+def _column(name: str, document: object) -> Column:
     with located(f"columns.{name}"):
-        if isinstance(told, str):
-            return Column(told)
-        given = entries(told, known=_COLUMN_KEYS, needed=("type",))
+        if isinstance(document, str):
+            return Column(document)
+        given = entries(document, known=_COLUMN_KEYS, needed=("type",))
         ways = sorted(_DEFAULTS & given.keys())
         if len(ways) > 1:
             raise ConfigurationError(f"{' and '.join(ways)} both say what the default is; keep one of them")
@@ -57,36 +57,36 @@ def _default(given: Mapping[str, Any]) -> Any:
         raise ConfigurationError(f"default_json is no JSON text: {error}") from error
 
 
-def told_table(table: Table) -> dict[str, Any]:
+def to_document(table: Table) -> dict[str, Any]:
     """The mapping from which `table` makes an equal table."""
-    told: dict[str, Any] = {"primary_key": list(table.primary_key)}
+    document: dict[str, Any] = {"primary_key": list(table.primary_key)}
     if table.unique:
-        told["unique"] = [list(names) for names in table.unique]
+        document["unique"] = [list(names) for names in table.unique]
     if table.paths:
-        told["paths"] = list(table.paths)
+        document["paths"] = list(table.paths)
     if table.read_only:
-        told["read_only"] = True
-    told["columns"] = {name: _told_column(column) for name, column in table.columns.items()}
+        document["read_only"] = True
+    document["columns"] = {name: _column_document(column) for name, column in table.columns.items()}
     if table.foreign_keys:
-        told["foreign_keys"] = [_told_link(link) for link in table.foreign_keys]
-    return told
+        document["foreign_keys"] = [_link_document(link) for link in table.foreign_keys]
+    return document
 
 
-def _told_link(link: ForeignKey) -> dict[str, Any]:
-    told = {key: getattr(link, key) for key in _LINK_KEYS}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in told.items()}
+def _link_document(link: ForeignKey) -> dict[str, Any]:
+    document = {key: getattr(link, key) for key in _LINK_KEYS}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in document.items()}
 
 
-def _told_column(column: Column) -> str | dict[str, Any]:
-    told: dict[str, Any] = {"type": column.type}
+def _column_document(column: Column) -> str | dict[str, Any]:
+    document: dict[str, Any] = {"type": column.type}
     if not column.nullable:
-        told["nullable"] = False
+        document["nullable"] = False
     if isinstance(column.default, Generated):
-        told["generated"] = column.default.name.lower()
+        document["generated"] = column.default.name.lower()
     elif column.default is not None:
-        told["default"] = column.default
+        document["default"] = column.default
     if column.one_of:
-        told["one_of"] = list(column.one_of)
+        document["one_of"] = list(column.one_of)
     if column.pii is not None:
-        told["pii"] = column.pii
-    return told if len(told) > 1 else column.type
+        document["pii"] = column.pii
+    return document if len(document) > 1 else column.type

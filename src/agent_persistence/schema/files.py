@@ -13,7 +13,7 @@ from agent_persistence.exceptions import ConfigurationError, printable
 
 
 def read(path: Path) -> Any:
-    """What the file says; its suffix tells how to read it."""
+    """What the file says; its suffix says how to read it."""
     parse, _ = _format(path)
     try:
         return parse(path.read_bytes().decode("utf-8-sig"))
@@ -24,7 +24,7 @@ def read(path: Path) -> Any:
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the document into the file; its suffix tells how."""
+    """Write the document into the file; its suffix says how."""
     _, render = _format(path)
     path.write_text(render(document), encoding="utf-8", newline="\n")
 
@@ -98,12 +98,12 @@ def _from_json(text: str) -> Any:
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object, unless it says something twice, of which JSON would keep the last."""
-    told = dict(pairs)
-    if len(told) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {printable(twice)} stands twice in one object")
-    return told
+    return result
 
 
 _FORMATS: Final[dict[str, tuple[Callable[[str], Any], Callable[[Mapping[str, Any]], str]]]] = {

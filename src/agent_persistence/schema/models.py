@@ -1,4 +1,4 @@
-"""Tables as pydantic models tell them."""
+"""Tables as pydantic models describe them."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ def _column(field: FieldInfo, *, is_key: bool) -> dict[str, Any]:
     members = _members(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
     some = [member for member in members if not _is_none(member)]
     nullable = len(some) < len(members) or Any in some
-    told: dict[str, Any] = {"type": _common(some), "nullable": nullable and not is_key}
+    column: dict[str, Any] = {"type": _common(some), "nullable": nullable and not is_key}
     values = [member.value for member in some if isinstance(member, _Value) and isinstance(member.value, str)]
     if values and len(values) == len(some):
-        told["one_of"] = values
+        column["one_of"] = values
     if isinstance(field.json_schema_extra, Mapping) and "pii" in field.json_schema_extra:
-        told["pii"] = field.json_schema_extra["pii"]
-    return told
+        column["pii"] = field.json_schema_extra["pii"]
+    return column
 
 
 def _members(annotation: Any) -> list[Any]:
@@ -141,9 +141,10 @@ def _unwrapped(annotation: Any) -> Any:
 
 def _written(annotation: Any, metadata: Sequence[Any]) -> Any:
     """What the last serializer writes in place of the value; nothing is known of one that does not say it."""
-    for told in reversed(metadata):
-        if isinstance(told, (PlainSerializer, WrapSerializer)) and not told.when_used.startswith("json"):
-            return told.return_type if get_origin(told.return_type) or isinstance(told.return_type, type) else Any
+    for serializer in reversed(metadata):
+        if isinstance(serializer, (PlainSerializer, WrapSerializer)) and not serializer.when_used.startswith("json"):
+            returned = serializer.return_type
+            return returned if get_origin(returned) or isinstance(returned, type) else Any
     return annotation
 
 
@@ -185,7 +186,7 @@ def _of_class(cls: Any) -> str:
 def _described(cls: type) -> str:
     """The type by what pydantic says of the class's JSON."""
     try:
-        told = TypeAdapter(cls).json_schema(mode="serialization")
+        described = TypeAdapter(cls).json_schema(mode="serialization")
     except (PydanticUserError, ImportError, TypeError):
         return UNKNOWN
-    return _BY_FORMAT.get(told.get("format", ""), _BY_JSON_TYPE.get(told.get("type", ""), UNKNOWN))
+    return _BY_FORMAT.get(described.get("format", ""), _BY_JSON_TYPE.get(described.get("type", ""), UNKNOWN))

@@ -1,4 +1,4 @@
-"""Tables as PostgREST's OpenAPI root tells them (PostgREST, src/PostgREST/Response/OpenAPI.hs)."""
+"""Tables as PostgREST's OpenAPI root describes them (PostgREST, src/PostgREST/Response/OpenAPI.hs)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agent_persistence.schema.types import short_name
 _FOREIGN_KEY: Final = re.compile(r"<fk table='([^']+)' column='([^']+)'/>")
 _INTEGERS: Final = frozenset({"smallint", "integer", "bigint"})
 _FORMATS: Final = {"int32": "integer", "int64": "bigint"}
-"""PostgREST since 14.8 (its #4641); int32 stands for smallint too, which cannot be told from integer."""
+"""PostgREST since 14.8 (its #4641); int32 stands for smallint too, which cannot be distinguished from integer."""
 
 
 def tables(document: object) -> dict[str, Any]:
@@ -24,11 +24,11 @@ def tables(document: object) -> dict[str, Any]:
         raise ConfigurationError(
             "the OpenAPI document has no definitions; hosted Supabase tells them to a secret key only"
         )
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, definition in entries(definitions).items():
         with located(f"definitions.{name if is_identifier(name) else printable(name)}"):
-            told[name] = _table(entries(definition)) | {"read_only": _is_read_only(document, name)}
-    return told
+            found[name] = _table(entries(definition)) | {"read_only": _is_read_only(document, name)}
+    return found
 
 
 def _is_read_only(document: Any, name: str) -> bool:
@@ -38,12 +38,12 @@ def _is_read_only(document: Any, name: str) -> bool:
 
 
 def _table(definition: Mapping[str, Any]) -> dict[str, Any]:
-    properties = {name: entries(told) for name, told in entries(definition.get("properties", {})).items()}
-    properties = {name: told for name, told in properties.items() if not is_path(name)}
+    properties = {name: entries(field) for name, field in entries(definition.get("properties", {})).items()}
+    properties = {name: field for name, field in properties.items() if not is_path(name)}
     required = words("required", definition.get("required", ()))
-    key = [name for name, told in properties.items() if "<pk/>" in _description(told)]
-    columns = {name: _column(told, nullable=name not in required) for name, told in properties.items()}
-    links = [link for name, told in properties.items() for link in _foreign_keys(name, told)]
+    key = [name for name, field in properties.items() if "<pk/>" in _description(field)]
+    columns = {name: _column(field, nullable=name not in required) for name, field in properties.items()}
+    links = [link for name, field in properties.items() for link in _foreign_keys(name, field)]
     if len(key) == 1 and _is_bare_integer(columns[key[0]]) and key[0] not in [link["column"] for link in links]:
         columns[key[0]]["generated"] = "identity"
     return {"columns": columns, "primary_key": key, "foreign_keys": links}
@@ -54,15 +54,15 @@ def _is_bare_integer(column: Mapping[str, Any]) -> bool:
     return column["type"] in _INTEGERS and "default" not in column and "generated" not in column
 
 
-def _column(told: Mapping[str, Any], *, nullable: bool) -> dict[str, Any]:
-    column = {"type": _type(told), "nullable": nullable}
-    if isinstance(told.get("enum"), Sequence):
-        column["one_of"] = told["enum"]
-    return column | default_of(told.get("default"))
+def _column(field: Mapping[str, Any], *, nullable: bool) -> dict[str, Any]:
+    column = {"type": _type(field), "nullable": nullable}
+    if isinstance(field.get("enum"), Sequence):
+        column["one_of"] = field["enum"]
+    return column | default_of(field.get("default"))
 
 
-def _type(told: Mapping[str, Any]) -> Any:
-    form, length = told.get("format") or told.get("type") or "any", told.get("maxLength")
+def _type(field: Mapping[str, Any]) -> Any:
+    form, length = field.get("format") or field.get("type") or "any", field.get("maxLength")
     if length is not None:
         return f"{form}({length})"
     return short_name(_FORMATS.get(form, form)) if isinstance(form, str) else form
@@ -90,12 +90,12 @@ def default_of(default: Any) -> dict[str, Any]:
     return {"default": (quoted[1] if quoted else default).replace("''", "'")}
 
 
-def _foreign_keys(column: str, told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = _FOREIGN_KEY.search(_description(told))
+def _foreign_keys(column: str, field: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = _FOREIGN_KEY.search(_description(field))
     if found is None:
         return []
     return [{"column": column, "table": found[1], "references": found[2]}]
 
 
-def _description(told: Mapping[str, Any]) -> str:
-    return str(told.get("description") or "")
+def _description(field: Mapping[str, Any]) -> str:
+    return str(field.get("description") or "")

@@ -78,7 +78,7 @@ class Schema:
             email = { type = "text", nullable = false, pii = "email" }
             status = { type = "text", default = "new", one_of = ["new", "won"] }
             custom = { type = "jsonb", default_json = '{"seen": null}' }       # what TOML cannot say, as JSON
-            client_id = "uuid"                # a column of which only the type is told
+            client_id = "uuid"                # a column of which only the type is given
 
             [[tables.leads.foreign_keys]]
             column = "client_id"
@@ -98,10 +98,10 @@ class Schema:
         with located("tables"):
             tables = entries(tables)
         made = {}
-        for name, told in tables.items():
+        for name, table in tables.items():
             check_table_name(name)
             with located(name):
-                made[name] = documents.table(told)
+                made[name] = documents.table(table)
         return cls(made)
 
     @classmethod
@@ -117,18 +117,18 @@ class Schema:
         """Make a schema from pydantic models by table name, with the columns that writing such a model would name.
 
         Types and nullability are those of the fields, by serialisation alias; `Field(json_schema_extra={"pii": …})`
-        tags a column. Models do not tell which defaults the database makes, and so no default is declared, nor which
+        tags a column. Models do not say which defaults the database makes, and so no default is declared, nor which
         columns are keys: `primary_keys` and `unique` say it by table; "id", where there is one, is the primary key.
         `paths` are those of the JSON columns, by table.
         """
-        told = {}
+        tables = {}
         for option, names in (("primary_keys", primary_keys), ("unique", unique), ("paths", paths)):
             check_known(option, names, by_table)
         for name, model in by_table.items():
             with located(printable(name)):
-                told[name] = models.table(model, primary_keys.get(name), unique.get(name, ()))
-                told[name]["paths"] = paths.get(name, ())
-        return cls.from_document({"tables": told})
+                tables[name] = models.table(model, primary_keys.get(name), unique.get(name, ()))
+                tables[name]["paths"] = paths.get(name, ())
+        return cls.from_document({"tables": tables})
 
     @classmethod
     def from_openapi(
@@ -140,18 +140,18 @@ class Schema:
     ) -> Self:
         """Make a schema from PostgREST's OpenAPI description, which is the JSON at the root of its URL.
 
-        It tells no unique sets and no paths of JSON columns, which `unique` and `paths` add by table, no foreign keys
+        It names no unique sets and no paths of JSON columns, which `unique` and `paths` add by table, no foreign keys
         of several columns, and no expressions but the usual generated ones; an integer primary key without a default
-        that refers to no other table is taken for an identity. A smallint is read as integer, from which PostgREST
-        does not tell it apart since 14.8. What takes no writes, as a view of several tables, is `read_only`. A column
+        that refers to no other table is taken for an identity. A smallint is read as integer: PostgREST does not
+        distinguish the two since 14.8. What takes no writes, as a view of several tables, is `read_only`. A column
         whose name has the form of a path is left out.
         """
-        told = openapi.tables(document)
+        tables = openapi.tables(document)
         for option, by_table in (("unique", unique), ("paths", paths)):
-            check_known(option, by_table, told)
+            check_known(option, by_table, tables)
             for name, given in by_table.items():
-                told[name][option] = given
-        return cls.from_document({"tables": told})
+                tables[name][option] = given
+        return cls.from_document({"tables": tables})
 
     def to_json_schema(self) -> dict[str, Any]:
         """A JSON Schema (2020-12) whose `$defs` describe a row of each table, by its name.
@@ -162,7 +162,7 @@ class Schema:
 
     def to_document(self) -> dict[str, Any]:
         """The mapping from which `from_document` makes an equal schema; it holds nothing but JSON."""
-        return {"tables": {name: documents.told_table(table) for name, table in self.tables.items()}}
+        return {"tables": {name: documents.to_document(table) for name, table in self.tables.items()}}
 
     def to_toml(self) -> str:
         """The schema as TOML, in the format of `from_file`."""

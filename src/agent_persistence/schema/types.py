@@ -1,4 +1,4 @@
-"""PostgreSQL's types as far as a value can be told to be none of one, without asking the server."""
+"""PostgreSQL's types as far as a value can be known to be none of one, without asking the server."""
 
 from __future__ import annotations
 

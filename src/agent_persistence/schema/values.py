@@ -37,7 +37,7 @@ class Column:
     """One column: its PostgreSQL type, whether it may be NULL, its default and the only values a check allows.
 
     Nothing is known about the values of a type that is not PostgreSQL's own. `default` is a JSON value or Generated;
-    None where none is known. `pii` says what a value tells about a person: "email", "phone", "name", ….
+    None where none is known. `pii` says what a value shows of a person: "email", "phone", "name", ….
     """
 
     type: str
@@ -135,7 +135,7 @@ class Table:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The columns by which rows are told apart: the primary key, or else the first unique set without NULLs."""
+        """The columns by which rows are distinguished: the primary key, or else the first unique set without NULLs."""
         sets = (self.primary_key, *(names for names in self.unique if not any(self.columns[n].nullable for n in names)))
         return next((names for names in sets if names), ())
 

@@ -235,7 +235,7 @@ class _Chain:
             _found("changed", path, self.number, "the checkpoint has another line here")
 
     def _over_torn(self, file: _File, position: int) -> int | None:
-        """Where the line stands that tells of the torn bytes from the position on; None if there is no such line."""
+        """Where the line stands that records the torn bytes from the position on; None if there is no such line."""
         digest, size, ends = sha256(), 0, 0
         for raw in file.lines(position):
             if parse(raw) is None:

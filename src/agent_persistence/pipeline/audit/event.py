@@ -1,4 +1,4 @@
-"""What happened, told without content."""
+"""What happened, reported without content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells the audit hooks what each call did."""
+"""Reports to the audit hooks what each call did."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class Audit:
         except GeneratorExit:  # the event loop is gone: nothing can be awaited any more
             raise
         except BaseException as error:
-            told = self._emit(self._event(operation, context, at, start, error=error))
-            if told is not None:
-                await told
+            pending = self._emit(self._event(operation, context, at, start, error=error))
+            if pending is not None:
+                await pending
             raise
-        told = self._emit(self._event(operation, context, at, start, result=result))
-        if told is not None:
-            await told
+        pending = self._emit(self._event(operation, context, at, start, result=result))
+        if pending is not None:
+            await pending
         return result
 
     def _event(
@@ -114,9 +114,9 @@ class Audit:
         """Call the hooks; what is returned, if anything, is what async ones still have to do."""
         waiting: tuple[Awaitable[None], ...] = ()
         for hook in self._hooks:
-            told = _tell(hook, event)
-            if told is not None:
-                waiting += (told,)
+            pending = _call_hook(hook, event)
+            if pending is not None:
+                waiting += (pending,)
         return self._wait(waiting, event) if waiting else None
 
     async def _wait(self, waiting: Sequence[Awaitable[None]], event: AuditEvent) -> None:
@@ -131,26 +131,26 @@ async def _finish_all(waiting: Sequence[Awaitable[None]], event: AuditEvent, end
     try:
         with anyio.move_on_after(HOOK_TIMEOUT_S) as scope:
             async with anyio.create_task_group() as group:
-                for told in waiting:
-                    group.start_soon(_finish, told, event)
+                for pending in waiting:
+                    group.start_soon(_finish, pending, event)
         if scope.cancelled_caught:
             _logger.error("an audit hook did not end in %s s on %s of %s", HOOK_TIMEOUT_S, event.verb, event.table)
     finally:
         ended.set()
 
 
-def _tell(hook: AuditHook, event: AuditEvent) -> Awaitable[None] | None:
+def _call_hook(hook: AuditHook, event: AuditEvent) -> Awaitable[None] | None:
     try:
-        told = hook(event)
-        return told if told is not None and isawaitable(told) else None
+        returned = hook(event)
+        return returned if returned is not None and isawaitable(returned) else None
     except Exception:  # a hook is the user's code: whatever it raises must not undo a settled write
         _logger.exception("an audit hook failed on %s of %s", event.verb, event.table)
         return None
 
 
-async def _finish(told: Awaitable[None], event: AuditEvent) -> None:
+async def _finish(pending: Awaitable[None], event: AuditEvent) -> None:
     try:
-        await told
+        await pending
     except Exception:  # as above
         _logger.exception("an audit hook failed on %s of %s", event.verb, event.table)
 

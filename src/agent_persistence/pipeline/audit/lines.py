@@ -3,7 +3,7 @@
     {"event":{…},"seq":7,"mac":"<64 hex digits>"}
 
 `mac` is HMAC-SHA256(key, the mac of the line before, in hex + the canonical JSON of this line without its mac). The
-first line of a file is a head, `{"log":…}`; a line `{"gap":…}` tells of events or bytes that were lost. What is
+first line of a file is a head, `{"log":…}`; a line `{"gap":…}` records events or bytes that were lost. What is
 signed is the line's own bytes: verifying parses no JSON, and no other spelling of the same values passes.
 """
 
@@ -133,8 +133,8 @@ def canonical(content: Mapping[str, Any]) -> bytes:
     return _encode(content).encode()
 
 
-def told(event: AuditEvent) -> dict[str, Any]:
-    """The event as JSON values. Keys that are no JSON scalars are told by their type, long ones are cut."""
+def content_of(event: AuditEvent) -> dict[str, Any]:
+    """The event as JSON values. Keys that are no JSON scalars are given by their type, long ones are cut."""
     content = {name: getattr(event, name) for name in _FIELDS}
     return {**content, "at": event.at.isoformat(), "keys": _plain(event.keys)}
 

@@ -171,7 +171,7 @@ class AuditLog:
                 end = self._resume(held)
                 if self._rotate_bytes is not None and end.size >= self._rotate_bytes:
                     end = self._set_aside(held, end)
-                self._write(held, end, "event", lines.told(event))
+                self._write(held, end, "event", lines.content_of(event))
         except BaseException:
             self._lost += 1
             raise

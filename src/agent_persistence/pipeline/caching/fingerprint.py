@@ -19,7 +19,7 @@ def fingerprint(operation: Operation) -> bytes | None:
     `==` would not do: it takes 1, 1.0 and True for the same, and dicts have no hash.
     """
     try:
-        return sha256("".join(_told(operation)).encode("utf-8", "surrogatepass")).digest()
+        return sha256("".join(_pieces(operation)).encode("utf-8", "surrogatepass")).digest()
     except _UnknownTypeError:
         return None
 
@@ -28,12 +28,12 @@ class _UnknownTypeError(Exception):
     """A value of a type whose equality nobody here knows; a subclass of str may say it equals anything."""
 
 
-def _told(value: Any) -> Iterator[str]:
+def _pieces(value: Any) -> Iterator[str]:
     """The value in pieces of a text from which it could be read again: each begins with its type, or its length."""
     plain = type(value)
-    tell = _SCALARS.get(plain)
-    if tell is not None:
-        yield tell(value)
+    spell = _SCALARS.get(plain)
+    if spell is not None:
+        yield spell(value)
     elif plain is tuple or plain is list:
         yield f"{'(' if plain is tuple else '['}{len(value)}:"
         yield from _each(value)
@@ -51,11 +51,11 @@ def _told(value: Any) -> Iterator[str]:
 
 def _each(values: Iterable[Any]) -> Iterator[str]:
     for value in values:
-        tell = _SCALARS.get(type(value))
-        if tell is None:
-            yield from _told(value)
+        spell = _SCALARS.get(type(value))
+        if spell is None:
+            yield from _pieces(value)
         else:
-            yield tell(value)
+            yield spell(value)
 
 
 _SCALARS: Final[dict[type, Callable[[Any], str]]] = {

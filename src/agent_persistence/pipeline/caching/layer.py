@@ -52,7 +52,7 @@ class _Flight:
     version: tuple[int, ...]
     deadline: float
     ended: anyio.Event = field(default_factory=anyio.Event)
-    told: Any = field(default=_NOTHING, repr=False)
+    value: Any = field(default=_NOTHING, repr=False)
     total: int | None = None
     failure: PersistenceError | None = None
     was_cancelled: bool = False
@@ -158,14 +158,14 @@ class Caching:
     async def _lead(
         self, flight: _Flight, key: Hashable, operation: Operation, context: CallContext, call_next: Rest
     ) -> Result:
-        """Ask, keep the answer, and tell it to those who wait."""
+        """Ask, keep the answer, and share it with those who wait."""
         asked_at = self._clock()
         with self._lock:
             self._misses += 1
         try:
             result = await call_next(operation, context)
             with suppress(UncopyableError):
-                flight.told, flight.total = copied(result.value), result.total
+                flight.value, flight.total = copied(result.value), result.total
                 self._keep(key, operation, flight, asked_at)
             return result
         except BaseException as error:
@@ -178,7 +178,7 @@ class Caching:
 
     def _keep(self, key: Hashable, operation: Operation, flight: _Flight, asked_at: float) -> None:
         expires = asked_at + self._policy.ttl_s
-        answer = Answer(flight.told, expires, flight.version, memory_bytes(flight.told), flight.total)
+        answer = Answer(flight.value, expires, flight.version, memory_bytes(flight.value), flight.total)
         now = self._clock()
         with self._lock:
             if self._staleness.version(operation) == flight.version and self._staleness.is_settled(operation, now):
@@ -189,11 +189,11 @@ class Caching:
         await self._wait(flight, operation, context)
         if flight.failure is not None:
             raise _own(flight.failure)
-        if flight.told is _NOTHING:
+        if flight.value is _NOTHING:
             return None
         with self._lock:
             self._shared += 1
-        return Result(copied(flight.told), NO_ATTEMPT, flight.total)
+        return Result(copied(flight.value), NO_ATTEMPT, flight.total)
 
     async def _wait(self, flight: _Flight, operation: Operation, context: CallContext) -> None:
         with anyio.move_on_after(context.deadline - self._clock()):

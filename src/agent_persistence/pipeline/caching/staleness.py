@@ -1,4 +1,4 @@
-"""Which answers a write makes stale, as far as the schema tells what depends on what."""
+"""Which answers a write makes stale, as far as the schema says what depends on what."""
 
 from __future__ import annotations
 

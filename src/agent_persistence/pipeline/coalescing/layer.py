@@ -193,15 +193,15 @@ async def _alone(seat: _Seat, call_next: Rest) -> None:
 
 
 def _late(seat: _Seat) -> AdapterError:
-    """What a caller is told whose answer did not come."""
+    """The error for a caller whose answer did not come."""
     operation = seat.operation
-    told = f"{operation.verb} on {operation.table}"
+    call = f"{operation.verb} on {operation.table}"
     if seat.taken and operation.writes:
         return OutcomeUnknownError(
-            f"{told} was sent together with others and may have been applied: it got no answer in time",
+            f"{call} was sent together with others and may have been applied: it got no answer in time",
             key=key_of(operation),
         )
     return BackendUnavailableError(
-        f"{told} got no answer in time",
+        f"{call} got no answer in time",
         state=FailureState.AMBIGUOUS if seat.taken else FailureState.NOT_SENT,
     )

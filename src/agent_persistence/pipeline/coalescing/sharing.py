@@ -25,7 +25,7 @@ Part: TypeAlias = Result | PersistenceError | None
 def kind(operation: Operation, keys: ClientKeys) -> Hashable | None:
     """What operations that can go together have in common; None for one that goes alone.
 
-    Rows with keys of the callers' own go alone: a conflict of one could not be told from a lost answer of all.
+    Rows with keys of the callers' own go alone: a conflict of one would look like a lost answer of all.
     """
     match operation:
         case Write(table, record):
@@ -74,7 +74,7 @@ def parts_of_some(error: RowsDroppedError, operations: Sequence[Operation]) -> l
 
 
 def _rows_by_key(answer: Result, table: str, column: str, reads: Sequence[Read]) -> list[Part]:
-    """The row of each key. While a row looks like nobody's, those without one cannot be told that they have none."""
+    """The row of each key. While a row looks like nobody's, those without one cannot be said to have none."""
     by_text: dict[str, list[Row]] = {}
     for row in answer.value:
         by_text.setdefault(_text(row[column]), []).append(row)

@@ -20,5 +20,5 @@ class Allowed:
     def __call__(self, operation: Operation) -> frozenset[str]:
         listed = self._by_right[operation.right]
         if operation.writes and operation.filter is not None:
-            return listed & self._readable  # whose rows are affected tells what they hold
+            return listed & self._readable  # whose rows are affected shows what they hold
         return listed

@@ -163,7 +163,7 @@ class Guard:
         _check_listed(table, (name for name in operation.columns_written() if name != made), rules.writable, "written")
         _check_listed(table, map(base_column, operation.columns_read()), rules.readable, "read")
         merges_by = operation.merges_by
-        if merges_by is not None and rules.readable:  # what comes back tells of the row merged
+        if merges_by is not None and rules.readable:  # what comes back shows the row merged
             merged_by = merges_by or self._schema.primary_key(table)
             _check_listed(table, merged_by, rules.readable, "read, and so no row be merged by it")
 

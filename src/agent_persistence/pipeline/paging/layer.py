@@ -148,7 +148,7 @@ class Paging:
 
 
 class _Collected:
-    """The rows of the pages so far, each once where the key tells them apart."""
+    """The rows of the pages so far, each once where the key distinguishes them."""
 
     def __init__(self, query: Query, key: tuple[str, ...]) -> None:
         self.rows: list[Row] = []

@@ -15,7 +15,7 @@ _UNKNOWN: Final = "stored fewer rows than were sent together, and nothing tells 
 def own_rows(stored: int, rows: Sequence[Row], writes: Sequence[Write]) -> list[Result | PersistenceError]:
     """Each caller's row, known by the key that was made for it, or the error that it was dropped.
 
-    Where rows were stored and not all of them tell their key, nobody can be told what became of his.
+    Where rows were stored and not all of them name their key, nobody can know what became of his.
     """
     key = writes[0].generated_key or ""
     by_key = {str(row[key]): row for row in rows if row.get(key) is not None}

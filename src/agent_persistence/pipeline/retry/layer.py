@@ -76,7 +76,7 @@ class Retry:
 
 
 class _NotReadError(AdapterError):
-    """The rows that tell of a write could not be read; this says nothing about the write."""
+    """The rows that would show a write could not be read; this says nothing about the write."""
 
 
 class _Recovery:
@@ -112,7 +112,7 @@ class _Recovery:
             retry=tenacity.retry_if_exception(self._may_retry),
             wait=self._wait_s,
             stop=self._is_last,
-            before_sleep=self._tell,
+            before_sleep=self._report,
             sleep=self._retry.sleep,
             reraise=True,
         )
@@ -235,7 +235,7 @@ class _Recovery:
         return ours and getattr(error, "constraint", None) == f"{self._operation.table}_pkey"
 
     async def _rows(self) -> list[Row] | None:
-        """The rows that tell of the call, or None where there are none such, or they may not be read.
+        """The rows that show the call, or None where there are none such, or they may not be read.
 
         A failure to read them leaves the outcome open; they are then looked for again.
         """
@@ -268,7 +268,7 @@ class _Recovery:
         error = state.outcome.exception() if state.outcome else None
         return self._policy.wait_s(state.attempt_number, getattr(error, "retry_after_s", None), self._retry.random)
 
-    def _tell(self, state: tenacity.RetryCallState) -> None:
+    def _report(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         attempt_failed(state.attempt_number, error, state.upcoming_sleep)
 

@@ -36,7 +36,7 @@ class Recovery(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The plan for one operation, and the rows that tell of it: those `within` with `keys` in the unique `columns`."""
+    """The plan for one operation, and the rows that show it: those `within` with `keys` in the unique `columns`."""
 
     plan: Recovery
     columns: tuple[str, ...] = ()
@@ -143,7 +143,7 @@ KEYS_A_QUERY: Final = 50
 
 
 def queries(operation: Operation, seen: Lost) -> Iterator[Query]:
-    """Queries for the rows that tell of the operation, as far as they may be read, none with a long URL."""
+    """Queries for the rows that show the operation, as far as they may be read, none with a long URL."""
     readable = operation.asked_columns
     for start in range(0, len(seen.keys), KEYS_A_QUERY):
         keys = seen.keys[start : start + KEYS_A_QUERY]
@@ -179,8 +179,8 @@ def applied(operation: Operation, seen: Lost, rows: Sequence[Row]) -> Any | None
             whole = all(
                 row is not None and (made or _holds(row, record)) for row, record in zip(found, records, strict=True)
             )
-            told = len(found) if isinstance(operation, BulkWrite) else found
-            return told if whole else None
+            value = len(found) if isinstance(operation, BulkWrite) else found
+            return value if whole else None
         case Update(changes=changes):
             there = [row for row in found if row is not None]
             return there if there and all(_holds(row, changes) for row in there) else None

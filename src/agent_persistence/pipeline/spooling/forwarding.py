@@ -30,11 +30,11 @@ from agent_persistence.schema.registry import Schema
 from agent_persistence.spool.entry import Entry
 from agent_persistence.spool.spool import Spool
 
-_TOLD: Final = (Observing, Timing, Audit)
+_REPORTING: Final = (Observing, Timing, Audit)
 
 
 class Forwarding:
-    """What waits goes to the database through the layers that tell of calls, the policy, the cache and the retries.
+    """What waits goes to the database through the layers that report calls, the policy, the cache and the retries.
 
     Middleware, masks, tenant and validation have been passed when it was kept. `join` says which layers there are.
     """
@@ -61,10 +61,10 @@ class Forwarding:
 
     def join(self, layers: Sequence[Layer], endpoint: Rest) -> None:
         """The way to the database, made of the service's layers."""
-        told = [layer for layer in layers if isinstance(layer, _TOLD)]
+        reporting = [layer for layer in layers if isinstance(layer, _REPORTING)]
         below = [layer for layer in layers if isinstance(layer, Caching)]
         retries = [layer for layer in layers if isinstance(layer, Retry)]
-        self._chain = compose([*told, self._rechecking, *below, Gathering(), *retries], endpoint)
+        self._chain = compose([*reporting, self._rechecking, *below, Gathering(), *retries], endpoint)
 
     async def aclose(self) -> None:
         """The background task of this event loop has ended, and the file is closed."""
