@@ -78,7 +78,7 @@ def test_retry_and_drop(kept: Path) -> None:
     assert ran("spool", "status").status == 0
 
 
-@pytest.mark.parametrize("command", ["status", "show", "flush", "retry", "drop"])
+@pytest.mark.parametrize("command", ["show", "flush", "retry", "drop"])
 def test_one_that_is_not_there_is_said_to_be_missing(command: str, tmp_path: Path) -> None:
     """And is not made."""
     done = ran("spool", command, *(["--refused"] if command == "drop" else []), "--file", tmp_path / "none")
@@ -86,6 +86,21 @@ def test_one_that_is_not_there_is_said_to_be_missing(command: str, tmp_path: Pat
     assert "there is no spool" in done.err
     assert "no spool is named" in ran("spool", "status").err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_waits_where_nothing_was_ever_kept(tmp_path: Path) -> None:
+    """Which is how things should be, so that whoever watches it is not alarmed."""
+    done = ran("spool", "status", "--file", tmp_path / "none")
+    assert (done.status, done.out.splitlines()[0]) == (0, "0 waiting")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_a_write_that_is_not_there_is_said_to_be_missing(command: str, kept: Path) -> None:
+    """By the exit status, too."""
+    done = ran("spool", command, "999")
+    assert done.status == 1
+    assert "1 of the writes named are not" in done.err
 
 
 def test_flush_applies_what_waits(project: LocalServer, tmp_path: Path) -> None:

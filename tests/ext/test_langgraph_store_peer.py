@@ -25,8 +25,9 @@ NAMESPACES = st.lists(st.sampled_from(["a", "b", "ab", "a,", '"', "%", "_"]), mi
 PLAIN = st.sampled_from([1, 2, 1.5, "1", "b", "é", True, None, [1]])
 VALUES = st.dictionaries(st.sampled_from(["x", "y"]), PLAIN | st.just({"x": 1}), max_size=2)
 KEYS = st.sampled_from(["1", "2", "é", ""])
+SOUGHT = PLAIN.filter(lambda value: value is not None)
 EQUALITIES = st.dictionaries(
-    st.sampled_from(["x", "y"]), PLAIN | (PLAIN | st.just({"x": 1})).map(lambda value: {"$eq": value}), max_size=2
+    st.sampled_from(["x", "y"]), SOUGHT | (SOUGHT | st.just({"x": 1})).map(lambda value: {"$eq": value}), max_size=2
 )
 TTLS = st.sampled_from([None, 1, 1000])
 KINDS: st.SearchStrategy[Literal["prefix", "suffix"]] = st.sampled_from(["prefix", "suffix"])
@@ -90,6 +91,8 @@ def test_random_histories_give_what_langgraphs_store_over_postgresql_gives(
         pytest.param({"x": [1]}, {"$gt": 1}, False, True, id="a list has no order"),
         pytest.param({"x": 10}, {"$lt": 9}, False, True, id="numbers are compared as numbers"),
         pytest.param({}, {"$ne": 1}, True, False, id="what is missing is unequal"),
+        pytest.param({}, {"$eq": None}, True, False, id="what is missing equals None"),
+        pytest.param({}, None, True, False, id="what is missing is None"),
         pytest.param({"x": {"x": 1, "y": 2}}, {"x": 1}, True, "Unsupported operator: x", id="a nested mapping"),
         pytest.param({"x": "\0"}, {"$eq": "\0"}, True, "cannot be converted to text", id="NUL"),
     ],

@@ -210,7 +210,7 @@ async def test_the_only_key_that_the_records_name_is_taken() -> None:
     assert "on_conflict" not in caught.value.for_model()
     with pytest.raises(ValidationError, match="name no known key"):
         await leads.write("leads", {"company": "A"}, on_duplicate="ignore")
-    with pytest.raises(ValidationError, match=r"no record has the columns \(email\)"):
+    with pytest.raises(ValidationError, match=r"no record has the columns \('email'\)"):
         await leads.write("leads", {"company": "A"}, on_duplicate="ignore", on_conflict=["email"])
     assert await leads.count("leads") == 1
 

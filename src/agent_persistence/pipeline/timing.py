@@ -30,7 +30,7 @@ class Timing:
         try:
             result = await call_next(operation, context)
             failed = False
-            if result.spooled:
+            if getattr(result, "spooled", False):  # a middleware may return anything
                 self._metrics.record_spooled(operation.verb, table)
             return result
         except TableNotAllowedError:

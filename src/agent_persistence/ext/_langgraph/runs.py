@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Key: TypeAlias = tuple[int, Namespace]
 _RUN: Final = "__pregel_runtime"
 """What LangGraph makes for each run of a graph; without it nothing is known of a run, and nothing waits."""
+FAILED_RUNS: Final = 100
+"""Runs of which a put failed, or was cancelled, that are remembered: LangGraph makes the next put all the same."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Runs:
 
     def __init__(self) -> None:
         self._runs: dict[Key, _Run] = {}
+        self._failed: dict[Key, None] = {}
 
     def wrote(self, config: RunnableConfig) -> None:
         """Note that the run has got as far as this checkpoint."""
@@ -62,7 +65,10 @@ class Runs:
         parts: Sequence[Part],
         store: Callable[[Sequence[Part]], Awaitable[None]],
     ) -> None:
-        """The parts are stored with all that waited for them, or wait for a later checkpoint of the run."""
+        """The parts are stored with all that waited for them, or wait for a later checkpoint of the run.
+
+        Where that fails they are stored with the next one, so that no checkpoint is there without its parent.
+        """
         runtime = (config.get("configurable") or {}).get(_RUN)
         if runtime is None:
             await store(parts)
@@ -77,7 +83,17 @@ class Runs:
         try:
             await store(waiting)
         except BaseException:
-            self._runs.pop(key, None)  # LangGraph calls no later put of this run
+            run.waiting[:0] = waiting  # a put that LangGraph makes in spite of it has these for its parents
+            self._failed[key] = None
+            self._forget_old_failures()
             raise
         if not run.puts_more:
             self._runs.pop(key, None)
+            self._failed.pop(key, None)
+
+    def _forget_old_failures(self) -> None:
+        """Of runs that failed nobody says that no put will follow."""
+        while len(self._failed) > FAILED_RUNS:
+            oldest = next(iter(self._failed))
+            del self._failed[oldest]
+            self._runs.pop(oldest, None)
