@@ -13,7 +13,7 @@ from agent_persistence import (
     TablePolicy,
     TenantScope,
 )
-from agent_persistence.bulk import ImportStoppedError, bulk_import
+from agent_persistence.bulk import ImportStoppedError, Reject, bulk_import
 from agent_persistence.policy.tables import Columns
 from agent_persistence.schema_registry import default_schema
 from tests.bulk.imports import leads, service
@@ -59,6 +59,17 @@ async def test_a_source_that_has_changed_is_refused_before_anything_is_written(c
     with pytest.raises(ImportStoppedError, match="its source has changed"):
         await bulk_import(made, "clients", [{"name": f"n{n}"} for n in range(1, 12)], key="k")
     assert await made.count("clients") == 9
+
+
+async def test_no_part_of_a_changed_source_goes_in_beside_its_rejects() -> None:
+    """It is not the rows that are refused: in halves, those that are new would be stored beside the old ones."""
+    adapter = Mortal()
+    await bulk_import(clients(adapter), "clients", [{"name": f"n{n}"} for n in range(9)], key="k")
+    rejects: list[Reject] = []
+    changed = [{"name": f"n{n}"} for n in range(1, 20)]
+    with pytest.raises(ImportStoppedError, match="its source has changed"):
+        await bulk_import(clients(adapter), "clients", changed, key="k", rejects=rejects.append)
+    assert (await clients(adapter).count("clients"), rejects) == (9, [])
 
 
 async def test_what_is_deleted_meanwhile_is_not_taken_for_stored() -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_persistence.bulk.keys import neighbours
+from agent_persistence.bulk.rows import SourceError
 from agent_persistence.bulk.sending import BatchWriter, StoredRows
 from agent_persistence.bulk.writing import Writing
-from agent_persistence.exceptions import ConfigurationError, ConflictError
+from agent_persistence.exceptions import AdapterError, ConfigurationError, FailureState
 from agent_persistence.query.filters import all_of, gte, lte
 from agent_persistence.query.records import Record
 from agent_persistence.service import AsyncPersistenceService
@@ -20,7 +21,8 @@ class Keyed:
     """A BatchWriter for rows with keys of `named_keys`; `found` is how many of them were stored before.
 
     The keys that rows of these numbers can have are asked for before and after: one that is none of the rows' is that
-    of a row that this source does not hold, and ends the import with ConflictError before anything is written.
+    of a row that this source does not hold, and ends the import before anything of the chunk is written: SourceError,
+    for it is not the rows that are at fault, and no half of them may go in.
     """
 
     target: Writing
@@ -48,9 +50,10 @@ class Keyed:
             return StoredRows(len(records))
         written = (await self.write(table, left, generated_key=generated_key, resent=resent)).rows
         if len(await self._stored(table, records)) < len(before) + written:
-            raise ConflictError(
+            raise AdapterError(
                 f"bulk_write on {table}: rows of this import were deleted while it ran, or another caller's import with"
-                " this key has stored them where this one does not see them"
+                " this key has stored them where this one does not see them",
+                state=FailureState.APPLIED,
             )
         return StoredRows(len(before) + written)
 
@@ -61,9 +64,9 @@ class Keyed:
         rows = await self.target.query(table, within, order_by=self.column, select=[self.column])
         stored = {row[self.column] for row in rows}
         if not stored.issubset(keys):
-            raise ConflictError(
-                f"bulk_write on {table}: an import with this key has stored other rows at these places; its source has"
-                " changed, or gives its rows in another order each time"
+            raise SourceError(
+                "an import with this key has stored other rows at these places; its source has changed, or gives its"
+                " rows in another order each time. Another key makes it another import"
             )
         return stored
 
