@@ -38,7 +38,7 @@ order by relname, attnum"""
 
 _CONSTRAINTS: Final = """
 select owner.relname as "table", contype::text as kind, confdeltype = 'c' as cascades, target.relname as target,
-  pg_get_constraintdef(pg_constraint.oid) as told,
+  pg_get_constraintdef(pg_constraint.oid) as definition,
   array(select attname::text from unnest(conkey) with ordinality as k(number, place)
     join pg_attribute on attrelid = conrelid and attnum = k.number order by place) as columns,
   array(select attname::text from unnest(confkey) with ordinality as k(number, place)
@@ -111,7 +111,7 @@ def _keys(constraints: Found, unique: Found) -> dict[str, Any]:
 
 def _listed(constraints: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """By column, the texts that a check of the form `column in ('a', 'b')` allows."""
-    found = (_LISTED.match(each["told"]) for each in constraints if each["kind"] == "c")
+    found = (_LISTED.match(each["definition"]) for each in constraints if each["kind"] == "c")
     return {(match[1] or match[2]).replace('""', '"'): _texts(match[3]) for match in found if match}
 
 

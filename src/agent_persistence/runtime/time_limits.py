@@ -60,7 +60,7 @@ async def _within(limit: TimeLimit, call: Coroutine[Any, Any, T]) -> T:
 
 class _OfTask:
     """A limit on what one task of asyncio does, as asyncio.timeout has it: cancellations from elsewhere, which
-    Task.cancelling counts, are told apart and go on."""
+    Task.cancelling counts, are distinguished and go on."""
 
     __slots__ = ("_before", "_cancels", "_deadline", "_loop", "_task", "_timer")
 
