@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent_persistence.rag.outline import Record
-from agent_persistence.rag.rendering.shown import ABOUT, PromptContent, Shown, boundary
+from agent_persistence.rag.rendering.shown import PromptContent, Shown, bounded, payload
 from agent_persistence.schema.contexts.shape import ContextShape
 
 _BACKTICKS: Final = re.compile("`+")
@@ -20,25 +20,8 @@ class Markdown:
         self._name = shape.name
 
     def document(self, page: PromptContent) -> str:
-        payload = "\n".join(self._payload(page))
-        name = boundary(payload, self._name)
-        return "\n".join(
-            [
-                f"# {self._name}",
-                f"[records {name} begin: {ABOUT}]",
-                *([payload] if payload else []),
-                f"[records {name} end]",
-                *(f"Note: {note}" for note in page.notes),
-            ]
-        )
-
-    def _payload(self, page: PromptContent) -> Iterator[str]:
-        for root in page.attached():
-            yield from self.lines(root, 1)
-        if orphans := page.orphans():
-            yield "## without parent"
-            for root in orphans:
-                yield from self.lines(root, 2)
+        records = payload(page, self.lines, "## without parent")
+        return "\n".join([f"# {self._name}", *bounded(page, self._name, records)])
 
     def lines(self, shown: Shown, depth: int) -> Iterator[str]:
         record = shown.record

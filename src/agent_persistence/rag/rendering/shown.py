@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
@@ -80,3 +80,24 @@ def boundary(payload: str, name: str) -> str:
         for attempt in count()
     )
     return next(found for found in names if found not in payload)
+
+
+def payload(page: PromptContent, lines: Callable[[Shown, int], Iterator[str]], orphans: str) -> Iterator[str]:
+    """The lines of all records, those without their parents below the heading `orphans`."""
+    for root in page.attached():
+        yield from lines(root, 1)
+    if without_parent := page.orphans():
+        yield orphans
+        for root in without_parent:
+            yield from lines(root, 2)
+
+
+def bounded(page: PromptContent, name: str, records: Iterable[str]) -> Iterator[str]:
+    """The records between two lines that none of them can hold, and the notes of the page behind these."""
+    text = "\n".join(records)
+    mark = boundary(text, name)
+    yield f"[records {mark} begin: {ABOUT}]"
+    if text:
+        yield text
+    yield f"[records {mark} end]"
+    yield from (f"Note: {note}" for note in page.notes)
